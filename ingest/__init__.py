@@ -1,0 +1,1 @@
+"""From a batch in hand to a durable, queryable reading: journal, stages, stores, supervision."""

@@ -1,0 +1,95 @@
+"""The one place that knows the time. Monotonic time schedules, wall time labels."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time as every shell receives it."""
+
+    def now_ns(self) -> int:
+        """Wall time [ns, UTC]: for labels only."""
+        ...
+
+    def monotonic(self) -> float:
+        """Time that never jumps [s]: for schedules and durations."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits for a duration [s]; returns at the next turn of the loop if it is not positive."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ns(self) -> int:
+        """Wall time [ns, UTC]."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Monotonic time [s]."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits in real time."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+class ManualClock:
+    """A clock that moves only when told to; for tests and for playing scenarios."""
+
+    def __init__(self, start_ns: int = 1_700_000_000_000_000_000) -> None:
+        self._now_ns = start_ns
+        self._elapsed = 0.0
+        self._order = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now_ns(self) -> int:
+        """Wall time [ns, UTC]."""
+        return self._now_ns
+
+    def monotonic(self) -> float:
+        """Seconds that the clock was advanced by [s]."""
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits until the clock was advanced far enough."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._order), woken))
+        await woken
+
+    def set_wall(self, now_ns: int) -> None:
+        """Steps the wall clock, as a time server might; monotonic time is not touched."""
+        self._now_ns = now_ns
+
+    async def advance(self, seconds: float) -> None:
+        """Moves time on [s], waking sleepers in order and letting each run before the next."""
+        end = self._elapsed + seconds
+        await settle()
+        while self._sleepers and self._sleepers[0][0] <= end:
+            due, _, woken = heapq.heappop(self._sleepers)
+            self._move_to(max(due, self._elapsed))
+            if not woken.done():
+                woken.set_result(None)
+            await settle()
+        self._move_to(end)
+        await settle()
+
+    def _move_to(self, elapsed: float) -> None:
+        self._now_ns += round((elapsed - self._elapsed) * 1e9)
+        self._elapsed = elapsed
+
+
+async def settle(turns: int = 20) -> None:
+    """Gives every ready task some turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)

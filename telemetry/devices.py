@@ -1,0 +1,67 @@
+"""Devices: the hardware behind one address, and what each of them observes."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from telemetry.points import Identifier
+from telemetry.settings import Settings
+
+
+class Role(StrEnum):
+    """What a device observes."""
+
+    MAIN = "main"
+    """Main meter of a branch end."""
+    CHECK = "check"
+    """Check meter of a branch end."""
+    INJECTION = "injection"
+    """Meter of a node's total injection."""
+    PLANT = "plant"
+    """Controller of a generating plant."""
+
+
+class ModbusAddress(Settings):
+    """Where a device is found on Modbus."""
+
+    gateway: Identifier
+    """Id of the gateway (one TCP connection)."""
+    unit: Annotated[int, Field(ge=0, le=255)]
+    """Unit identifier behind the gateway."""
+
+
+class MqttAddress(Settings):
+    """Where a device publishes."""
+
+    broker: Identifier
+    """Id of the broker."""
+    topic: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^#+\x00 ]+$")]
+    """Exact topic, without wildcards."""
+
+
+class Device(Settings):
+    """One device of the site."""
+
+    id: Identifier
+    title: str = ""
+    profile: Identifier
+    node: Identifier
+    """Busbar that the device stands at."""
+    branch: Identifier | None = None
+    """Line or HVDC link that a main or check meter observes, at the end that ``node`` names."""
+    role: Role
+    rated_mw: Annotated[float, Field(gt=0)] | None = None
+    """Rating of a plant [MW]."""
+    modbus: ModbusAddress | None = None
+    mqtt: MqttAddress | None = None
+    enabled: bool = True
+
+    @property
+    def link(self) -> str:
+        """The link that the device depends on, for example ``modbus/SHY``; one alarm tells of its loss."""
+        if self.modbus is not None:
+            return f"modbus/{self.modbus.gateway}"
+        return f"mqtt/{self.mqtt.broker}" if self.mqtt is not None else ""

@@ -1,0 +1,172 @@
+"""Device profiles: how a kind of device maps its registers or its payload to points.
+
+A profile is a TOML document; :func:`parse_profile` checks it. Addresses are wire addresses, counted from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from telemetry.errors import ConfigError, Problem
+from telemetry.points import Identifier, PointName, PointSpec
+from telemetry.settings import Settings, nearest, parse
+
+
+class RegisterType(StrEnum):
+    """Encoding of a value in Modbus registers."""
+
+    INT16 = "int16"
+    UINT16 = "uint16"
+    INT32 = "int32"
+    UINT32 = "uint32"
+    INT64 = "int64"
+    UINT64 = "uint64"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+    @property
+    def registers(self) -> int:
+        """Number of 16-bit registers."""
+        return int("".join(filter(str.isdigit, self.value))) // 16
+
+
+class WordOrder(StrEnum):
+    """Order of the registers of a multi-register value; bytes within a register are big-endian."""
+
+    BIG = "big"
+    """Most significant register first."""
+    LITTLE = "little"
+    """Least significant register first."""
+
+
+class RegisterTable(StrEnum):
+    """The two tables of 16-bit registers."""
+
+    HOLDING = "holding"
+    """Function code 3."""
+    INPUT = "input"
+    """Function code 4."""
+
+
+class RegisterMapping(Settings):
+    """Where a point is found in a device's registers."""
+
+    address: Annotated[int, Field(ge=0, le=65535)]
+    """Wire address of the first register."""
+    type: RegisterType
+    scale: float = 1.0
+    """value [unit of the point] = raw * scale + offset."""
+    offset: float = 0.0
+    not_implemented: int | None = None
+    """Raw integer that marks the point as not implemented."""
+
+
+class ModbusMap(Settings):
+    """The Modbus side of a profile."""
+
+    table: RegisterTable = RegisterTable.HOLDING
+    word_order: WordOrder = WordOrder.BIG
+    max_registers: Annotated[int, Field(ge=1, le=125)] = 125
+    """Largest read that the device accepts; 125 is the protocol's limit."""
+    max_gap: Annotated[int, Field(ge=0, le=124)] = 16
+    """Unused registers that one read may span to save a request."""
+    registers: dict[PointName, RegisterMapping]
+
+
+class TimeFormat(StrEnum):
+    """Encoding of a source time in a payload."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
+    ISO8601 = "iso8601"
+
+
+class JsonField(Settings):
+    """Where a point is found in a JSON object."""
+
+    field: str
+    """Name of the member; a dot descends into a nested object."""
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+class JsonMap(Settings):
+    """The MQTT side of a profile: one JSON object per message."""
+
+    time_field: str | None = None
+    """Member that holds the source time; without one, readings are stamped at receipt and say so."""
+    time_format: TimeFormat = TimeFormat.MILLISECONDS
+    fields: dict[PointName, JsonField]
+
+
+class DeviceProfile(Settings):
+    """A kind of device."""
+
+    id: Identifier
+    """Name of the profile; also the measurement in InfluxDB."""
+    title: str
+    source: str
+    """Document or standard that the map was taken from, with its edition."""
+    period_s: Annotated[float, Field(gt=0, le=86400)] = 1.0
+    """Expected time between two readings of a point [s]."""
+    accuracy_pct: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Standard uncertainty of a power reading, instrument transformers included [% of reading]."""
+    accuracy_floor_mw: Annotated[float, Field(ge=0)] = 0.0
+    """Part of the uncertainty that does not depend on the reading [MW]."""
+    points: dict[PointName, PointSpec]
+    modbus: ModbusMap | None = None
+    json_payload: Annotated[JsonMap | None, Field(alias="json")] = None
+
+    @property
+    def protocol(self) -> Literal["modbus", "mqtt"]:
+        """The one protocol that the profile maps."""
+        return "modbus" if self.modbus is not None else "mqtt"
+
+
+def parse_profile(text: str, file: str, environment: Mapping[str, str] | None = None) -> DeviceProfile:
+    """Parses and checks a profile.
+
+    Raises
+    ------
+    ConfigError
+        With one problem for each fault.
+
+    """
+    profile = parse(text, file, DeviceProfile, environment)
+    problems = []
+    if (profile.modbus is None) == (profile.json_payload is None):
+        problems.append(
+            Problem(file, "", "", "a profile maps one protocol", "give [modbus] or [json], not both")
+        )
+    mapped: dict[str, set[str]] = {}
+    if profile.modbus is not None:
+        mapped["modbus.registers"] = set(profile.modbus.registers)
+        for name, mapping in profile.modbus.registers.items():
+            if mapping.address + mapping.type.registers > 65536:
+                key = f"modbus.registers.{name}.address"
+                problems.append(Problem(file, key, str(mapping.address), "runs past register 65535"))
+    if profile.json_payload is not None:
+        mapped["json.fields"] = set(profile.json_payload.fields)
+    for table, names in mapped.items():
+        problems += [
+            Problem(file, f"{table}.{name}", "", "no such point", nearest(name, profile.points))
+            for name in sorted(names - set(profile.points))
+        ]
+        problems += [
+            Problem(file, f"points.{name}", "", f"not mapped in [{table}]", "map it or remove it")
+            for name in sorted(set(profile.points) - names)
+        ]
+    problems += [
+        Problem(file, f"points.{name}.low", str(spec.low), f"not below high = {spec.high}", "swap them")
+        for name, spec in profile.points.items()
+        if not spec.low < spec.high
+    ]
+    if problems:
+        raise ConfigError(problems)
+    return profile
