@@ -37,7 +37,7 @@ class Alarm:
     """One occurrence of an alarm condition: everything that an operator needs to act."""
 
     id: str
-    """Unique for each occurrence, for example ``R6-SHY-TAS-17``; stable through its life; safe in an address."""
+    """Unique for each occurrence, for example ``R6-SHY-TAS-17``; safe in an address."""
     key: str
     """Identity of the condition, the same for every occurrence: ``R6/SHY-TAS``."""
     rule: str
@@ -73,7 +73,7 @@ class Alarm:
     consequence: str = ""
     response: str = ""
     evidence: Mapping[str, float | str] = field(default_factory=dict)
-    """Input values and findings by name, for example ``{"P at SHY [MW]": -322.1}``; values rounded for people."""
+    """Input values and findings by name, for example ``{"P at SHY [MW]": -322.1}``, rounded for people."""
     occurrences: int = 1
     """How often the condition was raised since it was last normal."""
 
