@@ -123,11 +123,15 @@ class Totals:
     """Held back by a deadband."""
     dead_lettered: int = 0
     """Refused by the store and kept as dead letters."""
+    missed: int = 0
+    """In journal records that the store never got: damaged on disk, or dropped before it first started."""
 
     @property
     def accounted(self) -> int:
-        """Sum of the terms: the number of readings applied."""
-        return self.stored + self.revised + self.duplicates + self.suppressed + self.dead_lettered
+        """Sum of the terms: the number of readings up to and including the position."""
+        return (
+            self.stored + self.revised + self.duplicates + self.suppressed + self.dead_lettered + self.missed
+        )
 
     def plus(self, other: Totals) -> Totals:
         """Sum, term by term."""
@@ -137,6 +141,7 @@ class Totals:
             self.duplicates + other.duplicates,
             self.suppressed + other.suppressed,
             self.dead_lettered + other.dead_lettered,
+            self.missed + other.missed,
         )
 
 

@@ -1,0 +1,1 @@
+"""Pure stages between the journal and a store: columns in, columns and counts out, equal on replay."""
