@@ -1,0 +1,1 @@
+"""Modbus TCP, reading only: function codes 3 and 4."""
