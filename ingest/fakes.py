@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ingest.growth import Growth
 from ingest.ports import (
     Committed,
     DeadLetter,
@@ -24,22 +25,6 @@ from ingest.stages.summary import summed
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock, ManualClock
 from telemetry.errors import GreenbridgeError, StorageError
-
-
-class Growth:
-    """Wakes everybody who waits for a sequence to grow."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def notify(self) -> None:
-        """Wakes all who wait now."""
-        self._event.set()
-        self._event = asyncio.Event()
-
-    async def wait(self) -> None:
-        """Returns at the next :meth:`notify`."""
-        await self._event.wait()
 
 
 class FakeJournal:

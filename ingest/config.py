@@ -1,0 +1,70 @@
+"""Settings of the journal and the stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from telemetry.settings import Settings
+
+Bytes = Annotated[int, Field(ge=1 << 16)]
+
+
+class JournalSettings(Settings):
+    """The journal."""
+
+    segment_bytes: Bytes = 64 << 20
+    """Size of the records at which a segment is closed and the next one begun [B]."""
+    max_bytes: Bytes = 1 << 30
+    """Size above which segments that every consumer has passed are deleted [B]."""
+    max_queued_readings: Annotated[int, Field(ge=1)] = 200_000
+    """Readings that may wait for a commit; further sources are held back."""
+
+
+class DeadLetterSettings(Settings):
+    """The store of dead letters."""
+
+    max_count: Annotated[int, Field(ge=1)] = 100_000
+    """Letters kept; the oldest are dropped and counted."""
+    max_bytes: Bytes = 64 << 20
+    """Size of the payloads kept [B]; the oldest letters are dropped and counted."""
+    max_payload_bytes: Annotated[int, Field(ge=0)] = 4096
+    """First bytes of a payload that are kept [B]."""
+
+
+class EmbeddedSettings(Settings):
+    """The embedded store (DuckDB)."""
+
+    memory_mb: Annotated[int, Field(ge=64)] = 512
+    """Memory that the database may use [MB]."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads that a query may use."""
+    apply_every_s: Annotated[float, Field(ge=0, le=60)] = 0.2
+    """Shortest time between two transactions [s]; the journal holds the readings meanwhile."""
+
+
+class InfluxSettings(Settings):
+    """InfluxDB 2.x, or any server with its write endpoint and the InfluxQL query endpoint."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/]+(/.*)?$")]
+    """Address of the server, for example ``http://influxdb:8086``."""
+    org: Annotated[str, Field(min_length=1)]
+    """Organisation."""
+    bucket: Annotated[str, Field(min_length=1)]
+    """Bucket; InfluxQL reads it as the database of this name."""
+    token_file: Path | None = None
+    """File that holds the token."""
+    token_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    """Environment variable that holds the token."""
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Longest time for one request [s]."""
+    apply_every_s: Annotated[float, Field(ge=0, le=60)] = 0.5
+    """Shortest time between two writes [s]; the journal holds the readings meanwhile."""
+
+    @model_validator(mode="after")
+    def _one_token(self) -> InfluxSettings:
+        if (self.token_file is None) == (self.token_env is None):
+            raise ValueError("give either token_file or token_env")
+        return self

@@ -1,0 +1,1 @@
+"""The one durable truth: checksummed batches in SQLite segments, cursors, the point registry."""
