@@ -1,0 +1,253 @@
+"""Receives the payloads of a broker's devices and acknowledges them after their commit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import structlog
+
+from adapters.backoff import Backoff
+from adapters.link import LinkState
+from adapters.mqtt._manual_ack import BrokerLostError, ManualAckClient, Received, SubscriptionRefusedError
+from adapters.mqtt.codec import RejectedPayloadError, Rejection
+from adapters.mqtt.config import BrokerSettings
+from adapters.mqtt.plan import TopicPlan, plan_topics, subscriptions
+from ingest.ports import DeadLetter, Intake
+from telemetry.batch import ReadingBatch
+from telemetry.clock import Clock
+from telemetry.quality import Quality
+from telemetry.site import SitePoint
+
+DRAIN = 500
+"""Messages that become one batch at most."""
+MAX_COMPLAINTS = 1000
+"""Kinds of rejection, by topic and reason, that are logged; all are counted and kept as dead letters."""
+LETTER_BYTES = 512
+"""Bytes of a rejected payload that are kept."""
+
+_log = structlog.get_logger(__name__)
+
+
+class MqttSource:
+    """The devices that publish to one broker.
+
+    Parameters
+    ----------
+    broker
+        Settings of the broker.
+    points
+        Every point of every device that publishes there; the device and its profile come with the point.
+    intake
+        Where batches and dead letters go; a message is acknowledged after both are durable.
+    clock
+        Time.
+    environment
+        Where ``password_env`` is looked up; the process environment if not given.
+    uniform
+        Numbers in [0, 1) for the jitter of pauses.
+
+    Raises
+    ------
+    ConfigError
+        A device cannot be planned.
+
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        points: Sequence[SitePoint],
+        intake: Intake,
+        clock: Clock,
+        *,
+        environment: Mapping[str, str] | None = None,
+        uniform: random.Random | None = None,
+    ) -> None:
+        self.name = f"mqtt/{broker.id}"
+        self.state = LinkState(self.name)
+        self._broker = broker
+        self._intake = intake
+        self._clock = clock
+        self._environment = os.environ if environment is None else environment
+        self._uniform = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
+        self._plans = plan_topics(points)
+        self._unknown: dict[str, set[str]] = {}
+        self._complained: set[tuple[str, Rejection]] = set()
+        self._session = 0
+        self._seq = 0
+        self._lost = False
+
+    @property
+    def unknown_members(self) -> Mapping[str, frozenset[str]]:
+        """Payload members that no point is mapped to, by device."""
+        return {device: frozenset(names) for device, names in self._unknown.items()}
+
+    async def run(self) -> None:
+        """Receives until it is cancelled.
+
+        Raises
+        ------
+        StorageError
+            A batch or dead letter could not be made durable; its messages are not acknowledged.
+        SubscriptionRefusedError
+            The broker refused every subscription.
+        ConfigError
+            The password cannot be read.
+
+        """
+        if not self._plans:
+            return
+        self._begin_session()
+        backoff = Backoff(self._broker.backoff_first_s, self._broker.backoff_max_s, self._uniform)
+        try:
+            while True:
+                password = self._broker.password(self._environment)
+                try:
+                    async with ManualAckClient(self._broker, password, self._clock) as client:
+                        await self._subscribe(client)
+                        backoff.reset()
+                        await self._receive(client)
+                except BrokerLostError as error:
+                    await self._link_lost(error)
+                    await self._clock.sleep(backoff.next())
+        finally:
+            self.state.down()
+
+    async def _subscribe(self, client: ManualAckClient) -> None:
+        topics = list(self._plans)
+        refused = list(chain.from_iterable([await client.subscribe(part) for part in subscriptions(topics)]))
+        if refused:
+            text = (
+                f"{self.name}: the broker refused {len(refused)} of {len(topics)} topics, {refused[0]} first"
+            )
+            self.state.count("subscriptions_refused", len(refused))
+            self.state.failed(self._clock.now_ns(), text)
+            _log.error("mqtt_subscription_refused", link=self.name, topics=refused[:10], count=len(refused))
+            await self._mark_bad([self._plans[topic] for topic in refused], Quality.DEVICE_REFUSED)
+            if len(refused) == len(topics):
+                raise SubscriptionRefusedError(f"{text}; allow client {self._broker.client_id} to read them")
+        self._begin_session()
+        self._lost = False
+        self.state.up(self._clock.now_ns())
+        self.state.count("connects")
+        _log.info("mqtt_connected", link=self.name, topics=len(topics) - len(refused))
+
+    async def _receive(self, client: ManualAckClient) -> None:
+        while True:
+            messages = await client.take(DRAIN)
+            strangers = await self._store(messages)
+            client.acknowledge(messages)
+            for topic in strangers:
+                # an earlier configuration's subscription, which the persistent session still remembers
+                await client.unsubscribe(topic)
+
+    async def _store(self, messages: Sequence[Received]) -> list[str]:
+        """Makes messages durable, as readings or dead letters; returns topics that no device publishes to."""
+        point: list[int] = []
+        t_source: list[int] = []
+        value: list[float] = []
+        quality: list[int] = []
+        letters: list[DeadLetter] = []
+        strangers: list[str] = []
+        self.state.count("messages", len(messages))
+        for message in messages:
+            try:
+                plan = self._plan(message)
+                decoded = plan.decoder.decode(message.payload, message.received_ns, retained=message.retained)
+            except RejectedPayloadError as rejected:
+                letters.append(self._letter(message, rejected))
+                stranger = rejected.reason is Rejection.UNKNOWN_TOPIC and message.topic != ""
+                if self._is_news(message, rejected) and stranger:
+                    strangers.append(message.topic)
+                continue
+            if decoded.unknown:
+                self._note_unknown(plan.device, decoded.unknown)
+            point += plan.decoder.index
+            t_source += [decoded.t_source] * len(decoded.value)
+            value += decoded.value
+            quality += decoded.quality
+        commits: list[Coroutine[Any, Any, object]] = [self._intake.reject(letter) for letter in letters]
+        if point:
+            commits.append(self._submit(messages[-1].received_ns, point, t_source, value, quality))
+        for outcome in await asyncio.gather(*commits, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return strangers
+
+    def _plan(self, message: Received) -> TopicPlan:
+        plan = self._plans.get(message.topic)
+        if plan is None:
+            raise RejectedPayloadError(Rejection.UNKNOWN_TOPIC, "no device publishes there")
+        size, limit = len(message.payload), self._broker.max_payload
+        if size > limit:
+            raise RejectedPayloadError(Rejection.OVERSIZED, f"{size} bytes, the limit is {limit}")
+        return plan
+
+    async def _submit(
+        self, t_received: int, point: list[int], t_source: list[int], value: list[float], quality: list[int]
+    ) -> None:
+        self._seq += 1
+        batch = ReadingBatch.of(
+            self.name,
+            self._session,
+            self._seq,
+            t_received,
+            point=point,
+            t_source=t_source,
+            value=value,
+            quality=quality,
+        )
+        await self._intake.submit(batch)
+
+    def _letter(self, message: Received, rejected: RejectedPayloadError) -> DeadLetter:
+        self.state.count(f"rejected_{rejected.reason.value}")
+        return DeadLetter(
+            t_received=message.received_ns,
+            source=self.name,
+            address=message.topic,
+            reason=rejected.reason.value,
+            detail=rejected.detail,
+            payload=message.payload[:LETTER_BYTES],
+            size=len(message.payload),
+        )
+
+    def _is_news(self, message: Received, rejected: RejectedPayloadError) -> bool:
+        """Logs a rejection; False for one like an earlier one, which is counted but not told again."""
+        complaint = (message.topic, rejected.reason)
+        if complaint in self._complained or len(self._complained) >= MAX_COMPLAINTS:
+            return False
+        self._complained.add(complaint)
+        _log.warning("mqtt_message_rejected", link=self.name, topic=message.topic, error=str(rejected))
+        return True
+
+    async def _link_lost(self, error: BrokerLostError) -> None:
+        """Tells once, for each time that the link went away, that its points are out of reach."""
+        self.state.down()
+        self.state.count("connect_failures" if self._lost else "connections_lost")
+        self.state.failed(self._clock.now_ns(), str(error))
+        if not self._lost:
+            self._lost = True
+            _log.warning("mqtt_link_lost", link=self.name, error=str(error))
+            await self._mark_bad(list(self._plans.values()), Quality.LINK_LOST)
+
+    async def _mark_bad(self, plans: Sequence[TopicPlan], quality: Quality) -> None:
+        point = list(chain.from_iterable(plan.decoder.index for plan in plans))
+        if point:
+            n, now_ns = len(point), self._clock.now_ns()
+            await self._submit(now_ns, point, [now_ns] * n, [float("nan")] * n, [quality] * n)
+
+    def _note_unknown(self, device: str, names: Sequence[str]) -> None:
+        known = self._unknown.setdefault(device, set())
+        fresh = [name for name in names if name not in known][: 100 - len(known)]
+        if fresh:
+            known.update(fresh)
+            self.state.count("unknown_members", len(fresh))
+            _log.warning("mqtt_unknown_members", link=self.name, device=device, members=fresh)
+
+    def _begin_session(self) -> None:
+        self._session, self._seq = max(self._clock.now_ns(), self._session + 1), 0
