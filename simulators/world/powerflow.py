@@ -1,0 +1,120 @@
+"""AC power flow: Newton's method in polar coordinates with voltage-controlled buses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulators.world.network import Network
+
+TOLERANCE_PU = 1e-9
+MAX_ITERATIONS = 30
+_MAX_ANGLE_STEP = 0.5
+_MAX_VOLTAGE_STEP = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """A state that satisfies the power-flow equations."""
+
+    voltage: NDArray[np.float64]
+    """Magnitude of each bus [pu]."""
+    angle: NDArray[np.float64]
+    """[rad]."""
+    injected: NDArray[np.complex128]
+    """Power that the lines and shunts of the network draw from each bus [pu]."""
+    iterations: int
+    mismatch: float
+    """Largest remaining mismatch of any power equation [pu]."""
+
+    @property
+    def phasor(self) -> NDArray[np.complex128]:
+        """Complex voltage of each bus [pu]."""
+        phasor: NDArray[np.complex128] = self.voltage * np.exp(1j * self.angle)
+        return phasor
+
+
+@dataclass(frozen=True, slots=True)
+class Collapse:
+    """No state satisfies the equations, or none was found: the grid is down. Never a held last value."""
+
+    reason: str
+
+
+def solve(
+    network: Network, p: NDArray[np.float64], q: NDArray[np.float64], start: Solution | None = None
+) -> Solution | Collapse:
+    """Solves for the voltages at given injections [pu, + into the bus].
+
+    ``q`` excludes the voltage controllers, which follow the voltage and saturate at their limits; ``start``
+    is a state of the same network to start from.
+    """
+    y, free = network.admittance, network.free
+    count, n = len(free), len(network.buses)
+    voltage = np.ones(n) if start is None else start.voltage.copy()
+    angle = np.zeros(n) if start is None else start.angle.copy()
+    voltage[network.slack] = network.slack_pu
+    angle[network.slack] = 0.0
+    window = np.ix_(free, free)
+    diagonal = np.arange(n)
+    jacobian = np.empty((2 * count, 2 * count))
+    worst = np.inf
+    for iteration in range(MAX_ITERATIONS + 1):
+        phasor = voltage * np.exp(1j * angle)
+        drawn = phasor * np.conj(y @ phasor)
+        controlled, slope = _control(network, voltage)
+        wanted_q = q.copy()
+        wanted_q[network.controlled] += controlled
+        mismatch = np.concatenate([(drawn.real - p)[free], (drawn.imag - wanted_q)[free]])
+        worst = float(np.abs(mismatch).max())
+        if worst < TOLERANCE_PU:
+            return Solution(voltage, angle, drawn, iteration, worst)
+        if not np.isfinite(worst) or iteration == MAX_ITERATIONS:
+            break
+        # dS/dangle = j (diag(S) - A), dS/dV = (diag(S) + A) / V with A_ij = E_i conj(Y_ij E_j)
+        coupling = phasor[:, None] * np.conj(y * phasor)
+        by_voltage = coupling / voltage
+        by_voltage[diagonal, diagonal] += drawn / voltage
+        by_angle = -1j * coupling
+        by_angle[diagonal, diagonal] += 1j * drawn
+        by_voltage[network.controlled, network.controlled] -= 1j * slope
+        jacobian[:count, :count] = by_angle.real[window]
+        jacobian[:count, count:] = by_voltage.real[window]
+        jacobian[count:, :count] = by_angle.imag[window]
+        jacobian[count:, count:] = by_voltage.imag[window]
+        try:
+            step = np.linalg.solve(jacobian, -mismatch)
+        except np.linalg.LinAlgError:
+            return Collapse("the power-flow equations are singular")
+        largest_angle = max(float(np.abs(step[:count]).max()), 1e-12)
+        largest_voltage = max(float(np.abs(step[count:]).max()), 1e-12)
+        damping = min(1.0, _MAX_ANGLE_STEP / largest_angle, _MAX_VOLTAGE_STEP / largest_voltage)
+        angle[free] += damping * step[:count]
+        voltage[free] += damping * step[count:]
+    return Collapse(f"the power flow does not converge: mismatch {worst:.3g} pu after {iteration} iterations")
+
+
+def controlled_reactive(network: Network, solution: Solution) -> NDArray[np.float64]:
+    """Reactive power of each voltage controller [pu, + into the bus]."""
+    return _control(network, solution.voltage)[0]
+
+
+def line_flows(network: Network, solution: Solution) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Complex power into each line at its ``from`` and its ``to`` end [pu, + leaving the busbar]."""
+    phasor = solution.phasor
+    a, b = phasor[network.section_from], phasor[network.section_to]
+    into_from = a * np.conj(network.own * a + network.mutual * b)
+    into_to = b * np.conj(network.own * b + network.mutual * a)
+    return into_from[network.first_section], into_to[network.last_section]
+
+
+def _control(
+    network: Network, voltage: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Reactive power of the controllers and its slope dQ/dV; a saturated controller has none."""
+    v = voltage[network.controlled]
+    wanted = network.control_gain * (network.control_set**2 - v**2)
+    held = np.clip(wanted, network.control_min, network.control_max)
+    return held, np.where(held == wanted, -2 * network.control_gain * v, 0.0)
