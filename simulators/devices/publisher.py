@@ -1,0 +1,191 @@
+"""Publishes the messages of the MQTT devices: QoS 1, in order of age, through broker outages."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol, Self
+
+import aiomqtt
+import msgspec
+import structlog
+
+from simulators.bench import Broker
+from simulators.devices.payloads import Members
+from simulators.metrics import BROKER_CONNECTED, PUBLISH_DROPPED, PUBLISH_PENDING, PUBLISHED
+from telemetry.clock import Clock
+from telemetry.errors import StorageError
+
+_log = structlog.get_logger(__name__)
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
+_KEEPALIVE_S = 10
+_ACK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One JSON object on its way."""
+
+    topic: str
+    members: Members
+
+
+class Witness(Protocol):
+    """Is told of every message that the broker acknowledged."""
+
+    def acknowledged(self, message: Message) -> None:
+        """Called once for each acknowledgement, right after it arrived."""
+        ...
+
+
+class Ledger:
+    """A file with one line of JSON for each acknowledged message: its topic and the members of its payload.
+
+    Each line is flushed before the next message is sent, so that a test can prove what the broker took over.
+
+    Raises
+    ------
+    StorageError
+        On entering: the file cannot be appended to.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+        self._encoder = msgspec.json.Encoder()
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self._path.open("ab")
+        except OSError as error:
+            raise StorageError(
+                f"ledger {self._path}: cannot be written ({error}); choose another file"
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def acknowledged(self, message: Message) -> None:
+        """Appends and flushes a line."""
+        if self._file is not None:
+            self._file.write(self._encoder.encode({"topic": message.topic, **message.members}) + b"\n")
+            self._file.flush()
+
+
+class Publisher:
+    """Sends what it is offered.
+
+    The buffer is bounded: when it is full, the oldest message is dropped and counted. A message leaves the
+    buffer only when the broker acknowledged it; after a lost connection whatever was in flight is sent again,
+    which QoS 1 allows (MQTT 3.1.1, 4.3.2).
+    """
+
+    def __init__(self, broker: Broker, clock: Clock, witness: Witness | None = None) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._witness = witness
+        self._encoder = msgspec.json.Encoder()
+        self._waiting: deque[Message] = deque()
+        self._offered = asyncio.Event()
+        self._numbers = itertools.count()
+        self._in_flight: dict[int, Message] = {}
+        self.acknowledged = 0
+        """Messages that the broker acknowledged."""
+        self.dropped = 0
+        """Messages dropped because the buffer was full."""
+        self.connected = False
+
+    @property
+    def pending(self) -> int:
+        """Messages offered and not yet acknowledged or dropped."""
+        return len(self._waiting) + len(self._in_flight)
+
+    def offer(self, message: Message) -> None:
+        """Takes a message over; never waits."""
+        if self.pending >= self._broker.buffer and self._waiting:
+            self._waiting.popleft()
+            self.dropped += 1
+            PUBLISH_DROPPED.inc()
+        self._waiting.append(message)
+        PUBLISH_PENDING.set(self.pending)
+        self._offered.set()
+
+    async def run(self) -> None:
+        """Connects and sends until cancelled; comes back after every loss of the broker."""
+        delay_s = FIRST_RETRY_S
+        while True:
+            acknowledged_before = self.acknowledged
+            try:
+                await self._session()
+            except* aiomqtt.MqttError as errors:
+                _log.warning(
+                    "broker_lost",
+                    broker=f"{self._broker.host}:{self._broker.port}",
+                    reason=str(errors.exceptions[0]),
+                    pending=self.pending,
+                    dropped=self.dropped,
+                )
+            delay_s = (
+                FIRST_RETRY_S if self.acknowledged > acknowledged_before else min(2 * delay_s, LAST_RETRY_S)
+            )
+            await self._clock.sleep(delay_s)
+
+    async def _session(self) -> None:
+        client = aiomqtt.Client(
+            self._broker.host,
+            self._broker.port,
+            username=self._broker.username,
+            password=self._broker.password,
+            keepalive=_KEEPALIVE_S,
+            timeout=_ACK_TIMEOUT_S,
+            max_inflight_messages=self._broker.in_flight,
+        )
+        client.pending_calls_threshold = self._broker.in_flight
+        async with client:
+            self._connection(up=True)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_until_lost(client), name="sim-broker-watch")
+                    for number in range(self._broker.in_flight):
+                        group.create_task(self._send(client), name=f"sim-publish-{number}")
+            finally:
+                self._waiting.extendleft(reversed(self._in_flight.values()))
+                self._in_flight.clear()
+                self._connection(up=False)
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        while True:
+            while not self._waiting:
+                self._offered.clear()
+                await self._offered.wait()
+            number = next(self._numbers)
+            message = self._in_flight[number] = self._waiting.popleft()
+            await client.publish(message.topic, self._encoder.encode(message.members), qos=1)
+            del self._in_flight[number]
+            self.acknowledged += 1
+            PUBLISHED.inc()
+            PUBLISH_PENDING.set(self.pending)
+            if self._witness is not None:
+                self._witness.acknowledged(message)
+
+    def _connection(self, *, up: bool) -> None:
+        self.connected = up
+        BROKER_CONNECTED.set(up)
+        _log.info("broker_connection", broker=f"{self._broker.host}:{self._broker.port}", up=up)
+
+
+async def _until_lost(client: aiomqtt.Client) -> None:
+    """Raises ``MqttError`` when the connection is lost: nobody waits for an acknowledgement in vain."""
+    async for _ in client.messages:
+        continue
