@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +66,7 @@ class ReadingBatch:
         Raises
         ------
         ValueError
-            The columns differ in length.
+            The columns differ in length, or a value does not fit its column's type.
 
         """
         return cls(
@@ -73,10 +74,10 @@ class ReadingBatch:
             session,
             seq,
             t_received,
-            np.ascontiguousarray(point, POINT_DTYPE),
-            np.ascontiguousarray(t_source, TIME_DTYPE),
+            _whole(point, POINT_DTYPE, "point index"),
+            _whole(t_source, TIME_DTYPE, "source time"),
             np.ascontiguousarray(value, VALUE_DTYPE),
-            np.ascontiguousarray(quality, QUALITY_DTYPE),
+            _whole(quality, QUALITY_DTYPE, "quality code"),
         )
 
     def same_as(self, other: ReadingBatch) -> bool:
@@ -100,17 +101,30 @@ class Columns:
     value: NDArray[np.float64]
     quality: NDArray[np.uint8]
 
+    def __post_init__(self) -> None:
+        n = len(self.point)
+        if not (len(self.t_source) == len(self.value) == len(self.quality) == n):
+            lengths = (n, len(self.t_source), len(self.value), len(self.quality))
+            raise ValueError(f"columns differ in length {lengths}")
+
     def __len__(self) -> int:
         return len(self.point)
 
     @classmethod
     def of(cls, point: ArrayLike, t_source: ArrayLike, value: ArrayLike, quality: ArrayLike) -> Columns:
-        """Builds columns, converting each to its exact type."""
+        """Builds columns, converting each to its exact type.
+
+        Raises
+        ------
+        ValueError
+            The columns differ in length, or a value does not fit its column's type.
+
+        """
         return cls(
-            np.ascontiguousarray(point, POINT_DTYPE),
-            np.ascontiguousarray(t_source, TIME_DTYPE),
+            _whole(point, POINT_DTYPE, "point index"),
+            _whole(t_source, TIME_DTYPE, "source time"),
             np.ascontiguousarray(value, VALUE_DTYPE),
-            np.ascontiguousarray(quality, QUALITY_DTYPE),
+            _whole(quality, QUALITY_DTYPE, "quality code"),
         )
 
     @classmethod
@@ -133,3 +147,15 @@ class Columns:
     def where(self, mask: NDArray[np.bool_] | NDArray[np.intp]) -> Columns:
         """The readings that a mask or an index array selects."""
         return Columns(self.point[mask], self.t_source[mask], self.value[mask], self.quality[mask])
+
+
+def _whole(column: ArrayLike, dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+    """A column of whole numbers in its exact type; a plain cast would wrap 256 into a quality of 0, good."""
+    given = np.asarray(column)
+    if given.dtype == dtype or not given.size:
+        return np.ascontiguousarray(given, dtype)
+    limits = np.iinfo(dtype)
+    fits = (given >= limits.min) & (given <= limits.max) & (given == np.trunc(given))
+    if not fits.all():
+        raise ValueError(f"{what} {given[~fits][0].item()} does not fit {dtype}")
+    return np.ascontiguousarray(given, dtype)

@@ -72,7 +72,16 @@ class ManualClock:
         self._now_ns = now_ns
 
     async def advance(self, seconds: float) -> None:
-        """Moves time on [s], waking sleepers in order and letting each run before the next."""
+        """Moves time on [s], waking sleepers in order and letting each run before the next.
+
+        Raises
+        ------
+        ValueError
+            The duration is negative: this time never goes back, only :meth:`set_wall` does.
+
+        """
+        if seconds < 0:
+            raise ValueError(f"a clock cannot be advanced by {seconds} s")
         end = self._elapsed + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= end:

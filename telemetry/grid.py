@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
@@ -16,8 +17,9 @@ from telemetry.errors import Problem
 from telemetry.points import Identifier
 from telemetry.settings import Settings, nearest
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Area(Settings):
@@ -57,8 +59,8 @@ class Reactive(Settings):
     control_k_mvar_per_pu2: NotNegative = 0.0
     """Gain of a voltage controller Q = k (vset^2 - V^2) [Mvar/pu^2]; 0 without one."""
     control_vset_pu: Positive = 1.0
-    control_qmin_mvar: float = 0.0
-    control_qmax_mvar: float = 0.0
+    control_qmin_mvar: Finite = 0.0
+    control_qmax_mvar: Finite = 0.0
 
 
 class Section(Settings):
@@ -128,7 +130,7 @@ class ScheduleStep(Settings):
 
     start: AwareDatetime
     """UTC, for example ``2026-01-01T00:00:00Z``."""
-    mw: float
+    mw: Finite
     """[MW]; + away from the delivery node's busbar into the tie."""
 
 
@@ -167,41 +169,60 @@ class Grid(Settings):
         return line.parameters or self.line_parameters
 
     def problems(self, file: str) -> Iterator[Problem]:
-        """Faults that only the whole model shows: duplicate ids and names that refer to nothing."""
+        """Faults that only the whole model shows: ids used twice, names of nothing, wrong order."""
         areas = {area.id for area in self.area}
         nodes = {node.id for node in self.node}
         branches: dict[str, Line | Hvdc] = {line.id: line for line in self.line}
         branches |= {link.id: link for link in self.hvdc}
-        yield from _duplicates(file, "area", [area.id for area in self.area])
-        yield from _duplicates(file, "node", [node.id for node in self.node])
-        yield from _duplicates(file, "line", [line.id for line in self.line])
-        yield from _duplicates(file, "hvdc", [link.id for link in self.hvdc])
-        yield from _duplicates(file, "tie", [tie.id for tie in self.tie])
+        keyed: list[tuple[str, Line | Hvdc]] = [(f"line[{i}]", line) for i, line in enumerate(self.line)]
+        keyed += [(f"hvdc[{i}]", link) for i, link in enumerate(self.hvdc)]
+        yield from _duplicates(file, [(f"area[{i}]", area.id) for i, area in enumerate(self.area)])
+        yield from _duplicates(file, [(f"node[{i}]", node.id) for i, node in enumerate(self.node)])
+        yield from _duplicates(file, [(where, branch.id) for where, branch in keyed])
+        yield from _duplicates(file, [(f"tie[{i}]", tie.id) for i, tie in enumerate(self.tie)])
         for i, node in enumerate(self.node):
             if node.area not in areas:
                 yield _unknown(file, f"node[{i}].area", node.area, "area", areas)
-        keyed: list[tuple[str, Line | Hvdc]] = [(f"line[{i}]", line) for i, line in enumerate(self.line)]
-        keyed += [(f"hvdc[{i}]", link) for i, link in enumerate(self.hvdc)]
-        for where, end_of in keyed:
-            for key, value in (("from", end_of.from_node), ("to", end_of.to_node)):
+        for where, branch in keyed:
+            for key, value in (("from", branch.from_node), ("to", branch.to_node)):
                 if value not in nodes:
                     yield _unknown(file, f"{where}.{key}", value, "node", nodes)
+            if branch.from_node == branch.to_node:
+                shown = f'"{branch.to_node}"'
+                yield Problem(file, f"{where}.to", shown, "both ends are one node", "name the other end")
+        for i, line in enumerate(self.line):
+            if line.sections[-1].joint is not None:
+                key = f"line[{i}].sections[{len(line.sections) - 1}].joint"
+                yield Problem(file, key, "", "the last section ends at a node, not at a joint", "remove it")
         for i, tie in enumerate(self.tie):
-            if tie.id not in branches:
-                yield _unknown(file, f"tie[{i}].id", tie.id, "line or HVDC link", branches)
-                continue
-            branch = branches[tie.id]
-            ends = {branch.from_node, branch.to_node}
-            if tie.delivery_node not in ends:
-                yield _unknown(file, f"tie[{i}].delivery_node", tie.delivery_node, "end of the tie", ends)
-            if tie.from_area not in areas:
-                yield _unknown(file, f"tie[{i}].from_area", tie.from_area, "area", areas)
+            yield from _tie_problems(file, f"tie[{i}]", tie, branches, areas)
 
 
-def _duplicates(file: str, kind: str, ids: list[str]) -> Iterator[Problem]:
-    for i, name in enumerate(ids):
-        if name in ids[:i]:
-            yield Problem(file, f"{kind}[{i}].id", f'"{name}"', "used twice", "give it another id")
+def _tie_problems(
+    file: str, where: str, tie: Tie, branches: dict[str, Line | Hvdc], areas: set[str]
+) -> Iterator[Problem]:
+    if tie.from_area not in areas:
+        yield _unknown(file, f"{where}.from_area", tie.from_area, "area", areas)
+    branch = branches.get(tie.id)
+    if branch is None:
+        yield _unknown(file, f"{where}.id", tie.id, "line or HVDC link", branches)
+    elif tie.delivery_node not in {branch.from_node, branch.to_node}:
+        ends = (branch.from_node, branch.to_node)
+        yield _unknown(file, f"{where}.delivery_node", tie.delivery_node, "end of the tie", ends)
+    for i, (earlier, later) in enumerate(pairwise(tie.schedule), start=1):
+        if later.start <= earlier.start:
+            key = f"{where}.schedule[{i}].start"
+            shown = later.start.isoformat()
+            yield Problem(file, key, shown, "not after the step before it", "order the steps by time")
+
+
+def _duplicates(file: str, ids: list[tuple[str, str]]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for where, name in ids:
+        if name in seen:
+            reason = f"used twice, first by {seen[name]}"
+            yield Problem(file, f"{where}.id", f'"{name}"', reason, "give it another id")
+        seen.setdefault(name, where)
 
 
 def _unknown(file: str, key: str, value: str, what: str, valid: Iterable[str]) -> Problem:

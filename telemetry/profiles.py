@@ -5,7 +5,7 @@ A profile is a TOML document; :func:`parse_profile` checks it. Addresses are wir
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -14,6 +14,8 @@ from pydantic import Field
 from telemetry.errors import ConfigError, Problem
 from telemetry.points import Identifier, PointName, PointSpec
 from telemetry.settings import Settings, nearest, parse
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class RegisterType(StrEnum):
@@ -31,7 +33,20 @@ class RegisterType(StrEnum):
     @property
     def registers(self) -> int:
         """Number of 16-bit registers."""
-        return int("".join(filter(str.isdigit, self.value))) // 16
+        return self._bits // 16
+
+    @property
+    def integers(self) -> range:
+        """Raw integers that the type can hold; none for a floating-point type."""
+        if self.value.startswith("float"):
+            return range(0)
+        if self.value.startswith("uint"):
+            return range(1 << self._bits)
+        return range(-(1 << self._bits - 1), 1 << self._bits - 1)
+
+    @property
+    def _bits(self) -> int:
+        return int("".join(filter(str.isdigit, self.value)))
 
 
 class WordOrder(StrEnum):
@@ -58,9 +73,9 @@ class RegisterMapping(Settings):
     address: Annotated[int, Field(ge=0, le=65535)]
     """Wire address of the first register."""
     type: RegisterType
-    scale: float = 1.0
+    scale: Finite = 1.0
     """value [unit of the point] = raw * scale + offset."""
-    offset: float = 0.0
+    offset: Finite = 0.0
     not_implemented: int | None = None
     """Raw integer that marks the point as not implemented."""
 
@@ -92,8 +107,8 @@ class JsonField(Settings):
 
     field: str
     """Name of the member; a dot descends into a nested object."""
-    scale: float = 1.0
-    offset: float = 0.0
+    scale: Finite = 1.0
+    offset: Finite = 0.0
 
 
 class JsonMap(Settings):
@@ -139,34 +154,56 @@ def parse_profile(text: str, file: str, environment: Mapping[str, str] | None = 
 
     """
     profile = parse(text, file, DeviceProfile, environment)
-    problems = []
-    if (profile.modbus is None) == (profile.json_payload is None):
-        problems.append(
-            Problem(file, "", "", "a profile maps one protocol", "give [modbus] or [json], not both")
-        )
-    mapped: dict[str, set[str]] = {}
-    if profile.modbus is not None:
-        mapped["modbus.registers"] = set(profile.modbus.registers)
-        for name, mapping in profile.modbus.registers.items():
-            if mapping.address + mapping.type.registers > 65536:
-                key = f"modbus.registers.{name}.address"
-                problems.append(Problem(file, key, str(mapping.address), "runs past register 65535"))
-    if profile.json_payload is not None:
-        mapped["json.fields"] = set(profile.json_payload.fields)
-    for table, names in mapped.items():
-        problems += [
-            Problem(file, f"{table}.{name}", "", "no such point", nearest(name, profile.points))
-            for name in sorted(names - set(profile.points))
-        ]
-        problems += [
-            Problem(file, f"points.{name}", "", f"not mapped in [{table}]", "map it or remove it")
-            for name in sorted(set(profile.points) - names)
-        ]
-    problems += [
-        Problem(file, f"points.{name}.low", str(spec.low), f"not below high = {spec.high}", "swap them")
-        for name, spec in profile.points.items()
-        if not spec.low < spec.high
-    ]
+    problems = [*_map_problems(profile, file), *_point_problems(profile, file)]
     if problems:
         raise ConfigError(problems)
     return profile
+
+
+def _map_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
+    if (profile.modbus is None) == (profile.json_payload is None):
+        yield Problem(file, "", "", "a profile maps one protocol", "give [modbus] or [json], not both")
+    mapped: dict[str, Mapping[str, RegisterMapping | JsonField]] = {}
+    if profile.modbus is not None:
+        mapped["modbus.registers"] = profile.modbus.registers
+        for name, mapping in profile.modbus.registers.items():
+            yield from _register_problems(profile.modbus, name, mapping, file)
+    if profile.json_payload is not None:
+        mapped["json.fields"] = profile.json_payload.fields
+    for table, names in mapped.items():
+        for name in names:
+            if name not in profile.points:
+                yield Problem(file, f"{table}.{name}", "", "no such point", nearest(name, profile.points))
+            if names[name].scale == 0:
+                yield Problem(file, f"{table}.{name}.scale", "0", "makes every value the same", "remove it")
+        for name in profile.points:
+            if name not in names:
+                yield Problem(file, f"points.{name}", "", f"not mapped in [{table}]", "map it or remove it")
+
+
+def _register_problems(
+    modbus: ModbusMap, name: str, mapping: RegisterMapping, file: str
+) -> Iterator[Problem]:
+    where = f"modbus.registers.{name}"
+    if mapping.address + mapping.type.registers > 65536:
+        yield Problem(file, f"{where}.address", str(mapping.address), "runs past register 65535")
+    if mapping.type.registers > modbus.max_registers:
+        reason = f"takes {mapping.type.registers} registers, but one read may take {modbus.max_registers}"
+        yield Problem(file, f"{where}.type", f'"{mapping.type}"', reason, "raise modbus.max_registers")
+    marker = mapping.not_implemented
+    if marker is not None and marker not in mapping.type.integers:
+        reason = f"a raw {mapping.type} never has this value"
+        yield Problem(file, f"{where}.not_implemented", str(marker), reason, "give the raw integer, unscaled")
+
+
+def _point_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
+    for name, spec in profile.points.items():
+        if not spec.low < spec.high:
+            yield Problem(
+                file, f"points.{name}.low", str(spec.low), f"not below high = {spec.high}", "swap them"
+            )
+        for code in spec.states:
+            if not code.removeprefix("-").isdecimal():
+                yield Problem(
+                    file, f"points.{name}.states.{code}", "", "a state is a whole number", 'as 4 = "MPPT"'
+                )

@@ -19,7 +19,9 @@ class PointRegistry:
         self._index: dict[PointKey, int] = {}
         for key in keys:
             if key in self._index:
-                raise RegistryError(f"point registry: {key} is listed twice; restore it from a backup")
+                raise RegistryError(
+                    f"point registry: {'/'.join(key)} is listed twice; restore it from a backup"
+                )
             self._append(key)
 
     def __len__(self) -> int:
@@ -60,10 +62,20 @@ class PointRegistry:
         return [key for key in dict.fromkeys(keys) if key not in self._index]
 
     def extend(self, keys: Sequence[PointKey]) -> None:
-        """Appends keys that were just made durable."""
+        """Appends keys that were just made durable: all of them or, on an error, none.
+
+        Raises
+        ------
+        RegistryError
+            A key has an index already or is given twice.
+
+        """
+        given: set[PointKey] = set()
         for key in keys:
-            if key in self._index:
+            if key in self._index or key in given:
                 raise RegistryError(f"point registry: {'/'.join(key)} is declared already")
+            given.add(key)
+        for key in keys:
             self._append(key)
 
     def _append(self, key: PointKey) -> None:

@@ -25,16 +25,18 @@ class Settings(BaseModel):
 
 
 Model = TypeVar("Model", bound=Settings)
+Location = tuple[int | str, ...]
+"""Keys and indices that lead from the top of a document to a value."""
 
 _VARIABLE = re.compile(r"^\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}$")
-_SECRET_KEY = re.compile(r"password|token|secret|key$", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"(password|token|secret)(?!.*_file$)|key$", re.IGNORECASE)
 
 
 def parse(text: str, file: str, model: type[Model], environment: Mapping[str, str] | None = None) -> Model:
     """Parses TOML text into a model.
 
     A string value that is exactly ``${NAME}`` or ``${NAME:-default}`` is replaced from ``environment``; a
-    replacement that reads as a TOML number or boolean becomes one.
+    replacement that reads as a TOML number or boolean becomes one where the model does not ask for text.
 
     Raises
     ------
@@ -46,15 +48,23 @@ def parse(text: str, file: str, model: type[Model], environment: Mapping[str, st
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Problem(file, "", "", f"not valid TOML: {error}")]) from None
-    problems: list[Problem] = []
-    data = _substituted(data, "", file, environment or {}, problems)
+    substitution = _Substitution(file, environment or {})
+    data = substitution.applied(data, ())
     try:
-        parsed = model.model_validate_json(json.dumps(data, default=_iso))
+        try:
+            parsed = model.model_validate_json(json.dumps(data, default=_iso))
+        except ValidationError as error:
+            if not _texts_restored(data, substitution.scalars, error):
+                raise
+            parsed = model.model_validate_json(json.dumps(data, default=_iso))
     except ValidationError as error:
-        problems += [_problem(dict(fault), file, model) for fault in error.errors(include_url=False)]
-        raise ConfigError(problems) from None
-    if problems:
-        raise ConfigError(problems)
+        known = {problem.key for problem in substitution.problems}
+        found = [_problem(dict(fault), file, model, data) for fault in error.errors(include_url=False)]
+        raise ConfigError(
+            [*substitution.problems, *(problem for problem in found if problem.key not in known)]
+        ) from None
+    if substitution.problems:
+        raise ConfigError(substitution.problems)
     return parsed
 
 
@@ -74,26 +84,75 @@ def _iso(value: date | time) -> str:
     return value.isoformat()
 
 
-def _substituted(
-    value: Any, key: str, file: str, environment: Mapping[str, str], problems: list[Problem]
-) -> Any:
-    if isinstance(value, dict):
-        return {
-            k: _substituted(v, f"{key}.{k}" if key else k, file, environment, problems)
-            for k, v in value.items()
-        }
-    if isinstance(value, list):
-        return [_substituted(v, f"{key}[{i}]", file, environment, problems) for i, v in enumerate(value)]
-    match = _VARIABLE.match(value) if isinstance(value, str) else None
-    if match is None:
-        return value
-    name: str = match[1]
-    default: str | None = match[2]
-    text = environment.get(name, default)
-    if text is None:
-        problems.append(Problem(file, key, value, f"environment variable {name} is not set", f"set {name}"))
+class _Substitution:
+    """Replaces references to environment variables and remembers where."""
+
+    def __init__(self, file: str, environment: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.scalars: dict[Location, str] = {}
+        """Text of each replacement that became a number or boolean."""
+        self._file = file
+        self._environment = environment
+
+    def applied(self, value: Any, location: Location) -> Any:
+        """The value with every reference in it replaced."""
+        if isinstance(value, dict):
+            return {key: self.applied(inner, (*location, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.applied(inner, (*location, i)) for i, inner in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        match = _VARIABLE.match(value)
+        if match is None:
+            reason = "a reference to an environment variable must be the whole value"
+            return self._refused(
+                location, value, reason, "write ${NAME} or ${NAME:-default} and nothing else"
+            )
+        name: str = match[1]
+        default: str | None = match[2]
+        text = self._environment.get(name, default)
+        if text is None:
+            return self._refused(location, value, f"environment variable {name} is not set", f"set {name}")
+        scalar = _scalar(text)
+        if scalar is not text:
+            self.scalars[location] = text
+        return scalar
+
+    def _refused(self, location: Location, value: str, reason: str, fix: str) -> str:
+        shown = '"***"' if _secret(location) else json.dumps(value)
+        self.problems.append(Problem(self._file, key_path(location), shown, reason, fix))
         return ""
-    return _scalar(text)
+
+
+def _texts_restored(data: Any, scalars: Mapping[Location, str], error: ValidationError) -> bool:
+    """Puts a replacement back as text where text is due: a password may consist of digits."""
+    restored = False
+    for fault in error.errors(include_url=False):
+        location = _written(fault["loc"], data)
+        if fault["type"] == "string_type" and location in scalars:
+            holder = data
+            for part in location[:-1]:
+                holder = holder[part]
+            holder[location[-1]] = scalars[location]
+            restored = True
+    return restored
+
+
+def _written(location: Location, data: Any) -> Location:
+    """A location as it stands in the file: without the tags that pydantic adds for unions."""
+    written: list[int | str] = []
+    for part in location[:-1]:
+        inside = (isinstance(data, dict) and part in data) or (
+            isinstance(data, list) and isinstance(part, int)
+        )
+        if inside:
+            written.append(part)
+            data = data[part]
+    return (*written, *location[-1:])
+
+
+def _secret(location: Location) -> bool:
+    return any(isinstance(part, str) and _SECRET_KEY.search(part) for part in location)
 
 
 def _scalar(text: str) -> Any:
@@ -105,27 +164,28 @@ def _scalar(text: str) -> Any:
     return value if len(parsed) == 1 and isinstance(value, bool | int | float) else text
 
 
-def _problem(fault: dict[str, Any], file: str, model: type[Settings]) -> Problem:
-    location: tuple[int | str, ...] = fault["loc"]
+def _problem(fault: dict[str, Any], file: str, model: type[Settings], data: Any) -> Problem:
+    location: Location = fault["loc"]
     name = str(location[-1]) if location else ""
     shown = "" if isinstance(fault["input"], dict | list) else json.dumps(fault["input"], default=str)
-    if shown and _SECRET_KEY.search(name):
+    if shown and _secret(location):
         shown = '"***"'
-    reason, fix = str(fault["msg"]), ""
+    reason, fix = str(fault["msg"]).removeprefix("Value error, "), ""
     match fault["type"]:
         case "extra_forbidden":
             reason, fix = "unknown key", nearest(name, _keys_at(model, location[:-1]))
         case "missing":
             reason, fix, shown = "missing", f"add {name}", ""
         case "enum" | "literal_error":
-            expected = re.findall(r"'([^']*)'", str(fault["ctx"].get("expected", "")))
-            fix = nearest(str(fault["input"]), expected)
+            expected = str(fault["ctx"].get("expected", ""))
+            names = re.findall(r"'([^']*)'", expected)
+            fix = nearest(str(fault["input"]), names) if names else f"valid: {expected}"
         case _:
             pass
-    return Problem(file, key_path(location), shown, reason, fix)
+    return Problem(file, key_path(_written(location, data)), shown, reason, fix)
 
 
-def key_path(location: Iterable[int | str]) -> str:
+def key_path(location: Location) -> str:
     """Writes a location as a reader would: ``device[3].modbus.unit``."""
     path = ""
     for part in location:
@@ -133,7 +193,7 @@ def key_path(location: Iterable[int | str]) -> str:
     return path
 
 
-def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
+def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
     """Valid keys at a location, following the models that annotations mention."""
     current: set[type[BaseModel]] = {model}
     for part in location:

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from telemetry.clock import ManualClock, SystemClock
+
+
+async def test_sleepers_wake_in_order_at_their_own_time(clock: ManualClock) -> None:
+    woken: list[tuple[str, float, int]] = []
+    start = clock.now_ns()
+
+    async def sleeper(name: str, *durations: float) -> None:
+        for duration in durations:
+            await clock.sleep(duration)
+            woken.append((name, clock.monotonic(), clock.now_ns() - start))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(sleeper("a", 2, 2))
+        tasks.create_task(sleeper("b", 1, 1, 1))
+        await clock.advance(2.5)
+        assert [(name, at) for name, at, _ in woken] == [("b", 1), ("a", 2), ("b", 2)]
+        assert clock.monotonic() == 2.5
+        await clock.advance(1.5)
+    assert woken[3:] == [("b", 3, 3_000_000_000), ("a", 4, 4_000_000_000)]
+
+
+async def test_a_sleep_that_is_not_positive_takes_one_turn(clock: ManualClock) -> None:
+    async with asyncio.timeout(5):
+        await clock.sleep(0)
+        await clock.sleep(-1)
+        await SystemClock().sleep(-1)
+
+
+async def test_a_cancelled_sleeper_is_passed_over(clock: ManualClock) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        gone = tasks.create_task(clock.sleep(1))
+        stays = tasks.create_task(clock.sleep(2))
+        await clock.advance(0.5)
+        gone.cancel()
+        await clock.advance(2)
+        assert stays.done()
+
+
+async def test_the_wall_may_step_monotonic_time_may_not(clock: ManualClock) -> None:
+    clock.set_wall(5)
+    assert (clock.now_ns(), clock.monotonic()) == (5, 0)
+    await clock.advance(1)
+    assert (clock.now_ns(), clock.monotonic()) == (1_000_000_005, 1)
+    with pytest.raises(ValueError, match="cannot be advanced by -1"):
+        await clock.advance(-1)
+
+
+def test_the_system_clock_moves_forward() -> None:
+    clock = SystemClock()
+    assert clock.monotonic() <= clock.monotonic()
+    assert clock.now_ns() > 1_700_000_000_000_000_000
