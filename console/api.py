@@ -1,0 +1,274 @@
+"""The HTTP API under /api/v1: what each address answers. Who may ask is decided in :mod:`console.app`."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from console import metrics
+from console.backoff import Backoff
+from console.config import ConsoleSettings
+from console.corridor import SiteView
+from console.feed import Feed
+from console.ports import Ports
+from console.problems import ApiError, json_response
+from console.sessions import Sessions
+from console.trends import step_for, trend
+from console.views import (
+    alarm_view,
+    announcement_views,
+    indeterminate_views,
+    ms,
+    reading_views,
+    status_view,
+)
+from telemetry.clock import Clock
+from telemetry.site import Site, SitePoint
+
+COOKIE = "greenbridge_session"
+OPERATOR = "operator"
+"""Who acts through a session that came from the one-time token."""
+
+MAX_POINTS = 1000
+"""Points that one request may ask the newest readings of."""
+MAX_INTERVALS = 2000
+"""Intervals that one trend may have."""
+MAX_HISTORY = 1000
+"""Alarms that one request for the history may ask for."""
+MAX_SPAN_S = 400 * 86400
+"""Longest trend [s]."""
+
+Body = TypeVar("Body")
+
+
+class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a sign-in."""
+
+    token: str = msgspec.field(default="")
+
+
+class Acknowledge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of an acknowledgement."""
+
+    comment: str = ""
+
+
+MAX_COMMENT = 500
+"""Longest comment [characters]."""
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """Who is signed in."""
+
+    who: str
+
+
+class Api:
+    """The answers, given what the console depends on."""
+
+    def __init__(
+        self,
+        settings: ConsoleSettings,
+        *,
+        clock: Clock,
+        site: Site,
+        view: SiteView,
+        ports: Ports,
+        sessions: Sessions,
+        feed: Feed,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._site = site
+        self._site_body = msgspec.json.encode(view)
+        self._live = ports.live
+        self._query = ports.query
+        self._desk = ports.desk
+        self._status = ports.status
+        self._announcements = ports.announcements
+        self._sessions = sessions
+        self._feed = feed
+        self._backoff = Backoff()
+
+    def who(self, request: Request) -> str | None:
+        """Who a request's session belongs to."""
+        return self._sessions.who(request.cookies.get(COOKIE))
+
+    async def sign_in(self, request: Request) -> Response:
+        """POST /api/v1/session: exchanges the one-time token for a session."""
+        client = request.client.host if request.client is not None else ""
+        wait_s = self._backoff.wait_s(client, self._clock.monotonic())
+        if wait_s > 0:
+            metrics.SIGN_INS.labels("backoff").inc()
+            raise ApiError(
+                429,
+                "too many wrong tokens",
+                f"wait {wait_s:.0f} s, then use the address that was printed at the last start",
+                {"retry-after": str(int(wait_s) + 1)},
+            )
+        token = (await _body(request, SignIn)).token
+        session = await self._sessions.sign_in(token, OPERATOR)
+        if session is None:
+            self._backoff.failed(client, self._clock.monotonic())
+            metrics.SIGN_INS.labels("refused").inc()
+            raise ApiError(
+                401,
+                "this sign-in token is unknown, already used or too old",
+                "use the address that was printed at the last start",
+            )
+        self._backoff.succeeded(client)
+        metrics.SIGN_INS.labels("ok").inc()
+        response = json_response(SessionView(OPERATOR))
+        response.set_cookie(
+            COOKIE,
+            session,
+            max_age=round(self._settings.session_hours * 3600),
+            path="/",
+            secure=self._settings.behind_proxy,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """DELETE /api/v1/session."""
+        await self._sessions.sign_out(request.cookies[COOKIE])
+        response = Response(status_code=204)
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        return response
+
+    async def session(self, request: Request) -> Response:
+        """GET /api/v1/session: who is signed in."""
+        return json_response(SessionView(self.who(request) or ""))
+
+    async def site(self, _: Request) -> Response:
+        """GET /api/v1/site: areas, nodes, branches, devices and points."""
+        return Response(self._site_body, media_type="application/json")
+
+    async def last(self, request: Request) -> Response:
+        """GET /api/v1/last?point=PATH&point=PATH or ?device=ID: newest readings, with the quality of now."""
+        paths = request.query_params.getlist("point")
+        points = [self._point(path).index for path in paths]
+        for device in request.query_params.getlist("device"):
+            if device not in self._site.devices:
+                raise ApiError(404, f"no device is called {_shown(device)}", "see devices in /api/v1/site")
+            points += [point.index for point in self._site.points_of(device)]
+        if not points:
+            raise ApiError(400, "no point is asked for", "add ?point=DEVICE/NAME or ?device=DEVICE")
+        if len(points) > MAX_POINTS:
+            raise ApiError(
+                400, f"{len(points)} points are asked for", f"ask for at most {MAX_POINTS} at a time"
+            )
+        return json_response(reading_views(self._live.latest(points)))
+
+    async def series(self, request: Request) -> Response:
+        """GET /api/v1/series?point=PATH&start=MS&end=MS&intervals=N: the trend of a point.
+
+        Without ``end`` it reaches to now, without ``start`` it is an hour long.
+        """
+        path = request.query_params.get("point", "")
+        if not path:
+            raise ApiError(400, "no point is asked for", "add ?point=DEVICE/NAME")
+        point = self._point(path)
+        end = _integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**53)
+        start = _integer(request, "start", max(0, end - 3_600_000), 0, 2**53)
+        intervals = _integer(request, "intervals", 600, 1, MAX_INTERVALS)
+        if not 0 < end - start <= MAX_SPAN_S * 1000:
+            raise ApiError(
+                400,
+                f"from {start} to {end} is not a span that can be drawn",
+                f"give start before end, both in ms since 1970, at most {MAX_SPAN_S // 86400} days apart",
+            )
+        # one interval more than asked for may be cut at either end
+        step = step_for((end - start) * 1_000_000, intervals)
+        found = await self._query.series(point.index, start * 1_000_000, end * 1_000_000, step)
+        return json_response(
+            trend(
+                found,
+                point=point.index,
+                path=point.path,
+                title=point.spec.title,
+                unit=point.spec.unit.value,
+                period_s=point.profile.period_s,
+                start=start * 1_000_000,
+                end=end * 1_000_000,
+                step=step,
+            )
+        )
+
+    async def alarms(self, _: Request) -> Response:
+        """GET /api/v1/alarms: those that are not normal, with the version of the list."""
+        # the version first: a change in between makes the page ask again, never miss one
+        version = self._desk.version
+        return json_response(
+            {
+                "version": version,
+                "alarms": [alarm_view(alarm) for alarm in self._desk.active()],
+                "indeterminate": indeterminate_views(self._desk.indeterminate()),
+            }
+        )
+
+    async def history(self, request: Request) -> Response:
+        """GET /api/v1/alarms/history?limit=N: past and present occurrences, newest first."""
+        limit = _integer(request, "limit", 200, 1, MAX_HISTORY)
+        return json_response([alarm_view(alarm) for alarm in await self._desk.history(limit)])
+
+    async def acknowledge(self, request: Request) -> Response:
+        """POST /api/v1/alarms/ID/acknowledge with an optional comment."""
+        comment = (await _body(request, Acknowledge)).comment.strip()
+        if len(comment) > MAX_COMMENT:
+            raise ApiError(
+                400, f"the comment has {len(comment)} characters", f"use at most {MAX_COMMENT} of them"
+            )
+        alarm = await self._desk.acknowledge(request.path_params["alarm"], self.who(request) or "", comment)
+        await self._feed.turn()
+        return json_response(alarm_view(alarm))
+
+    async def indeterminate(self, _: Request) -> Response:
+        """GET /api/v1/indeterminate: rules that cannot be judged now."""
+        return json_response(indeterminate_views(self._desk.indeterminate()))
+
+    async def status(self, _: Request) -> Response:
+        """GET /api/v1/status: links, conservation, latency and lag."""
+        return json_response(status_view(self._status.status()))
+
+    async def announcements(self, _: Request) -> Response:
+        """GET /api/v1/announcements: the banner's messages."""
+        return json_response(announcement_views(self._announcements.announcements()))
+
+    def _point(self, path: str) -> SitePoint:
+        device, _, name = path.partition("/")
+        point = self._site.find(device, name)
+        if point is None:
+            raise ApiError(404, f"no point is called {_shown(path)}", "see points in /api/v1/site")
+        return point
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    raw = await request.body()
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "the body is not JSON", "send Content-Type: application/json")
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(400, f"the body cannot be used: {error}", "send one JSON object") from None
+
+
+def _integer(request: Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    # a short, plain number only: int() also takes underscores, blanks and thousands of digits
+    if not (text.isascii() and text.isdigit() and len(text) <= 17 and low <= int(text) <= high):
+        raise ApiError(
+            400, f"{name} = {_shown(text)} is not usable", f"give a whole number from {low} to {high}"
+        )
+    return int(text)
+
+
+def _shown(text: str) -> str:
+    """What somebody sent, cut to a length fit for an answer."""
+    return repr(text if len(text) <= 80 else text[:79] + "…")

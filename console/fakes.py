@@ -1,0 +1,176 @@
+"""Fakes of what the console asks, with behaviour; for tests and for playing with the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from alerts.alarms import Alarm, AlarmError, AlarmState, Indeterminate, Priority
+from console.ports import Announcement, Latency, LinkStatus, Status, StoreStatus
+from ingest.ports import Totals
+from telemetry.batch import Columns
+from telemetry.clock import Clock
+from telemetry.quality import Quality
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    t_source: int
+    t_received: int
+    value: float
+    quality: int
+
+
+class FakeLiveValues:
+    """Remembers what it is given and lets it go stale."""
+
+    def __init__(self, clock: Clock, stale_after_s: float = 5.0) -> None:
+        self._clock = clock
+        self._stale_after_ns = round(stale_after_s * 1e9)
+        self._readings: dict[int, _Reading] = {}
+
+    def put(self, point: int, value: float, quality: int = Quality.GOOD, t_source: int | None = None) -> None:
+        """Takes a reading as just received; without a source time it is the time of receipt [ns, UTC]."""
+        now = self._clock.now_ns()
+        self._readings[point] = _Reading(now if t_source is None else t_source, now, value, quality)
+
+    def latest(self, points: Sequence[int]) -> Columns:
+        """Newest readings, with the quality of now."""
+        now = self._clock.now_ns()
+        known = [(p, self._readings[p]) for p in points if p in self._readings]
+        return Columns.of(
+            [p for p, _ in known],
+            [r.t_source for _, r in known],
+            [r.value for _, r in known],
+            [
+                max(r.quality, Quality.STALE) if now - r.t_received > self._stale_after_ns else r.quality
+                for _, r in known
+            ],
+        )
+
+
+class FakeSystemStatus:
+    """A status that is set by hand."""
+
+    def __init__(self, clock: Clock, devices: int = 0, links: Iterable[str] = ()) -> None:
+        now = clock.now_ns()
+        self.current = Status(
+            started_at=now,
+            devices=devices,
+            devices_seen=0,
+            readings_per_s=0.0,
+            readings=0,
+            dead_letters=0,
+            read_to_durable=Latency(),
+            links=[LinkStatus(link, True, now) for link in links],
+            stores=[StoreStatus("embedded", 0, Totals(), 0, 0.0)],
+        )
+
+    def committed(self, readings: int, per_s: float, devices_seen: int) -> None:
+        """Counts readings as received and stored at once."""
+        total = self.current.readings + readings
+        self.current = replace(
+            self.current,
+            readings=total,
+            readings_per_s=per_s,
+            devices_seen=devices_seen,
+            read_to_durable=Latency(0.012, 0.048),
+            stores=[StoreStatus(s.name, total, Totals(stored=total), 0, 0.0) for s in self.current.stores],
+        )
+
+    def link_down(self, link: str, since: int, detail: str) -> None:
+        """Reports a link as down [since: ns, UTC]."""
+        links = [
+            LinkStatus(s.link, False, since, detail) if s.link == link else s for s in self.current.links
+        ]
+        self.current = replace(self.current, links=links)
+
+    def status(self) -> Status:
+        """The status that was set."""
+        return self.current
+
+
+class FakeAnnouncements:
+    """Announcements that are made by hand."""
+
+    def __init__(self) -> None:
+        self.made: list[Announcement] = []
+
+    def announcements(self) -> Sequence[Announcement]:
+        """All that were made."""
+        return list(self.made)
+
+
+_URGENCY = [Priority.URGENT, Priority.HIGH, Priority.MEDIUM, Priority.LOW]
+
+
+class FakeAlarmDesk:
+    """An alarm desk without rules: alarms are raised and cleared by hand, acknowledged as usual."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alarms: dict[str, Alarm] = {}
+        self._version = 0
+        self._changed = asyncio.Condition()
+        self.unjudged: list[Indeterminate] = []
+
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        return self._version
+
+    async def put(self, alarm: Alarm) -> None:
+        """Adds or replaces an alarm."""
+        async with self._changed:
+            self._alarms[alarm.id] = alarm
+            self._version += 1
+            self._changed.notify_all()
+
+    async def clear(self, alarm_id: str) -> None:
+        """Ends the condition of an alarm."""
+        alarm = self._alarms[alarm_id]
+        acknowledged = alarm.state is AlarmState.ACKNOWLEDGED
+        state = AlarmState.NORMAL if acknowledged else AlarmState.RETURNED
+        now = self._clock.now_ns()
+        await self.put(replace(alarm, state=state, cleared_at=now, updated_at=now))
+
+    def active(self) -> Sequence[Alarm]:
+        """Alarms that are not normal, most urgent first, then newest first."""
+        return sorted(
+            (alarm for alarm in self._alarms.values() if alarm.state is not AlarmState.NORMAL),
+            key=lambda alarm: (_URGENCY.index(alarm.priority), -alarm.raised_at),
+        )
+
+    def indeterminate(self) -> Sequence[Indeterminate]:
+        """What was put into ``unjudged``."""
+        return list(self.unjudged)
+
+    async def history(self, limit: int = 200) -> Sequence[Alarm]:
+        """Every alarm, newest first."""
+        return sorted(self._alarms.values(), key=lambda alarm: -alarm.raised_at)[:limit]
+
+    async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
+        """Acknowledges; twice changes nothing."""
+        alarm = self._alarms.get(alarm_id)
+        if alarm is None:
+            raise AlarmError(f"there is no alarm {alarm_id}")
+        if alarm.state in {AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED}:
+            returned = alarm.state is AlarmState.RETURNED
+            now = self._clock.now_ns()
+            alarm = replace(
+                alarm,
+                state=AlarmState.NORMAL if returned else AlarmState.ACKNOWLEDGED,
+                acknowledged_at=now,
+                acknowledged_by=who,
+                comment=comment,
+                updated_at=now,
+            )
+            await self.put(alarm)
+        return alarm
+
+    async def wait(self, version: int) -> int:
+        """Returns the new version as soon as it is above ``version``."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._version > version)
+            return self._version

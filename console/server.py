@@ -1,0 +1,139 @@
+"""The console as a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import structlog
+import uvicorn
+
+from console.api import Api
+from console.app import Console
+from console.config import ConsoleSettings
+from console.corridor import site_view
+from console.feed import Feed
+from console.ports import Ports
+from console.sessions import Sessions
+from telemetry.clock import Clock
+from telemetry.errors import GreenbridgeError
+from telemetry.site import Site
+
+log = structlog.get_logger(__name__)
+
+MAX_CONNECTIONS = 256
+"""Open connections; more are answered 503."""
+GRACE_S = 2
+"""How long a stop waits for requests that are being answered [s]."""
+
+
+class ConsoleError(GreenbridgeError):
+    """The console cannot listen where it is told to."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the application decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(
+    settings: ConsoleSettings,
+    clock: Clock,
+    site: Site,
+    ports: Ports,
+    sessions: Sessions,
+) -> AsyncIterator[str]:
+    """Serves the console while the context is open; at its end streams end at once, requests within 2 s.
+
+    Arguments
+    ---------
+    settings
+        The ``[console]`` table.
+    clock
+        Time.
+    site
+        What is shown.
+    ports
+        What is asked for values, alarms and status.
+    sessions
+        Opened by the caller, who also offers it the one-time token.
+
+    Yields
+    ------
+    str
+        The address of the page, for example ``http://127.0.0.1:8080``.
+
+    Raises
+    ------
+    ConsoleError
+        The address cannot be listened on.
+
+    """
+    view = await asyncio.to_thread(site_view, site)
+    feed = Feed(clock, view.live, ports)
+    api = Api(settings, clock=clock, site=site, view=view, ports=ports, sessions=sessions, feed=feed)
+    console = Console(settings, api, sessions, feed, ports.status)
+    listener = _listener(settings)
+    host, port = listener.getsockname()[:2]
+    server = _Server(
+        uvicorn.Config(
+            console.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="none",
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+    )
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    async with asyncio.TaskGroup() as tasks:
+        feeding = tasks.create_task(feed.run(), name="console feed")
+        answering = tasks.create_task(server.serve([listener]), name="console server")
+        log.info("console_listens", url=url)
+        try:
+            yield url
+        finally:
+            await feed.close()
+            server.should_exit = True
+            await asyncio.wait({answering})
+            feeding.cancel()
+            log.info("console_stopped")
+
+
+async def run(
+    settings: ConsoleSettings,
+    clock: Clock,
+    site: Site,
+    ports: Ports,
+    sessions: Sessions,
+) -> None:
+    """Serves the console until cancelled; arguments and errors as :func:`serving`."""
+    async with serving(settings, clock, site, ports, sessions):
+        await asyncio.Event().wait()
+
+
+def _listener(settings: ConsoleSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host.strip("[]"), settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConsoleError(
+            f"the console cannot listen on {settings.host} port {settings.port} ({error.strerror}); stop "
+            "what uses the port, or set another one as port in [console]"
+        ) from error
+    return listener

@@ -1,0 +1,218 @@
+// The alarm list: what is wrong, how badly, since when, why, and what to do; and the acknowledgement.
+
+import { post, request } from "/static/api.js";
+import { el, setText } from "/static/dom.js";
+import { age, localDateTime, number, utcDateTime, withUnit, words } from "/static/format.js";
+import { badge, PRIORITIES } from "/static/priority.js";
+
+const STATES = {
+  unacknowledged: "Unacknowledged",
+  acknowledged: "Acknowledged",
+  returned_unacknowledged: "Returned, unacknowledged",
+  normal: "Normal",
+};
+
+function time(ms) {
+  return el("time", { title: utcDateTime(ms), datetime: new Date(ms).toISOString() }, localDateTime(ms));
+}
+
+function fact(name, ...content) {
+  return [el("dt", {}, name), el("dd", {}, ...content)];
+}
+
+// One alarm in the list. It is kept while the alarm lives, so that an update takes neither focus nor a half-written
+// comment away.
+class Row {
+  constructor(desk, alarm) {
+    this.desk = desk;
+    this.open = false;
+    this.icon = el("span", { class: "icon" });
+    this.title = el("span", { class: "title" });
+    this.meta = el("span", { class: "meta" });
+    this.sinceTime = el("span", { class: "since" });
+    this.toggle = el(
+      "button",
+      { type: "button", class: "row", "aria-expanded": "false", onclick: () => this.setOpen(!this.open) },
+      this.icon,
+      el("span", { class: "text" }, this.title, this.meta),
+    );
+    this.acknowledge = el("button", { type: "button", class: "acknowledge", onclick: () => this.send() }, "Acknowledge");
+    this.comment = el("input", { type: "text", maxlength: 500, placeholder: "optional" });
+    this.commentLine = el("label", { class: "comment" }, "Comment", this.comment);
+    this.facts = el("dl", { class: "facts" });
+    this.detail = el("div", { class: "detail", hidden: true }, this.commentLine, this.facts);
+    this.node = el("li", {}, el("div", { class: "head" }, this.toggle, el("div", { class: "side" }, this.sinceTime, this.acknowledge)), this.detail);
+    this.update(alarm);
+  }
+
+  setOpen(open) {
+    this.open = open;
+    this.detail.hidden = !open;
+    this.toggle.setAttribute("aria-expanded", String(open));
+  }
+
+  async send() {
+    this.acknowledge.disabled = true;
+    await this.desk.acknowledge(this.alarm, this.comment.value);
+    this.acknowledge.disabled = false;
+  }
+
+  update(alarm) {
+    this.alarm = alarm;
+    const due = alarm.state !== "acknowledged";
+    this.node.className = `alarm ${alarm.priority} ${alarm.state}`;
+    this.node.dataset.alarm = alarm.id;
+    this.icon.replaceChildren(badge(alarm.priority, alarm.state));
+    setText(this.title, alarm.title);
+    setText(
+      this.meta,
+      `${alarm.priority[0].toUpperCase()}${alarm.priority.slice(1)} · ${STATES[alarm.state] ?? alarm.state} · ${alarm.asset} · ${withUnit(alarm.value, alarm.unit)}, limit ${withUnit(alarm.limit, alarm.unit)}`,
+    );
+    this.acknowledge.hidden = !due;
+    this.acknowledge.setAttribute("aria-label", `Acknowledge ${alarm.title}`);
+    this.commentLine.hidden = !due;
+    this.facts.replaceChildren(
+      ...(alarm.cause ? fact("Cause", alarm.cause) : []),
+      ...(alarm.consequence ? fact("Consequence", alarm.consequence) : []),
+      ...(alarm.response ? fact("Response", alarm.response) : []),
+      ...Object.entries(alarm.evidence).flatMap(([name, value]) =>
+        fact(name, typeof value === "number" ? number(value, Math.abs(value) >= 1000 ? 0 : 2) : (value ?? "not known")),
+      ),
+      ...fact("Rule", `${alarm.rule}, ${alarm.key}`),
+      ...fact("Data quality", words(alarm.quality)),
+      ...fact("Raised", time(alarm.raised_at)),
+      ...(alarm.cleared_at ? fact("Cleared", time(alarm.cleared_at)) : []),
+      ...(alarm.acknowledged_at
+        ? fact("Acknowledged", time(alarm.acknowledged_at), ` by ${alarm.acknowledged_by}${alarm.comment ? `: ${alarm.comment}` : ""}`)
+        : []),
+      ...(alarm.occurrences > 1 ? fact("Occurrences", String(alarm.occurrences)) : []),
+    );
+  }
+
+  tick(now) {
+    setText(this.sinceTime, `${age(now - this.alarm.raised_at)}`);
+    this.sinceTime.title = `since ${localDateTime(this.alarm.raised_at)} (${utcDateTime(this.alarm.raised_at)})`;
+  }
+}
+
+export class Alarms {
+  constructor(live, onActive) {
+    this.live = live;
+    this.onActive = onActive;
+    this.rows = new Map();
+    this.list = document.getElementById("alarm-list");
+    this.asked = 0;
+    this.history = document.getElementById("history");
+    this.history.addEventListener("toggle", () => this.refreshHistory());
+  }
+
+  async refresh() {
+    const turn = ++this.asked;
+    try {
+      const { alarms } = await request("alarms");
+      // a newer question is on its way: its answer counts
+      if (turn !== this.asked) return;
+      this.problem("");
+      this.show(alarms);
+      await this.refreshHistory();
+    } catch (error) {
+      this.problem(`The alarms could not be read (${error.message}). The list may be out of date.`);
+      setTimeout(() => turn === this.asked && this.refresh(), 2000);
+    }
+  }
+
+  async acknowledge(alarm, comment) {
+    try {
+      await post(`alarms/${encodeURIComponent(alarm.id)}/acknowledge`, { comment });
+    } catch (error) {
+      this.problem(`${alarm.title} was not acknowledged (${error.message}).`);
+      return;
+    }
+    await this.refresh();
+  }
+
+  show(alarms) {
+    const shown = new Set(alarms.map((alarm) => alarm.id));
+    for (const [id, row] of this.rows) {
+      if (!shown.has(id)) {
+        row.node.remove();
+        this.rows.delete(id);
+      }
+    }
+    alarms.forEach((alarm, place) => {
+      let row = this.rows.get(alarm.id);
+      if (row) row.update(alarm);
+      else this.rows.set(alarm.id, (row = new Row(this, alarm)));
+      const there = this.list.children[place];
+      if (there !== row.node) this.list.insertBefore(row.node, there ?? null);
+    });
+    const due = alarms.filter((alarm) => alarm.state !== "acknowledged").length;
+    document.getElementById("alarm-none").hidden = alarms.length > 0;
+    setText(
+      document.getElementById("alarm-count"),
+      alarms.length === 0 ? "" : `${alarms.length} active, ${due} to acknowledge`,
+    );
+    const counts = PRIORITIES.map((priority) => [priority, alarms.filter((a) => a.priority === priority)]);
+    document.getElementById("summary").replaceChildren(
+      ...counts
+        .filter(([, found]) => found.length > 0)
+        .map(([priority, found]) =>
+          el(
+            "span",
+            { class: "count" },
+            badge(priority, found.some((a) => a.state === "unacknowledged") ? "unacknowledged" : "acknowledged"),
+            `${found.length} ${priority}`,
+          ),
+        ),
+    );
+    this.onActive(alarms);
+    this.tick();
+  }
+
+  showIndeterminate(rules) {
+    document.getElementById("indeterminate").hidden = rules.length === 0;
+    document.getElementById("indeterminate-list").replaceChildren(
+      ...rules.map((rule) =>
+        el("li", {}, el("strong", {}, `${rule.rule} ${rule.asset}`), ` ${rule.reason} `, el("span", { class: "note" }, "since ", time(rule.since))),
+      ),
+    );
+  }
+
+  async refreshHistory() {
+    if (!this.history.open) return;
+    const alarms = await request("alarms/history?limit=50");
+    document.getElementById("history-list").replaceChildren(
+      ...alarms.map((alarm) =>
+        el(
+          "li",
+          {},
+          badge(alarm.priority, alarm.state === "unacknowledged" ? "unacknowledged" : "acknowledged"),
+          el(
+            "div",
+            {},
+            el("div", {}, alarm.title),
+            el(
+              "div",
+              { class: "meta" },
+              time(alarm.raised_at),
+              alarm.cleared_at ? " to " : "",
+              alarm.cleared_at ? time(alarm.cleared_at) : "",
+              ` · ${STATES[alarm.state] ?? alarm.state}${alarm.acknowledged_by ? ` · ${alarm.acknowledged_by}` : ""}${alarm.comment ? `: ${alarm.comment}` : ""}`,
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+
+  tick() {
+    const now = this.live.now();
+    for (const row of this.rows.values()) row.tick(now);
+  }
+
+  problem(text) {
+    const node = document.getElementById("alarm-problem");
+    setText(node, text);
+    node.hidden = text === "";
+  }
+}

@@ -1,0 +1,33 @@
+// The HTTP API. A session that is over leads to the sign-in page.
+
+export class ApiProblem extends Error {
+  constructor(status, error, fix) {
+    super(fix ? `${error}: ${fix}` : error);
+    this.status = status;
+  }
+}
+
+export async function request(path, options = {}) {
+  const response = await fetch(`/api/v1/${path}`, options);
+  if (response.status === 401) {
+    location.replace("/signin");
+  }
+  if (!response.ok) {
+    let problem = { error: `answer ${response.status}`, fix: "" };
+    try {
+      problem = await response.json();
+    } catch {
+      // not JSON: something in between answered; the status says enough
+    }
+    throw new ApiProblem(response.status, problem.error, problem.fix);
+  }
+  return response.status === 204 ? null : response.json();
+}
+
+export function post(path, body) {
+  return request(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}

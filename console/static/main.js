@@ -1,0 +1,93 @@
+// Puts the page together: one live feed, and the views that follow it.
+
+import { Alarms } from "/static/alarms.js";
+import { request } from "/static/api.js";
+import { Diagram } from "/static/diagram.js";
+import { el, setText } from "/static/dom.js";
+import { age, localDateTime, localTime, utcDateTime, utcTime, zone } from "/static/format.js";
+import { Live } from "/static/live.js";
+import { Strip } from "/static/strip.js";
+import { Trend } from "/static/trend.js";
+
+const byId = (id) => document.getElementById(id);
+
+function showState(live) {
+  document.body.dataset.feed = live.state;
+  const since = live.lastTick === null ? "" : ` since ${localTime(live.lastTick)}`;
+  const texts = {
+    live: "live",
+    connecting: "connecting",
+    stale: `stale${since}`,
+    reconnecting: `reconnecting, stale${since}`,
+  };
+  setText(byId("feed-text"), texts[live.state]);
+}
+
+function showClocks(live) {
+  const now = live.now();
+  setText(byId("clock-utc"), utcTime(now));
+  setText(byId("clock-local"), localTime(now));
+  setText(byId("clock-zone"), `Local (${zone()})`);
+}
+
+function showAnnouncements(announcements, live) {
+  const banner = byId("banner");
+  banner.hidden = announcements.length === 0;
+  banner.replaceChildren(
+    ...announcements.slice(-3).map(({ t, text }) =>
+      el(
+        "p",
+        {},
+        el("strong", {}, "Announcement "),
+        el("span", {}, text),
+        " ",
+        el("time", { title: utcDateTime(t) }, `${localDateTime(t)}, ${age(live.now() - t)} ago`),
+      ),
+    ),
+  );
+}
+
+async function main() {
+  const [site, session] = await Promise.all([request("site"), request("session")]);
+  document.title = site.name;
+  setText(byId("site-name"), site.name);
+  setText(byId("who"), session.who);
+  setText(byId("illustrative"), site.illustrative);
+  byId("illustrative").title = site.illustrative;
+  byId("sign-out").addEventListener("click", async () => {
+    await request("session", { method: "DELETE" });
+    location.replace("/signin");
+  });
+
+  const live = new Live();
+  const trend = new Trend(site, live);
+  const diagram = new Diagram(site, live, (point) => trend.choose(point));
+  const alarms = new Alarms(live, (active) => diagram.showAlarms(active));
+  const strip = new Strip();
+  let announcements = [];
+
+  live.addEventListener("state", () => showState(live));
+  live.addEventListener("clock", () => {
+    showClocks(live);
+    showState(live);
+  });
+  live.addEventListener("values", () => diagram.update());
+  live.addEventListener("alarms", () => alarms.refresh());
+  live.addEventListener("indeterminate", (event) => {
+    alarms.showIndeterminate(event.detail);
+    diagram.showIndeterminate(event.detail);
+  });
+  live.addEventListener("status", (event) => strip.show(event.detail));
+  live.addEventListener("announcements", (event) => {
+    announcements = event.detail;
+    showAnnouncements(announcements, live);
+  });
+  live.start();
+  trend.start();
+  setInterval(() => {
+    showAnnouncements(announcements, live);
+    alarms.tick();
+  }, 5000);
+}
+
+main();

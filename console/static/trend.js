@@ -1,0 +1,212 @@
+// The trend of one point: mean line, band from lowest to highest where readings are summed up, hatched where every
+// reading was bad, dotted ground where some were not good, and nothing at all where there are none.
+
+import uPlot from "/static/vendor/uplot/uPlot.esm.js";
+import { request } from "/static/api.js";
+import { el, setText } from "/static/dom.js";
+import { number, withUnit, words } from "/static/format.js";
+
+const WINDOWS = [
+  { text: "5 min", seconds: 300, every: 2000 },
+  { text: "1 h", seconds: 3600, every: 10000 },
+  { text: "6 h", seconds: 21600, every: 30000 },
+];
+const BAD = 128;
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// A scale that does not blow noise up: at least 2 % of the value is shown.
+function range(_, low, high) {
+  if (low === null || high === null) return [0, 1];
+  const least = Math.max(Math.abs(low), Math.abs(high)) * 0.02 || 1;
+  const missing = Math.max(0, least - (high - low));
+  const pad = (high - low + missing) * 0.08;
+  return [low - missing / 2 - pad, high + missing / 2 + pad];
+}
+
+export class Trend {
+  constructor(site, live) {
+    this.site = site;
+    this.live = live;
+    this.byPath = new Map(site.points.map((point) => [point.path, point]));
+    this.byIndex = new Map(site.points.map((point) => [point.index, point]));
+    this.chart = document.getElementById("trend-chart");
+    this.field = document.getElementById("trend-point");
+    this.note = document.getElementById("trend-note");
+    this.window = WINDOWS[0];
+    this.plot = null;
+    this.point = null;
+    this.data = null;
+    this.turn = 0;
+    this.timer = null;
+  }
+
+  start() {
+    document.getElementById("points").replaceChildren(
+      ...this.site.points.map((point) => el("option", { value: point.path }, `${point.title} [${point.unit}]`)),
+    );
+    document.getElementById("trend-window").append(
+      ...WINDOWS.map((window, i) =>
+        el(
+          "label",
+          {},
+          el("input", { type: "radio", name: "window", checked: i === 0, onchange: () => this.choose(this.point, window) }),
+          el("span", {}, window.text),
+        ),
+      ),
+    );
+    this.field.addEventListener("change", () => {
+      const point = this.byPath.get(this.field.value.trim());
+      if (point) this.choose(point.index);
+      else this.problem(`No point is called ${this.field.value}; choose one from the list.`);
+    });
+    // a second click into the field offers the whole list again
+    this.field.addEventListener("focus", () => this.field.select());
+    new ResizeObserver(() => this.resize()).observe(this.chart);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    const tie = this.site.branches.find((branch) => branch.tie) ?? this.site.branches[0];
+    const first = tie?.ends[0].power ?? this.site.points[0]?.index;
+    if (first !== undefined && first !== null) this.choose(first);
+  }
+
+  choose(point, window = this.window) {
+    const about = this.byIndex.get(point);
+    if (!about) return;
+    if (point !== this.point || window !== this.window) this.data = null;
+    this.point = point;
+    this.window = window;
+    this.field.value = about.path;
+    setText(this.note, `${about.title} [${about.unit === "1" ? "count" : about.unit}]`);
+    this.refresh();
+  }
+
+  async refresh() {
+    clearTimeout(this.timer);
+    const turn = ++this.turn;
+    const about = this.byIndex.get(this.point);
+    const end = Math.round(this.live.now());
+    const start = end - this.window.seconds * 1000;
+    try {
+      const data = await request(`series?point=${encodeURIComponent(about.path)}&start=${start}&end=${end}&intervals=600`);
+      if (turn !== this.turn) return;
+      this.problem("");
+      this.data = data;
+      this.draw();
+    } catch (error) {
+      if (turn !== this.turn) return;
+      this.problem(`The trend could not be read (${error.message}); what is drawn is out of date.`);
+    }
+    this.timer = setTimeout(() => this.refresh(), this.window.every);
+  }
+
+  columns() {
+    const { t, low, high, mean } = this.data;
+    return [t.map((ms) => ms / 1000), low, high, mean];
+  }
+
+  draw() {
+    if (this.data === null) return;
+    const { unit } = this.data;
+    const key = `${this.data.path} ${this.window.seconds} ${matchMedia("(prefers-color-scheme: dark)").matches}`;
+    if (this.plot === null || this.key !== key) {
+      this.plot?.destroy();
+      this.key = key;
+      this.plot = this.make(unit);
+    } else {
+      this.plot.setData(this.columns(), false);
+    }
+    this.plot.setScale("x", { min: this.data.start / 1000, max: this.data.end / 1000 });
+  }
+
+  make(unit) {
+    const text = colour("--muted");
+    const grid = { stroke: colour("--grid"), width: 1 };
+    const axis = { stroke: text, grid, ticks: { ...grid, size: 4 }, font: "11px system-ui, sans-serif" };
+    const digits = unit === "Hz" ? 3 : 1;
+    const line = colour("--line-strong");
+    return new uPlot(
+      {
+        ...this.size(),
+        padding: [8, 12, 0, 0],
+        cursor: { y: false },
+        legend: { live: true },
+        scales: { x: { time: true, auto: false }, y: { range } },
+        axes: [
+          axis,
+          { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => number(v, Math.abs(v) >= 100 && unit !== "Hz" ? 0 : unit === "Hz" ? 3 : 2)) },
+        ],
+        series: [
+          { value: "{HH}:{mm}:{ss}" },
+          { label: "lowest", stroke: "transparent", points: { show: false }, value: (_, v) => number(v, digits) },
+          { label: "highest", stroke: "transparent", points: { show: false }, value: (_, v) => number(v, digits) },
+          { label: `mean [${unit}]`, stroke: line, width: 1.5, points: { show: false }, value: (_, v) => number(v, digits) },
+        ],
+        bands: [{ series: [2, 1], fill: colour("--band") }],
+        hooks: { drawClear: [(plot) => this.ground(plot)] },
+      },
+      this.columns(),
+      this.chart,
+    );
+  }
+
+  // Behind the line: hatched where no reading was usable, a light ground where some were not good.
+  ground(plot) {
+    const { ctx } = plot;
+    const { left, top, width, height } = plot.bbox;
+    const step = this.data.step / 1000;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, top, width, height);
+    ctx.clip();
+    let last = -Infinity;
+    this.data.t.forEach((ms, i) => {
+      const worst = this.data.worst[i];
+      if (worst === 0) return;
+      const x = plot.valToPos(ms / 1000, "x", true);
+      const x2 = plot.valToPos(ms / 1000 + step, "x", true);
+      const bad = this.data.count[i] === 0;
+      ctx.fillStyle = bad ? this.pattern(ctx) : colour("--suspect");
+      ctx.fillRect(x, bad ? top : top + height - 6, Math.max(1, x2 - x), bad ? height : 6);
+      if (bad && x - last > 90) {
+        ctx.fillStyle = colour("--muted");
+        ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+        ctx.fillText(words(this.data.reasons[worst] ?? ""), x + 3, top + 14 * devicePixelRatio);
+      }
+      if (bad) last = x2;
+    });
+    ctx.restore();
+  }
+
+  pattern(ctx) {
+    const tile = document.createElement("canvas");
+    tile.width = 8;
+    tile.height = 8;
+    const pen = tile.getContext("2d");
+    pen.strokeStyle = colour("--hatch");
+    pen.lineWidth = 1.5;
+    for (const shift of [-8, 0, 8]) {
+      pen.moveTo(shift, 8);
+      pen.lineTo(shift + 8, 0);
+    }
+    pen.stroke();
+    return ctx.createPattern(tile, "repeat");
+  }
+
+  size() {
+    const legend = 26;
+    return { width: Math.max(200, this.chart.clientWidth), height: Math.max(120, this.chart.clientHeight - legend) };
+  }
+
+  resize() {
+    this.plot?.setSize(this.size());
+  }
+
+  problem(text) {
+    const node = document.getElementById("trend-problem");
+    setText(node, text);
+    node.hidden = text === "";
+    this.chart.classList.toggle("out-of-date", text !== "");
+  }
+}
