@@ -1,0 +1,1 @@
+"""The embedded store on DuckDB: nothing to install, one file, one process."""

@@ -1,0 +1,156 @@
+"""Writing side of the embedded store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar, TypeVarTuple
+
+import duckdb
+import numpy as np
+
+from ingest.config import EmbeddedSettings
+from ingest.ports import EventRecord, JournalRecord, Position, Totals
+from ingest.stages.continuity import missed
+from ingest.stages.deduplication import HighWaterMarks, keyed, resolve
+from ingest.stores.embedded import rows
+from ingest.stores.embedded.database import RECOVERY, columns_of, fetch_one, open_store, transaction
+from ingest.stores.embedded.query import EmbeddedQuery
+from ingest.threads import OwnerThread
+from telemetry.batch import Columns
+from telemetry.errors import StorageError, UnavailableError
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class EmbeddedStore:
+    """A :class:`ingest.ports.Store` in one DuckDB file; ``async with`` opens and closes it.
+
+    One thread owns the writing connection. Readings, marks, totals and position change in one transaction, so
+    that a crash at any point leaves either all or nothing of an application.
+    """
+
+    def __init__(self, path: Path, settings: EmbeddedSettings) -> None:
+        self._path = path
+        self._settings = settings
+        self._thread = OwnerThread("embedded-writer")
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._position = Position()
+        self._marks = HighWaterMarks()
+        self.query = EmbeddedQuery()
+        """The :class:`ingest.ports.QueryPort` on the same file."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            connection = await self._thread.call(self._open)
+        except StorageError:
+            await self._thread.close()
+            raise
+        self.query.open(connection)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.query.close()
+        if self._connection is not None:
+            await self._thread.call(self._connection.close)
+            self._connection = None
+        await self._thread.close()
+
+    @property
+    def name(self) -> str:
+        """Label of the store."""
+        return "embedded"
+
+    async def position(self) -> Position:
+        """How far this store has come: what its last transaction committed."""
+        return self._position
+
+    async def count(self) -> int:
+        """Number of rows of the readings table."""
+        return await self.query.count()
+
+    async def apply(self, records: Sequence[JournalRecord]) -> Position:
+        """Stores records in one transaction; those at or before the position are passed over.
+
+        Raises
+        ------
+        UnavailableError
+            The disk refused; the same records are to be applied again later.
+        StorageError
+            The file cannot be used any more, or the records do not belong to it.
+
+        """
+        return await self._write(self._apply, records)
+
+    async def apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
+        """Stores events in one transaction; the same kind and key replaces the earlier record."""
+        return await self._write(self._apply_events, events)
+
+    async def _write(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        try:
+            return await self._thread.call(function, *arguments)
+        except (duckdb.FatalException, duckdb.InternalException) as error:
+            raise StorageError(
+                f"embedded store {self._path}: {error}; restart; if it does not open, {RECOVERY}"
+            ) from error
+        except duckdb.Error as error:
+            raise UnavailableError(f"embedded store {self._path}: {error}") from error
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        connection = open_store(self._path, self._settings)
+        _, record, event, *totals = fetch_one(connection, "SELECT * FROM state")
+        self._position = Position(record, event, Totals(*totals))
+        newest = columns_of(connection.execute("SELECT * FROM newest"))
+        self._marks = HighWaterMarks.of(newest.point, newest.t_source)
+        self._connection = connection
+        return connection
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            raise StorageError(f"embedded store {self._path} is not open")
+        return self._connection
+
+    def _apply(self, records: Sequence[JournalRecord]) -> Position:
+        connection = self._opened()
+        records = [record for record in records if record.offset > self._position.offset]
+        if not records:
+            return self._position
+        gaps = missed(records, self._position.totals.accounted)
+        batch = keyed(Columns.joined([record.batch for record in records]))
+        lengths = [len(record.batch) for record in records]
+        record = np.repeat(np.array([r.offset for r in records], np.uint64), lengths)[batch.order]
+        suspects = np.flatnonzero(batch.first & ~self._marks.above(batch.columns))
+        plan = resolve(batch, *rows.held(connection, batch.columns, suspects))
+        newest = batch.newest
+        newest = newest[self._marks.reached_by(batch.columns.where(newest))]
+        top = batch.columns.where(newest)
+        position = Position(
+            records[-1].offset,
+            self._position.event,
+            self._position.totals.plus(Totals(plan.stored, plan.revised, plan.duplicates, missed=gaps)),
+        )
+        with transaction(connection):
+            rows.insert(connection, batch.columns.where(plan.insert), record[plan.insert])
+            rows.update(connection, batch.columns.where(plan.update), record[plan.update])
+            rows.raise_newest(connection, top, self._marks.known(top.point))
+            rows.set_position(connection, position)
+        self._marks.raise_to(top.point, top.t_source)
+        self._position = position
+        return position
+
+    def _apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
+        connection = self._opened()
+        fresh = [(number, event) for number, event in events if number > self._position.event]
+        if not fresh:
+            return self._position
+        position = replace(self._position, event=fresh[-1][0])
+        with transaction(connection):
+            rows.replace_events(connection, [event for _, event in fresh])
+            rows.set_position(connection, position)
+        self._position = position
+        return position
