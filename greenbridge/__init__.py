@@ -1,0 +1,1 @@
+"""The application: settings, wiring, demonstration and command line."""

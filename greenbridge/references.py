@@ -1,0 +1,103 @@
+"""Faults between devices and the rest of a configuration: names of nothing, addresses used twice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from adapters.modbus.config import ModbusSettings
+from adapters.mqtt.config import MqttSettings
+from telemetry.devices import Device, Role
+from telemetry.errors import Problem
+from telemetry.grid import Grid
+from telemetry.profiles import DeviceProfile
+from telemetry.settings import nearest
+
+_METERS = frozenset({Role.MAIN, Role.CHECK})
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedDevice:
+    """A device and where it is written."""
+
+    file: str
+    key: str
+    device: Device
+
+    def unknown(self, key: str, value: str, what: str, valid: Collection[str]) -> Problem:
+        """A name that refers to nothing."""
+        return Problem(self.file, f"{self.key}.{key}", f'"{value}"', f"no such {what}", nearest(value, valid))
+
+
+def device_problems(
+    devices: Sequence[PlacedDevice],
+    modbus: ModbusSettings,
+    mqtt: MqttSettings,
+    grid: Grid,
+    profiles: Mapping[str, DeviceProfile],
+) -> Iterator[Problem]:
+    """Every fault of the devices that only the whole configuration shows."""
+    ends = {line.id: {line.from_node, line.to_node} for line in grid.line}
+    ends |= {link.id: {link.from_node, link.to_node} for link in grid.hvdc}
+    nodes = {node.id for node in grid.node}
+    gateways = {gateway.id for gateway in modbus.gateway}
+    brokers = {broker.id for broker in mqtt.broker}
+    for placed in devices:
+        yield from _profile(placed, profiles)
+        yield from _place(placed, nodes, ends)
+        device = placed.device
+        if device.modbus is not None and device.modbus.gateway not in gateways:
+            yield placed.unknown("modbus.gateway", device.modbus.gateway, "gateway", gateways)
+        if device.mqtt is not None and device.mqtt.broker not in brokers:
+            yield placed.unknown("mqtt.broker", device.mqtt.broker, "broker", brokers)
+    yield from _used_twice(devices)
+
+
+def _profile(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Iterator[Problem]:
+    device = placed.device
+    profile = profiles.get(device.profile)
+    if profile is None:
+        yield placed.unknown("profile", device.profile, "profile", profiles.keys())
+        return
+    addresses = {"modbus": device.modbus, "mqtt": device.mqtt}
+    if [name for name, address in addresses.items() if address is not None] != [profile.protocol]:
+        reason = f'profile "{profile.id}" is for {profile.protocol}'
+        yield Problem(
+            placed.file, placed.key, "", reason, f"give {profile.protocol} = {{ ... }} and no other"
+        )
+
+
+def _place(placed: PlacedDevice, nodes: set[str], ends: Mapping[str, set[str]]) -> Iterator[Problem]:
+    device = placed.device
+    if device.node not in nodes:
+        yield placed.unknown("node", device.node, "node", nodes)
+    if device.role not in _METERS:
+        return
+    if device.branch is None:
+        fix = "a meter names the line or HVDC link that it observes"
+        yield Problem(placed.file, f"{placed.key}.branch", "", "missing", fix)
+    elif device.branch not in ends:
+        yield placed.unknown("branch", device.branch, "line or HVDC link", ends.keys())
+    elif device.node in nodes and device.node not in ends[device.branch]:
+        yield placed.unknown("node", device.node, f"end of {device.branch}", ends[device.branch])
+
+
+def _used_twice(devices: Sequence[PlacedDevice]) -> Iterator[Problem]:
+    first: dict[tuple[str, str], PlacedDevice] = {}
+    for placed in devices:
+        for key, shown in _identities(placed.device):
+            other = first.setdefault((key, shown), placed)
+            if other is not placed:
+                reason = f'used by device "{other.device.id}" too ({other.file}: {other.key})'
+                yield Problem(placed.file, f"{placed.key}.{key}", f'"{shown}"', reason)
+
+
+def _identities(device: Device) -> Iterator[tuple[str, str]]:
+    """What no two devices may share: (key, as people read it)."""
+    yield "id", device.id
+    if device.role in _METERS:
+        yield "role", f"{device.role} meter of {device.branch} at {device.node}"
+    if device.modbus is not None:
+        yield "modbus.unit", f"unit {device.modbus.unit} behind {device.modbus.gateway}"
+    if device.mqtt is not None:
+        yield "mqtt.topic", f"{device.mqtt.broker}: {device.mqtt.topic}"

@@ -1,0 +1,192 @@
+"""The configuration of a site: one TOML file and the files that it names, checked together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
+
+from adapters.modbus.config import ModbusSettings
+from adapters.mqtt.config import MqttSettings
+from adapters.profiles import bundled_profiles
+from alerts.config import AlertsSettings
+from console.config import ConsoleSettings
+from greenbridge.references import PlacedDevice, device_problems
+from ingest.config import DeadLetterSettings, EmbeddedSettings, InfluxSettings, JournalSettings
+from telemetry.devices import Device
+from telemetry.errors import ConfigError, Problem
+from telemetry.grid import Grid
+from telemetry.points import PointKey
+from telemetry.profiles import DeviceProfile, parse_profile
+from telemetry.registry import PointRegistry
+from telemetry.settings import Settings, nearest, parse
+from telemetry.site import Site, point_keys
+
+BUILT_IN = ("corridor",)
+"""Sites that ship with greenbridge and can be named instead of a file."""
+
+
+class LogSettings(Settings):
+    """Structured logs on standard output."""
+
+    format: Literal["json", "text"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SiteSettings(Settings):
+    """The main file of a site."""
+
+    name: str
+    """Shown at the top of every page."""
+    state_dir: str
+    """Directory of everything that is kept; relative to where greenbridge is started."""
+    grid: str = "grid.toml"
+    """File of the grid model, relative to this file."""
+    devices: tuple[str, ...] = ("devices.toml",)
+    """Files of devices, relative to this file."""
+    profiles: tuple[str, ...] = ()
+    """Directories of further device profiles, relative to this file; the bundled ones are always there."""
+    simulators_url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    """Control interface of running simulators, whose exercises the console announces; empty for none."""
+    modbus: ModbusSettings = ModbusSettings()
+    mqtt: MqttSettings = MqttSettings()
+    journal: JournalSettings = JournalSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    influx: InfluxSettings | None = None
+    """A second store; the embedded one is always there."""
+    alerts: AlertsSettings = AlertsSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    logs: LogSettings = LogSettings()
+
+
+class DeviceFile(Settings):
+    """A file of devices."""
+
+    device: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything that was read, checked as a whole."""
+
+    file: str
+    settings: SiteSettings
+    grid: Grid
+    devices: Sequence[Device]
+    profiles: Mapping[str, DeviceProfile]
+
+    def keys(self) -> list[PointKey]:
+        """Every point that the registry must hold."""
+        return point_keys(self.devices, self.profiles)
+
+    def site(self, registry: PointRegistry) -> Site:
+        """The site with the indices that a registry gives its points.
+
+        Raises
+        ------
+        RegistryError
+            A point has no index yet.
+
+        """
+        return Site.of(self.settings.name, self.grid, self.devices, self.profiles, registry)
+
+
+Model = TypeVar("Model", bound=Settings)
+
+
+class _Reader:
+    """Reads files relative to a main file and collects the problems of all of them."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.environment = environment
+        self.problems: list[Problem] = []
+
+    def text(self, path: Path, named_in: str, key: str) -> str | None:
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            self.problems.append(Problem(named_in, key, f'"{path}"', f"cannot be read: {reason}"))
+            return None
+
+    def model(self, name: str, named_in: str, key: str, model: type[Model]) -> Model | None:
+        text = self.text(self.directory / name, named_in, key)
+        if text is None:
+            return None
+        try:
+            return parse(text, name, model, self.environment)
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+
+
+def load(config: str, environment: Mapping[str, str] | None = None) -> Configuration:
+    """Reads and checks a configuration: the path of its main file, or the name of a built-in site.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of every file.
+
+    """
+    environment = os.environ if environment is None else environment
+    if config in BUILT_IN:
+        with as_file(files("greenbridge") / config) as directory:
+            return _load(directory / "greenbridge.toml", environment)
+    path = Path(config)
+    return _load(path / "greenbridge.toml" if path.is_dir() else path, environment)
+
+
+def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
+    reader = _Reader(path.parent, environment)
+    main = path.name
+    settings = reader.model(main, main, "", SiteSettings)
+    if settings is None:
+        if not path.exists():
+            fix = nearest(str(path), BUILT_IN)
+            raise ConfigError(
+                [Problem(str(path), "", "", "no such file", f"name a file or a built-in site: {fix}")]
+            )
+        raise ConfigError(reader.problems)
+    grid = reader.model(settings.grid, main, "grid", Grid)
+    profiles = _profiles(settings, main, reader)
+    devices: list[PlacedDevice] = []
+    for i, name in enumerate(settings.devices):
+        file = reader.model(name, main, f"devices[{i}]", DeviceFile)
+        if file is not None:
+            devices += [PlacedDevice(name, f"device[{k}]", device) for k, device in enumerate(file.device)]
+    if grid is not None:
+        reader.problems += grid.problems(settings.grid)
+        reader.problems += device_problems(devices, settings.modbus, settings.mqtt, grid, profiles)
+        reader.problems += settings.alerts.problems(main, grid, [placed.device for placed in devices])
+    if reader.problems or grid is None:
+        raise ConfigError(reader.problems)
+    return Configuration(str(path), settings, grid, [placed.device for placed in devices], profiles)
+
+
+def _profiles(settings: SiteSettings, main: str, reader: _Reader) -> dict[str, DeviceProfile]:
+    profiles = bundled_profiles()
+    for i, name in enumerate(settings.profiles):
+        directory = reader.directory / name
+        found = sorted(directory.glob("*.toml"))
+        if not found:
+            fix = "name a directory that holds profiles (*.toml)"
+            reader.problems.append(Problem(main, f"profiles[{i}]", f'"{name}"', "holds no profile", fix))
+        for path in found:
+            text = reader.text(path, main, f"profiles[{i}]")
+            if text is None:
+                continue
+            try:
+                profile = parse_profile(text, f"{name}/{path.name}", reader.environment)
+            except ConfigError as error:
+                reader.problems += error.problems
+                continue
+            profiles[profile.id] = profile
+    return profiles

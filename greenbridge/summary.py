@@ -1,0 +1,97 @@
+"""What a configuration amounts to, before anything is started."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.modbus.plan import plan_device
+from greenbridge.settings import Configuration
+from telemetry.grid import TieKind
+from telemetry.registry import PointRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Sizes of a configuration."""
+
+    file: str
+    name: str
+    devices: int
+    points: int
+    devices_by_profile: dict[str, int]
+    links: int
+    modbus_requests_per_s: float
+    mqtt_topics: int
+    readings_per_s: float
+    series: int
+    """Series in InfluxDB: one for each device."""
+    rules: dict[str, int]
+    stores: list[str]
+    webhooks: int
+
+    def document(self) -> dict[str, Any]:
+        """For machines."""
+        return {"problems": [], **{name: getattr(self, name) for name in self.__slots__}}
+
+    def text(self) -> str:
+        """For people."""
+        profiles = ", ".join(f"{count} {name}" for name, count in sorted(self.devices_by_profile.items()))
+        rules = ", ".join(f"{name} on {count}" for name, count in self.rules.items())
+        traffic = f"{self.modbus_requests_per_s:.0f} Modbus requests/s, {self.mqtt_topics} MQTT topics"
+        return "\n".join(
+            [
+                f"{self.file} is valid: {self.name}",
+                f"  devices   {self.devices} ({profiles})",
+                f"  points    {self.points}, about {self.readings_per_s:.0f} readings/s",
+                f"  links     {self.links}: {traffic}",
+                f"  stores    {', '.join(self.stores)} ({self.series} series where it is InfluxDB)",
+                f"  rules     {rules}",
+                f"  webhooks  {self.webhooks}",
+            ]
+        )
+
+
+def summarise(configuration: Configuration) -> Summary:
+    """Adds up a configuration.
+
+    Raises
+    ------
+    ConfigError
+        A device cannot be read as its profile says.
+
+    """
+    settings, profiles = configuration.settings, configuration.profiles
+    devices = [device for device in configuration.devices if device.enabled]
+    site = configuration.site(PointRegistry(configuration.keys()))
+    requests = 0.0
+    readings = 0.0
+    for device in devices:
+        profile = profiles[device.profile]
+        readings += len(profile.points) / profile.period_s
+        if device.modbus is not None:
+            requests += len(plan_device(device, site.points_of(device.id)).reads) / profile.period_s
+    alerts = settings.alerts
+    pageable = [tie for tie in configuration.grid.tie if tie.kind is not TieKind.RING]
+    links = {device.link for device in devices}
+    influx = settings.influx is not None and settings.influx.enabled
+    return Summary(
+        file=configuration.file,
+        name=settings.name,
+        devices=len(devices),
+        points=sum(len(profiles[device.profile].points) for device in devices),
+        devices_by_profile=dict(Counter(device.profile for device in devices)),
+        links=len(links),
+        modbus_requests_per_s=round(requests, 1),
+        mqtt_topics=sum(device.mqtt is not None for device in devices),
+        readings_per_s=round(readings, 1),
+        series=len(devices),
+        rules={
+            "R1": len(pageable) if alerts.exchange.enabled else 0,
+            "R6": len(configuration.grid.line) if alerts.two_end.enabled else 0,
+            "R13": len(links) if alerts.health.enabled else 0,
+        },
+        stores=["embedded", "influx"] if influx else ["embedded"],
+        webhooks=sum(webhook.enabled for webhook in alerts.webhook),
+    )
