@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from structlog.testing import capture_logs
+
+from simulators.bench import Broker
+from simulators.devices.publisher import Ledger, Message, Publisher
+from telemetry.clock import ManualClock, SystemClock
+from telemetry.errors import StorageError
+
+mosquitto_only = pytest.mark.system("mosquitto")
+StartBroker = Callable[[], Awaitable[asyncio.subprocess.Process]]
+
+
+class Counting:
+    """A witness that tells when enough was acknowledged."""
+
+    def __init__(self, wanted: int, ledger: Ledger | None = None) -> None:
+        self.numbers: list[int] = []
+        self.done = asyncio.Event()
+        self._wanted = wanted
+        self._ledger = ledger
+
+    def acknowledged(self, message: Message) -> None:
+        self.numbers.append(int(message.members["ts"]))
+        if self._ledger is not None:
+            self._ledger.acknowledged(message)
+        if len(set(self.numbers)) >= self._wanted:
+            self.done.set()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number: int = free.getsockname()[1]
+    return number
+
+
+@pytest.fixture
+async def start_broker(port: int, tmp_path: Path) -> AsyncIterator[StartBroker]:
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start() -> asyncio.subprocess.Process:
+        broker = await asyncio.create_subprocess_exec(
+            "mosquitto", "-c", config, "-v", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        started.append(broker)
+        assert broker.stderr is not None
+        async with asyncio.timeout(10):
+            while b"running" not in (line := await broker.stderr.readline()):
+                assert line, "mosquitto ended"
+        return broker
+
+    yield start
+    for broker in started:
+        if broker.returncode is None:
+            broker.kill()
+        await broker.communicate()
+
+
+@asynccontextmanager
+async def running(publisher: Publisher) -> AsyncIterator[None]:
+    task = asyncio.create_task(publisher.run())
+    try:
+        async with asyncio.timeout(20):
+            yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def message(number: int) -> Message:
+    return Message("site/m", {"ts": number, "p_mw": 1.5})
+
+
+def test_full_buffer_drops_the_oldest_and_counts_it(clock: ManualClock) -> None:
+    publisher = Publisher(Broker(buffer=10), clock)
+    for number in range(25):
+        publisher.offer(message(number))
+    assert (publisher.pending, publisher.dropped, publisher.acknowledged) == (10, 15, 0)
+
+
+def test_a_ledger_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "acks.jsonl"
+    with pytest.raises(StorageError, match=r"acks\.jsonl.*choose another file"), Ledger(path):
+        pass
+
+
+@mosquitto_only
+async def test_ledger_holds_what_the_broker_took_over(
+    port: int, start_broker: StartBroker, tmp_path: Path
+) -> None:
+    await start_broker()
+    path = tmp_path / "acks.jsonl"
+    with Ledger(path) as ledger:
+        witness = Counting(200, ledger)
+        publisher = Publisher(Broker(port=port), SystemClock(), witness)
+        async with aiomqtt.Client("127.0.0.1", port) as subscriber, running(publisher):
+            await subscriber.subscribe("site/#", qos=1)
+            for number in range(200):
+                publisher.offer(message(number))
+            await witness.done.wait()
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+            received = []
+            async for heard in subscriber.messages:
+                assert (heard.topic.value, heard.qos) == ("site/m", 1)
+                assert isinstance(heard.payload, bytes)
+                received.append(json.loads(heard.payload))
+                if len(received) == 200:
+                    break
+    assert sorted(lines, key=lambda line: line["ts"]) == [{"topic": "site/m", **r} for r in received]
+    assert publisher.pending == 0
+
+
+@mosquitto_only
+async def test_a_killed_broker_costs_no_message(port: int, start_broker: StartBroker) -> None:
+    broker = await start_broker()
+    witness = Counting(400)
+    publisher = Publisher(Broker(port=port, in_flight=4), SystemClock(), witness)
+    with capture_logs() as logs:
+        async with running(publisher):
+            for number in range(400):
+                publisher.offer(message(number))
+                if number == 200:
+                    while not witness.numbers:
+                        await SystemClock().sleep(0)
+                    broker.kill()
+                    await broker.wait()
+            assert not witness.done.is_set()
+            await start_broker()
+            await witness.done.wait()
+            assert publisher.connected
+    assert sorted(witness.numbers) == list(range(400)), "each acknowledged once"
+    assert (publisher.pending, publisher.dropped) == (0, 0)
+    assert any(entry["event"] == "broker_lost" for entry in logs)
+
+
+@mosquitto_only
+async def test_messages_wait_for_a_late_broker(port: int, start_broker: StartBroker) -> None:
+    witness = Counting(10)
+    publisher = Publisher(Broker(port=port, buffer=10), SystemClock(), witness)
+    async with running(publisher):
+        for number in range(30):
+            publisher.offer(message(number))
+        await start_broker()
+        await witness.done.wait()
+    assert sorted(witness.numbers) == list(range(20, 30))
+    assert (publisher.dropped, publisher.connected) == (20, False)

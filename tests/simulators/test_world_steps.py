@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from simulators.world.corridor import Corridor
+from simulators.world.world import World
+
+MakeWorld = Callable[..., World]
+HOUR_NS = 3600 * 10**9
+
+
+def rolling_minute(values: np.ndarray) -> np.ndarray:
+    return np.convolve(values, np.full(60, 1 / 60), "valid")
+
+
+@pytest.mark.parametrize("hour", [0, 8, 14, 20])
+def test_starts_at_the_base_case_at_any_hour(corridor: Corridor, make_world: MakeWorld, hour: int) -> None:
+    world = make_world(start_ns=1_795_500_000_000_000_000 + hour * HOUR_NS)
+    now = world.snapshot
+    base = {bus.id: bus.p_mw for bus in corridor.nodes}
+    base["EKI"], base["SAM"] = base["EKI"] + now.slack_mw[0], now.slack_mw[1]
+    shunts_mw = 3.0  # reactors of a bus stand on the bus side of its meters: 0.36 MW each
+    for node, mw in zip(world.nodes, now.node_p_mw, strict=True):
+        assert base[node] - shunts_mw < mw < base[node] + 1e-6, node
+    assert now.slack_mw == pytest.approx([0.0, -620.0], abs=1.0)
+
+
+@pytest.mark.parametrize(("seed", "hour"), [(1, 0), (20260101, 7)])
+def test_an_hour_stays_at_schedule_and_within_limits(
+    corridor: Corridor, make_world: MakeWorld, seed: int, hour: int
+) -> None:
+    world = make_world(seed=seed, start_ns=1_795_500_000_000_000_000 + hour * HOUR_NS)
+    ends, kv, hz, balance, russia = [], [], [], [], []
+    for _ in range(3600):
+        now = world.step()
+        assert now.collapse is None
+        ends.append(now.end_p_mw)
+        kv.append(now.node_v_kv)
+        hz.append(now.node_f_hz)
+        balance.append(now.balance_pu)
+        russia.append(now.slack_mw[0])
+    flows = np.array(ends)
+    at = world.end
+    uz = flows[:, at("SHY-TAS", "TAS")] + flows[:, at("KUN-AKT", "KUN")]
+    assert np.abs(flows[:, at("AKT-ALT", "AKT")] - 800).max() == 0
+    assert np.abs(rolling_minute(flows[:, at("MGC-SAM", "SAM")] + 620)).max() < 20
+    assert np.abs(rolling_minute(uz - 1112)).max() < 20
+    assert np.abs(rolling_minute(np.array(russia))).max() < 20
+    for line in corridor.lines:
+        for bus in (line.from_bus, line.to_bus):
+            assert np.abs(flows[:, at(line.id, bus)]).max() < 0.95 * line.limit_mw, line.id
+    assert 0.97 * 500 < np.min(kv) < np.max(kv) < 1.05 * 500
+    assert np.abs(np.array(hz) - 50).max() < 0.05
+    assert max(balance) < 1e-6
+    assert flows[:, at("SHY-TAS", "TAS")].std() > 1.0, "the corridor stands still"
+
+
+def test_same_seed_same_world_other_seed_other_world(make_world: MakeWorld) -> None:
+    worlds = [make_world(seed=5), make_world(seed=5), make_world(seed=6)]
+    for _ in range(20):
+        a, b, c = (world.step() for world in worlds)
+    assert np.array_equal(a.end_p_mw, b.end_p_mw)
+    assert np.array_equal(a.plants.wind_m_s, b.plants.wind_m_s, equal_nan=True)
+    assert not np.array_equal(a.end_p_mw, c.end_p_mw)
+
+
+def test_injection_of_a_node_is_the_sum_of_its_branch_ends(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.set_taps({"SHY-TAS": 30.0})
+    now = world.step()
+    for k, node in enumerate(world.nodes):
+        ends = [i for i, (_, at) in enumerate(world.ends) if at == node]
+        assert now.node_p_mw[k] == pytest.approx(now.end_p_mw[ends].sum())
+        assert now.node_q_mvar[k] == pytest.approx(now.end_q_mvar[ends].sum())
+
+
+def test_hvdc_arrives_with_its_losses_taken_off(make_world: MakeWorld) -> None:
+    world = make_world()
+    now = world.step()
+    assert now.end_p_mw[world.end("AKT-ALT", "AKT")] == 800
+    assert now.end_p_mw[world.end("AKT-ALT", "ALT")] == pytest.approx(-781.3, abs=0.05)
+
+
+def test_tap_comes_and_goes_and_leaves_the_radial_ties_alone(make_world: MakeWorld) -> None:
+    world = make_world()
+    shy, tas, sam = world.end("SHY-TAS", "SHY"), world.end("SHY-TAS", "TAS"), world.end("MGC-SAM", "SAM")
+
+    def loss() -> float:
+        now = world.step()
+        assert abs(now.end_p_mw[sam] + 620) < 20
+        return float(now.end_p_mw[shy] + now.end_p_mw[tas])
+
+    before = loss()
+    world.set_taps({"SHY-TAS": 30.0})
+    assert loss() - before == pytest.approx(30.0, abs=0.5)
+    world.set_taps({"SHY-TAS": 12.0})
+    assert loss() - before == pytest.approx(12.0, abs=0.5)
+    world.set_taps({})
+    assert loss() == pytest.approx(before, abs=0.5)
+    assert not world.network.taps
+
+
+def test_generation_control_takes_a_lasting_tap_up(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.set_taps({"SHY-TAS": 60.0})
+    first = float(world.step().slack_mw[0])
+    assert first > 45
+    for _ in range(180):
+        world.step()
+    assert abs(world.snapshot.slack_mw[0]) < 20
+
+
+def test_collapse_is_dark_and_lasts(make_world: MakeWorld) -> None:
+    world = make_world()
+    assert world.step().collapse is None
+    world.set_taps({"SHY-TAS": 6000.0})
+    now = world.step()
+    assert now.collapse is not None
+    assert "does not converge" in now.collapse.reason
+    for column in (now.end_p_mw, now.end_v_kv, now.end_i_a, now.node_f_hz, now.node_v_kv, now.plants.p_mw):
+        assert not column.any()
+    world.set_taps({})
+    later = world.step()
+    assert later.collapse is now.collapse
+    assert later.step == now.step + 1
