@@ -1,0 +1,214 @@
+"""Brings the readings of several points onto one instant, before a formula sees them.
+
+Readings wait in short buffers, one for each point, until the watermark passes them. The watermark runs a
+fixed time behind the newest *receipt*, not behind the newest source time: receipts carry our own clock, so
+that one device with a wrong clock cannot move time for the others. The default of 3 s covers a poll period of
+1 s, the spread of the polling phases, the network and the commit; readings that come later than that are kept
+while the buffer lasts but change no result that was already given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.batch import ReadingBatch
+from telemetry.quality import Quality, Validity, reason_of, validity_of
+
+SECOND = 1_000_000_000
+_EMPTY, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+_SMALLEST, _LARGEST = 16, 1024
+
+
+def stale_after_s(period_s: float) -> float:
+    """Age from which a periodic point is stale [s]: max(3 x period, 5 s), rule R13 of the catalogue."""
+    return max(3 * period_s, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One input of a formula at an instant."""
+
+    value: float
+    """Value at the instant [unit of the point]; NaN when not usable."""
+    slope: float
+    """Rate of change around the instant [unit/s]."""
+    age_s: float
+    """0 between two readings; time since the last one when it had to be held [s]."""
+    quality: int
+    """Worst quality code of the readings used."""
+    fault: str
+    """Why the input is not usable, a bounded label (``stale``, ``link_lost`` ...); empty when it is."""
+    t_received: int
+    """Newest receipt of the readings used [ns, UTC]; 0 when not usable."""
+
+    @property
+    def usable(self) -> bool:
+        """The value may enter a formula."""
+        return not self.fault
+
+    @property
+    def label(self) -> str:
+        """Quality for people: ``good`` or the reason why not."""
+        return self.fault or reason_of(self.quality)
+
+
+class Alignment:
+    """Bounded buffers of the points that rules use; out-of-order readings and revisions find their place.
+
+    A full buffer overwrites its oldest reading.
+    """
+
+    def __init__(self, period_s: dict[int, float], watermark_s: float) -> None:
+        self._rows = {point: row for row, point in enumerate(period_s)}
+        self._points = np.fromiter(period_s, np.int64, len(period_s))
+        self._row_of = np.full(max(period_s, default=-1) + 1, -1, np.int64)
+        self._row_of[self._points] = np.arange(len(period_s))
+        self._max_age = [round(stale_after_s(period) * SECOND) for period in period_s.values()]
+        spans = ((watermark_s + 2 * stale_after_s(period)) / period for period in period_s.values())
+        self._capacity = int(min(max(_SMALLEST, *spans, _SMALLEST), _LARGEST))
+        self.settled = _EMPTY
+        """Newest instant that was judged [ns, UTC]; set by the owner, to count what comes after it."""
+        self.late_readings = 0
+        """Readings that came after their instant was judged."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets every reading, for example after the wall clock was stepped back."""
+        shape = (len(self._rows), self._capacity)
+        self._t = np.full(shape, _EMPTY, np.int64)
+        self._value = np.full(shape, np.nan)
+        self._quality = np.full(shape, Quality.STALE, np.uint8)
+        self._received = np.zeros(shape, np.int64)
+
+    def push(self, batch: ReadingBatch) -> NDArray[np.int64]:
+        """Takes the readings that rules use; returns the points that changed, each once."""
+        known = np.flatnonzero(batch.point < len(self._row_of))
+        rows = self._row_of[batch.point[known].astype(np.int64)]
+        used = rows >= 0
+        take, rows = known[used], rows[used]
+        self.late_readings += int(np.count_nonzero(batch.t_source[take] <= self.settled))
+        touched: list[NDArray[np.int64]] = []
+        while len(rows):
+            # a point that appears several times in one batch is placed reading by reading
+            _, first = np.unique(rows, return_index=True)
+            touched.append(self._place(rows[first], take[first], batch))
+            rest = np.ones(len(rows), np.bool_)
+            rest[first] = False
+            rows, take = rows[rest], take[rest]
+        if not touched:
+            return np.empty(0, np.int64)
+        return self._points[touched[0] if len(touched) == 1 else np.unique(np.concatenate(touched))]
+
+    def _place(
+        self, rows: NDArray[np.int64], take: NDArray[np.intp], batch: ReadingBatch
+    ) -> NDArray[np.int64]:
+        t = batch.t_source[take]
+        held = self._t[rows]
+        same = held == t[:, None]
+        slot = np.where(same.any(axis=1), same.argmax(axis=1), held.argmin(axis=1))
+        kept = t >= held[np.arange(len(rows)), slot]
+        rows, slot, take = rows[kept], slot[kept], take[kept]
+        self._t[rows, slot] = batch.t_source[take]
+        self._value[rows, slot] = batch.value[take]
+        self._quality[rows, slot] = batch.quality[take]
+        self._received[rows, slot] = batch.t_received
+        return rows
+
+    def at(self, point: int, instant: int) -> Leg:
+        """The value of a point at an instant [ns, UTC].
+
+        Linear between the readings on both sides; the last reading is held, for at most the time after which
+        the point is stale, when there is none on the far side yet. A bad reading on either side makes the
+        input unusable, because what happened next to it is not known.
+        """
+        row = self._rows[point]
+        t, max_age = self._t[row], self._max_age[row]
+        before = int(np.where(t <= instant, t, _EMPTY).argmax())
+        fault = self._fault_before(row, before, instant)
+        if fault:
+            return _unusable(fault)
+        future = np.where(t > instant, t, _NEVER)
+        after = int(future.argmin())
+        if future[after] == _NEVER:
+            return self._held(row, before, instant, max_age)
+        return self._between(row, before, after, instant)
+
+    def _fault_before(self, row: int, before: int, instant: int) -> str:
+        """What is wrong with the last reading that is not after the instant; empty for nothing."""
+        t_before = int(self._t[row, before])
+        if t_before == _EMPTY or t_before > instant:
+            return "missing"
+        if instant - t_before > self._max_age[row]:
+            return "stale"
+        quality = int(self._quality[row, before])
+        return reason_of(quality) if validity_of(quality) is Validity.BAD else ""
+
+    def _between(self, row: int, before: int, after: int, instant: int) -> Leg:
+        """Linear between two readings, of which the first is usable."""
+        t_before, t_after = int(self._t[row, before]), int(self._t[row, after])
+        value, quality = float(self._value[row, before]), int(self._quality[row, before])
+        received, other = int(self._received[row, before]), int(self._quality[row, after])
+        if t_before == instant and validity_of(other) is Validity.BAD:
+            return Leg(value, 0.0, 0.0, quality, "", received)
+        if validity_of(other) is Validity.BAD:
+            return _unusable(reason_of(other))
+        if t_after - t_before > self._max_age[row]:
+            return _unusable("gap")
+        slope = (float(self._value[row, after]) - value) / (t_after - t_before)
+        return Leg(
+            value + slope * (instant - t_before),
+            slope * SECOND,
+            0.0,
+            max(quality, other),
+            "",
+            max(received, int(self._received[row, after])),
+        )
+
+    def _held(self, row: int, last: int, instant: int, max_age: int) -> Leg:
+        """The last reading, with the slope that it came with."""
+        t, value = self._t[row], float(self._value[row, last])
+        earlier = np.where(t < t[last], t, _EMPTY)
+        before = int(earlier.argmax())
+        slope = 0.0
+        if (
+            earlier[before] != _EMPTY
+            and t[last] - t[before] <= max_age
+            and validity_of(int(self._quality[row, before])) is not Validity.BAD
+        ):
+            slope = (value - float(self._value[row, before])) / float(t[last] - t[before]) * SECOND
+        age_s = (instant - int(t[last])) / SECOND
+        return Leg(value, slope, age_s, int(self._quality[row, last]), "", int(self._received[row, last]))
+
+
+def _unusable(fault: str) -> Leg:
+    return Leg(float("nan"), 0.0, 0.0, Quality.STALE, fault, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a rule sees: every point at one instant."""
+
+    instant: int
+    """[ns, UTC]."""
+    alignment: Alignment
+
+    def leg(self, point: int) -> Leg:
+        """One point at the instant."""
+        return self.alignment.at(point, self.instant)
+
+
+def first_fault(legs: Iterable[tuple[str, Leg]]) -> str:
+    """Names the first unusable input and its fault: ``leg SHY-TAS at TAS is stale``; empty without one."""
+    for name, leg in legs:
+        if not leg.usable:
+            return f"leg {name} is {leg.fault.replace('_', ' ')}"
+    return ""
+
+
+def worst_quality(legs: Iterable[Leg]) -> str:
+    """Worst quality of inputs for people: ``good`` or the reason."""
+    return max(legs, key=lambda leg: leg.quality).label

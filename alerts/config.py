@@ -1,0 +1,271 @@
+"""Settings of rules, alarms and notifications: the ``[alerts]`` table of the configuration.
+
+Thresholds are the catalogue's defaults; they are illustrative until they are tuned to a real grid. A rule
+takes overrides for single assets::
+
+    [alerts]
+    watermark_s = 3.0
+
+    [alerts.R6]
+    off_s = 30
+
+    [[alerts.R6.override]]
+    asset = "KUN-AKT"
+    deadband_pct = 40
+
+    [[alerts.webhook]]
+    id = "control-room"
+    url = "https://example.org/greenbridge"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, field_validator
+
+from alerts.alarms import Priority
+from telemetry.devices import Device
+from telemetry.errors import Problem
+from telemetry.grid import Grid, TieKind
+from telemetry.points import Identifier
+from telemetry.settings import Settings, nearest
+
+Seconds = Annotated[float, Field(ge=0, le=86400)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class ExchangeLimit(Settings):
+    """One grade of R1: the larger of two limits."""
+
+    priority: Priority
+    mw: NotNegative
+    """[MW]."""
+    pct_ntc: Percent
+    """[% of the tie's net transfer capacity]."""
+    on_s: Seconds
+
+
+class TwoEndLimit(Settings):
+    """One grade of R6: the larger of two limits."""
+
+    priority: Priority
+    sigmas: NotNegative
+    """Multiple of the standard uncertainty of the residual."""
+    pct_p: Percent
+    """[% of the larger end's power]."""
+    on_s: Seconds
+
+
+class ExchangeSettings(Settings):
+    """R1: a radial or HVDC tie is off its schedule."""
+
+    enabled: bool = True
+    mean_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """Window over which the difference to the schedule is averaged [s]."""
+    limits: Annotated[tuple[ExchangeLimit, ...], Field(min_length=1)] = (
+        ExchangeLimit(priority=Priority.LOW, mw=25, pct_ntc=5, on_s=120),
+        ExchangeLimit(priority=Priority.MEDIUM, mw=50, pct_ntc=10, on_s=60),
+        ExchangeLimit(priority=Priority.HIGH, mw=100, pct_ntc=25, on_s=30),
+    )
+    off_s: Seconds = 60.0
+    deadband_pct: Percent = 20.0
+    """A condition is over below the limit less this part of it [%]."""
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[ExchangeLimit, ...]) -> tuple[ExchangeLimit, ...]:
+        _check_ascending([(limit.mw, limit.pct_ntc) for limit in limits])
+        return limits
+
+
+class TwoEndSettings(Settings):
+    """R6: the two ends of a line do not agree with its losses."""
+
+    enabled: bool = True
+    limits: Annotated[tuple[TwoEndLimit, ...], Field(min_length=1)] = (
+        TwoEndLimit(priority=Priority.MEDIUM, sigmas=3, pct_p=0.5, on_s=60),
+        TwoEndLimit(priority=Priority.HIGH, sigmas=6, pct_p=2, on_s=60),
+    )
+    off_s: Seconds = 30.0
+    deadband_pct: Percent = 30.0
+    clock_sigma_s: Seconds = 0.2
+    """Standard uncertainty of the source times at the two ends [s]; counts while power ramps."""
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[TwoEndLimit, ...]) -> tuple[TwoEndLimit, ...]:
+        _check_ascending([(limit.sigmas, limit.pct_p) for limit in limits])
+        return limits
+
+
+class HealthSettings(Settings):
+    """R13: devices and links that no longer deliver. The age limit is max(3 x period, 5 s)."""
+
+    enabled: bool = True
+    on_s: Seconds = 30.0
+    """How long something must be stale before it is an alarm [s]."""
+    off_s: Seconds = 10.0
+    link_priority: Priority = Priority.HIGH
+    device_priority: Priority = Priority.MEDIUM
+    point_priority: Priority = Priority.LOW
+    """Some points of a device are stale, or its clock stands still."""
+
+
+class ExchangeOverride(Settings):
+    """R1 for one tie; what is not given is as for all."""
+
+    asset: Identifier
+    enabled: bool | None = None
+    mean_s: Annotated[float, Field(ge=1, le=3600)] | None = None
+    limits: Annotated[tuple[ExchangeLimit, ...], Field(min_length=1)] | None = None
+    off_s: Seconds | None = None
+    deadband_pct: Percent | None = None
+
+
+class TwoEndOverride(Settings):
+    """R6 for one line; what is not given is as for all."""
+
+    asset: Identifier
+    enabled: bool | None = None
+    limits: Annotated[tuple[TwoEndLimit, ...], Field(min_length=1)] | None = None
+    off_s: Seconds | None = None
+    deadband_pct: Percent | None = None
+    clock_sigma_s: Seconds | None = None
+
+
+class HealthOverride(Settings):
+    """R13 for one device or link; what is not given is as for all."""
+
+    asset: str
+    """Device id or link, for example ``modbus/SHY``."""
+    enabled: bool | None = None
+    on_s: Seconds | None = None
+    off_s: Seconds | None = None
+    link_priority: Priority | None = None
+    device_priority: Priority | None = None
+    point_priority: Priority | None = None
+
+
+class ExchangeRules(ExchangeSettings):
+    """R1 with its overrides."""
+
+    override: tuple[ExchangeOverride, ...] = ()
+
+    def of(self, asset: str) -> ExchangeSettings:
+        """Settings of one tie."""
+        return _overridden(self, asset, self.override)
+
+
+class TwoEndRules(TwoEndSettings):
+    """R6 with its overrides."""
+
+    override: tuple[TwoEndOverride, ...] = ()
+
+    def of(self, asset: str) -> TwoEndSettings:
+        """Settings of one line."""
+        return _overridden(self, asset, self.override)
+
+
+class HealthRules(HealthSettings):
+    """R13 with its overrides."""
+
+    override: tuple[HealthOverride, ...] = ()
+
+    def of(self, asset: str) -> HealthSettings:
+        """Settings of one device or link."""
+        return _overridden(self, asset, self.override)
+
+
+class Occasion(StrEnum):
+    """What people can be told of."""
+
+    RAISED = "raised"
+    ESCALATED = "escalated"
+    RETURNED = "returned"
+    """The condition is over."""
+
+
+class Webhook(Settings):
+    """An address that receives each notification as a JSON document."""
+
+    id: Identifier
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+    enabled: bool = True
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+
+
+class AlertsSettings(Settings):
+    """The ``[alerts]`` table."""
+
+    watermark_s: Annotated[float, Field(ge=0.5, le=60)] = 3.0
+    """How far rules stay behind the newest receipt, so that slower inputs can catch up [s]."""
+    notify_on: tuple[Occasion, ...] = (Occasion.RAISED, Occasion.ESCALATED, Occasion.RETURNED)
+    max_pending_notifications: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
+    """For each channel; beyond it the oldest undelivered one is given up and counted."""
+    give_up_after_s: Annotated[float, Field(gt=0)] = 86400.0
+    """Age at which an undelivered notification is given up [s]."""
+    exchange: Annotated[ExchangeRules, Field(alias="R1")] = ExchangeRules()
+    two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
+    health: Annotated[HealthRules, Field(alias="R13")] = HealthRules()
+    webhook: tuple[Webhook, ...] = ()
+
+    def problems(
+        self, file: str, grid: Grid, devices: Iterable[Device], prefix: str = "alerts"
+    ) -> Iterator[Problem]:
+        """Faults that only the whole model shows: overrides of assets that do not exist, ids used twice."""
+        devices = list(devices)
+        pageable = {tie.id for tie in grid.tie if tie.kind is not TieKind.RING}
+        lines = {line.id for line in grid.line}
+        health = {device.id for device in devices} | {device.link for device in devices if device.link}
+        for rule, overrides, valid, what in (
+            ("R1", self.exchange.override, pageable, "radial or HVDC tie"),
+            ("R6", self.two_end.override, lines, "line"),
+            ("R13", self.health.override, health, "device or link"),
+        ):
+            assets = [override.asset for override in overrides]
+            yield from _asset_problems(file, f"{prefix}.{rule}.override", assets, valid, what)
+        ids = [webhook.id for webhook in self.webhook]
+        for i, name in enumerate(ids):
+            if name in ids[:i] or name == LOG_CHANNEL:
+                reason = "used twice" if name in ids[:i] else "reserved for the structured log"
+                yield Problem(file, f"{prefix}.webhook[{i}].id", f'"{name}"', reason, "give it another id")
+
+
+LOG_CHANNEL = "log"
+"""Id of the channel that writes notifications to the structured log."""
+
+
+def _asset_problems(
+    file: str, key: str, assets: list[str], valid: Collection[str], what: str
+) -> Iterator[Problem]:
+    for i, asset in enumerate(assets):
+        if asset not in valid:
+            yield Problem(file, f"{key}[{i}].asset", f'"{asset}"', f"no such {what}", nearest(asset, valid))
+        elif asset in assets[:i]:
+            yield Problem(file, f"{key}[{i}].asset", f'"{asset}"', "overridden twice", "join the two tables")
+
+
+def _check_ascending(limits: list[tuple[float, float]]) -> None:
+    for i, (milder, higher) in enumerate(pairwise(limits)):
+        if milder == higher or any(a > b for a, b in zip(milder, higher, strict=True)):
+            raise ValueError(f"limit {i + 2} is not above limit {i + 1}: it could never make a difference")
+
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def _overridden(base: Model, asset: str, overrides: Iterable[Any]) -> Model:
+    for override in overrides:
+        if override.asset == asset:
+            given: Mapping[str, Any] = {
+                name: getattr(override, name)
+                for name in override.model_fields_set - {"asset"}
+                if getattr(override, name) is not None
+            }
+            return base.model_copy(update=dict(given))
+    return base

@@ -1,0 +1,128 @@
+"""R1: the flow of a tie differs from its schedule.
+
+Only ties whose flow can be scheduled alone are judged: radial ones and HVDC links. In a meshed ring the
+deviation of one tie includes loop flow; there the area's sum is the thing to watch (rule R2).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import pairwise
+
+from alerts.alignment import SECOND, Snapshot
+from alerts.config import ExchangeSettings
+from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, level_of
+from telemetry.grid import Hvdc, Line, ScheduleStep, Tie
+
+RAMP_S = 300.0
+"""Half the length of a schedule's ramp: it runs from 5 min before a change to 5 min after it [s]."""
+
+_COVERAGE = 0.8
+"""Part of the window that must have been measured."""
+
+
+class RampedSchedule:
+    """The agreed exchange over time, with linear ramps of +-5 min around each change."""
+
+    def __init__(self, steps: Sequence[ScheduleStep]) -> None:
+        ordered = sorted(steps, key=lambda step: step.start)
+        self._first_mw = ordered[0].mw
+        self._changes = [
+            (round(step.start.timestamp()) * SECOND, step.mw - before.mw)
+            for before, step in pairwise(ordered)
+        ]
+
+    def at(self, instant: int) -> float:
+        """Agreed exchange [MW] at an instant [ns, UTC]; ramps that overlap add up."""
+        mw = self._first_mw
+        for middle, change in self._changes:
+            done = 0.5 + (instant - middle) / (2 * RAMP_S * SECOND)
+            mw += change * min(max(done, 0.0), 1.0)
+        return mw
+
+
+class ExchangeRule:
+    """R1 on one tie: mean over a window of P - S(t).
+
+    The difference is averaged, not the power: a ramp that is followed perfectly would otherwise show a
+    deviation.
+    """
+
+    def __init__(self, tie: Tie, branch: Line | Hvdc, power: int, settings: ExchangeSettings) -> None:
+        self.subject = Subject("R1", 1, tie.id, tie.from_area)
+        self.inputs: Sequence[int] = (power,)
+        self.timing = Timing(
+            tuple(Grade(limit.priority, limit.on_s) for limit in settings.limits), settings.off_s
+        )
+        self._tie = tie
+        self._schedule = RampedSchedule(tie.schedule)
+        self._limits = [max(limit.mw, limit.pct_ntc / 100 * tie.ntc_mw) for limit in settings.limits]
+        self._deadband = settings.deadband_pct / 100
+        self._window = round(settings.mean_s * SECOND)
+        self._ends = {branch.from_node, branch.to_node}
+        self._differences: deque[tuple[int, float]] = deque()
+        self._sum = 0.0
+
+    def evaluate(self, snapshot: Snapshot) -> Finding:
+        """Judges the mean difference over the window that ends at the instant."""
+        instant = snapshot.instant
+        while self._differences and not instant - self._window < self._differences[0][0] < instant:
+            self._sum -= self._differences.popleft()[1]
+        leg = snapshot.leg(self.inputs[0])
+        if not leg.usable:
+            reason = leg.fault.replace("_", " ")
+            return self.subject.unknown(
+                instant, f"leg {self._tie.id} at {self._tie.delivery_node} is {reason}"
+            )
+        agreed = self._schedule.at(instant)
+        self._differences.append((instant, leg.value - agreed))
+        self._sum += leg.value - agreed
+        count, due = len(self._differences), self._window / SECOND
+        if count < _COVERAGE * due:
+            return self.subject.unknown(instant, f"the mean of {due:.0f} s has too few data yet")
+        delta = self._sum / count
+        level, held = level_of(abs(delta), self._limits, self._deadband)
+        limit = self._limits[max(level, 1) - 1]
+        return Finding(
+            self.subject,
+            instant,
+            level,
+            held,
+            abs(delta),
+            limit,
+            "MW",
+            leg.label,
+            instant,
+            leg.t_received,
+            texts=self._texts(leg.value, agreed, delta, limit) if held else None,
+        )
+
+    def _texts(self, power: float, agreed: float, delta: float, limit: float) -> Texts:
+        tie, node = self._tie, self._tie.delivery_node
+        away = next(iter(sorted(self._ends - {node})), node)
+        direction = f"from {node} towards {away}"
+        sense = "more" if delta > 0 else "less"
+        return Texts(
+            title=f"{tie.id}: {abs(delta):.0f} MW {sense} {direction} than agreed",
+            cause=(
+                f"Over the last {self._window / SECOND:.0f} s {tie.id} carried {abs(delta):.1f} MW {sense} "
+                f"{direction} than the schedule of {tie.from_area} and {tie.to_area} says: a missed or wrong "
+                "schedule version, a plant or converter off its order, or missing reserve."
+            ),
+            consequence=(
+                f"Inadvertent exchange with {tie.to_area}: it will be settled, and the neighbour has to "
+                "balance it."
+            ),
+            response=(
+                f"1. Check that the schedule version for {tie.id} is the agreed one. "
+                f"2. Call the dispatcher of {tie.to_area}. "
+                "3. Correct the order or redispatch generation."
+            ),
+            evidence={
+                f"P at {node} [MW]": round(power, 1),
+                "Schedule [MW]": round(agreed, 1),
+                "Mean difference [MW]": round(delta, 1),
+                "Limit [MW]": round(limit, 1),
+            },
+        )

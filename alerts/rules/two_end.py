@@ -1,0 +1,192 @@
+"""R6: what leaves one end of a line and does not arrive at the other, beyond the losses of the line.
+
+The expected loss comes from the exact two-port of the line with the voltage and power measured at one end
+(:mod:`alerts.two_port`); a loss of the form r P^2 would be wrong by up to 4.5 MW on the corridor's lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot
+
+from alerts.alignment import Leg, Snapshot, first_fault, worst_quality
+from alerts.config import TwoEndSettings
+from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, level_of
+from alerts.two_port import LineModel
+from telemetry.grid import Grid, Line
+from telemetry.profiles import DeviceProfile
+
+_DEAD_PU = 0.5
+"""Voltage below which a line is not energised [pu]."""
+_DEAD_MVA = 1.0
+"""Power below which a line is switched off: an energised one draws its charging power [MVA]."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeterAccuracy:
+    """Standard uncertainty of a meter's power reading."""
+
+    pct: float
+    """[% of reading]."""
+    floor_mw: float
+    """Part that does not depend on the reading [MW]."""
+
+    @classmethod
+    def of(cls, profile: DeviceProfile) -> MeterAccuracy:
+        """Accuracy that a device profile states."""
+        return cls(profile.accuracy_pct, profile.accuracy_floor_mw)
+
+    def sigma_mw(self, leg: Leg, clock_sigma_s: float) -> float:
+        """Uncertainty of a reading [MW]; grows with its age and its clock's while the power changes."""
+        return hypot(
+            self.pct / 100 * leg.value, self.floor_mw, leg.slope * clock_sigma_s, leg.slope * leg.age_s
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LineEnds:
+    """Points of the two main meters of a line."""
+
+    p_from: int
+    q_from: int
+    v_from: int
+    p_to: int
+    accuracy_from: MeterAccuracy
+    accuracy_to: MeterAccuracy
+
+
+class TwoEndRule:
+    """R6 on one line."""
+
+    def __init__(self, grid: Grid, line: Line, area: str, ends: LineEnds, settings: TwoEndSettings) -> None:
+        self.subject = Subject("R6", 1, line.id, area)
+        self.inputs: Sequence[int] = (ends.p_from, ends.q_from, ends.v_from, ends.p_to)
+        self.timing = Timing(
+            tuple(Grade(limit.priority, limit.on_s) for limit in settings.limits), settings.off_s
+        )
+        self._line = line
+        self._ends = ends
+        self._settings = settings
+        self._model = LineModel(grid, line)
+        self._dead_kv = _DEAD_PU * grid.u_rated_kv
+        sigma_kw = grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits
+        self._corona_sigma_mw = sigma_kw / 1000
+
+    def evaluate(self, snapshot: Snapshot) -> Finding:
+        """Judges the residual of the two ends at the instant."""
+        line, ends = self._line, self._ends
+        p_from, q_from = snapshot.leg(ends.p_from), snapshot.leg(ends.q_from)
+        v_from, p_to = snapshot.leg(ends.v_from), snapshot.leg(ends.p_to)
+        here, there = f"{line.id} at {line.from_node}", f"{line.id} at {line.to_node}"
+        fault = first_fault([(here, p_from), (here, q_from), (here, v_from), (there, p_to)])
+        if fault:
+            return self.subject.unknown(snapshot.instant, fault)
+        off = max(abs(p_from.value), abs(q_from.value), abs(p_to.value)) < _DEAD_MVA
+        if not off and v_from.value < self._dead_kv:
+            reason = f"the meter of {here} reads {v_from.value:.0f} kV while power flows"
+            return self.subject.unknown(snapshot.instant, reason)
+        expected = 0.0 if off else self._model.loss_mw(v_from.value, p_from.value, q_from.value)
+        residual = p_from.value + p_to.value - expected
+        clock_sigma_s = self._settings.clock_sigma_s
+        sigma = hypot(
+            ends.accuracy_from.sigma_mw(p_from, clock_sigma_s),
+            ends.accuracy_to.sigma_mw(p_to, clock_sigma_s),
+            0.0 if off else self._corona_sigma_mw,
+        )
+        p_mw = max(abs(p_from.value), abs(p_to.value))
+        limits = [max(limit.sigmas * sigma, limit.pct_p / 100 * p_mw) for limit in self._settings.limits]
+        level, held = level_of(abs(residual), limits, self._settings.deadband_pct / 100)
+        limit = limits[max(level, 1) - 1]
+        figures = _Figures(line, residual, expected, sigma, limit, p_from.value, p_to.value)
+        legs = (p_from, q_from, v_from, p_to)
+        return Finding(
+            self.subject,
+            snapshot.instant,
+            level,
+            held,
+            abs(residual),
+            limit,
+            "MW",
+            worst_quality(legs),
+            snapshot.instant,
+            max(leg.t_received for leg in legs),
+            texts=figures.texts() if held else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What a dispatcher needs to know, and how it is put [MW]."""
+
+    line: Line
+    residual: float
+    expected: float
+    sigma: float
+    limit: float
+    p_from: float
+    p_to: float
+
+    def texts(self) -> Texts:
+        """The figures in words."""
+        return Texts(self._title, self._cause, self._consequence, self._response, self._evidence)
+
+    @property
+    def _multiple(self) -> float:
+        """Residual in units of its uncertainty; that of a meter without a stated one counts as 10 kW."""
+        return abs(self.residual) / max(self.sigma, 0.01)
+
+    @property
+    def _title(self) -> str:
+        sense = "missing between" if self.residual > 0 else "too much at"
+        return f"{self.line.id}: {abs(self.residual):.1f} MW {sense} the two ends"
+
+    @property
+    def _cause(self) -> str:
+        line = self.line
+        sender, receiver = (
+            (line.from_node, line.to_node) if self.p_from >= 0 else (line.to_node, line.from_node)
+        )
+        sent, arrived = max(self.p_from, self.p_to), -min(self.p_from, self.p_to)
+        facts = (
+            f"{sender} sends {sent:.1f} MW, {receiver} receives {arrived:.1f} MW; the line itself should "
+            f"take {self.expected:.1f} MW, so that {abs(self.residual):.1f} MW"
+        )
+        if self.residual > 0:
+            return (
+                f"{facts} are unaccounted for, {self._multiple:.0f} times the uncertainty. "
+                "Either power leaves the line between the meters, a meter is wrong, the weather raises the "
+                "corona loss, or the line's data are wrong."
+            )
+        return (
+            f"{facts} more arrive than can, {self._multiple:.0f} times the uncertainty. "
+            "A meter is wrong, or something feeds into the line between the meters."
+        )
+
+    @property
+    def _consequence(self) -> str:
+        return (
+            "Energy is taken unmetered or billed wrongly; if it is a fault on the line, it may trip. "
+            f"Balances that use the meters of {self.line.id} are off by the same amount."
+        )
+
+    @property
+    def _response(self) -> str:
+        line = self.line
+        return (
+            f"1. Compare main and check meters at {line.from_node} and {line.to_node}: a meter that "
+            "disagrees with its neighbour is the cause. "
+            "2. Compare the parallel circuits: all off means weather, one off a tap or a meter. "
+            "3. If the meters agree, ask the line's owner to patrol it; settle from the check meters."
+        )
+
+    @property
+    def _evidence(self) -> dict[str, float | str]:
+        return {
+            f"P at {self.line.from_node} [MW]": round(self.p_from, 1),
+            f"P at {self.line.to_node} [MW]": round(self.p_to, 1),
+            "Expected loss [MW]": round(self.expected, 1),
+            "Residual [MW]": round(self.residual, 1),
+            "Uncertainty, one sigma [MW]": round(self.sigma, 2),
+            "Limit [MW]": round(self.limit, 1),
+        }
