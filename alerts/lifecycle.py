@@ -1,0 +1,225 @@
+"""The life of an alarm: one transition table, and the decision when to step through it.
+
+States and events follow ISA-18.2 / IEC 62682, without shelving, suppression and latching. The diagram in
+``docs/alarm-lifecycle.md`` is drawn from the table: ``python -m alerts.lifecycle > docs/alarm-lifecycle.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from alerts.alarms import AlarmState
+from alerts.rules.finding import Finding, Timing
+
+SECOND = 1_000_000_000
+
+LONGEST_STEP = 5 * SECOND
+"""More time than this between two findings does not count for a delay: nothing is known about it [ns]."""
+
+JOIN = 5 * SECOND
+"""A higher grade that is due within this time is raised together with the lower one: one cause that builds up
+over some seconds is one notification [ns]."""
+
+
+class Event(StrEnum):
+    """What moves an alarm from one state to the next."""
+
+    RAISE = "raise"
+    """The condition has held for the on-delay."""
+    ESCALATE = "escalate"
+    """A higher grade of the condition has held for its on-delay; asks for attention again."""
+    CLEAR = "clear"
+    """The condition has been over for the off-delay."""
+    ACKNOWLEDGE = "acknowledge"
+    """A person has taken notice."""
+
+
+TRANSITIONS: Mapping[tuple[AlarmState, Event], AlarmState] = MappingProxyType(
+    {
+        (AlarmState.NORMAL, Event.RAISE): AlarmState.UNACKNOWLEDGED,
+        (AlarmState.UNACKNOWLEDGED, Event.ESCALATE): AlarmState.UNACKNOWLEDGED,
+        (AlarmState.UNACKNOWLEDGED, Event.ACKNOWLEDGE): AlarmState.ACKNOWLEDGED,
+        (AlarmState.UNACKNOWLEDGED, Event.CLEAR): AlarmState.RETURNED,
+        (AlarmState.ACKNOWLEDGED, Event.ESCALATE): AlarmState.UNACKNOWLEDGED,
+        (AlarmState.ACKNOWLEDGED, Event.CLEAR): AlarmState.NORMAL,
+        (AlarmState.RETURNED, Event.RAISE): AlarmState.UNACKNOWLEDGED,
+        (AlarmState.RETURNED, Event.ACKNOWLEDGE): AlarmState.NORMAL,
+    }
+)
+"""State and event to the next state; an event that is not listed for a state changes nothing."""
+
+ACTIVE = frozenset({AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED})
+"""States in which the condition holds."""
+
+
+def next_state(state: AlarmState, event: Event) -> AlarmState | None:
+    """State after an event; None when the event means nothing in this state."""
+    return TRANSITIONS.get((state, event))
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """How long a condition has held or been over; only time for which that is known counts."""
+
+    on_ns: tuple[int, ...]
+    """For each grade, mildest first: how long it has held [ns]; -1 when it does not."""
+    off_ns: int = -1
+    """How long the condition of an active alarm has been over [ns]; -1 when it is not."""
+    at: int = 0
+    """Instant of the latest finding [ns, UTC]; 0 before the first."""
+
+    @classmethod
+    def idle(cls, timing: Timing) -> Timers:
+        """Nothing holds."""
+        return cls((-1,) * len(timing.grades))
+
+    @property
+    def running(self) -> bool:
+        """A delay is running or a grade holds."""
+        return self.off_ns >= 0 or any(held >= 0 for held in self.on_ns)
+
+
+class Reason(StrEnum):
+    """Why a decision was taken."""
+
+    BELOW_LIMIT = "below_limit"
+    ON_DELAY_RUNNING = "on_delay_running"
+    ON_DELAY_OVER = "on_delay_over"
+    STILL_ABOVE_LIMIT = "still_above_limit"
+    HIGHER_GRADE = "higher_grade"
+    OFF_DELAY_RUNNING = "off_delay_running"
+    OFF_DELAY_OVER = "off_delay_over"
+    INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from a finding."""
+
+    reason: Reason
+    timers: Timers
+    event: Event | None = None
+    level: int = 0
+    """Grade that is raised or escalated to, counted from 1."""
+
+
+def decide(timing: Timing, timers: Timers, active_level: int, finding: Finding) -> Decision:
+    """Decides what a finding means for an alarm.
+
+    Time is that of the findings. An indeterminate finding stops the delays without resetting them. The
+    priority of an occurrence only rises; it falls back when the alarm has returned to normal.
+
+    Parameters
+    ----------
+    timing
+        Grades and delays of the condition.
+    timers
+        As the previous decision left them.
+    active_level
+        Grade of the active alarm, counted from 1; 0 when the condition is not active.
+    finding
+        The newest judgement.
+
+    """
+    if finding.indeterminate:
+        return Decision(Reason.INDETERMINATE, Timers(timers.on_ns, timers.off_ns, finding.at))
+    step = min(max(finding.at - timers.at, 0), LONGEST_STEP) if timers.at else 0
+    on_ns = tuple(
+        _advanced(held, step) if grade <= (finding.held_level if held >= 0 else finding.level) else -1
+        for grade, held in enumerate(timers.on_ns, start=1)
+    )
+    due = _due(timing, on_ns)
+    holds = any(held >= 0 for held in on_ns)
+    if active_level == 0:
+        waiting = Reason.ON_DELAY_RUNNING if holds else Reason.BELOW_LIMIT
+        reason, event = (Reason.ON_DELAY_OVER, Event.RAISE) if due else (waiting, None)
+        return Decision(reason, Timers(on_ns, -1, finding.at), event, due)
+    if due > active_level:
+        return Decision(Reason.HIGHER_GRADE, Timers(on_ns, -1, finding.at), Event.ESCALATE, due)
+    if holds:
+        return Decision(Reason.STILL_ABOVE_LIMIT, Timers(on_ns, -1, finding.at))
+    off_ns = _advanced(timers.off_ns, step)
+    if off_ns >= timing.off_s * SECOND:
+        return Decision(Reason.OFF_DELAY_OVER, Timers(on_ns, -1, finding.at), Event.CLEAR)
+    return Decision(Reason.OFF_DELAY_RUNNING, Timers(on_ns, off_ns, finding.at))
+
+
+def _advanced(held: int, step: int) -> int:
+    return held + step if held >= 0 else 0
+
+
+def _due(timing: Timing, on_ns: tuple[int, ...]) -> int:
+    """Highest grade whose on-delay is over, with those that follow at once; 0 when there is none."""
+    due = 0
+    for slack in (0, JOIN):
+        for level, (grade, held) in enumerate(zip(timing.grades, on_ns, strict=True), start=1):
+            if (slack == 0 or due) and held >= 0 and held >= grade.on_s * SECOND - slack:
+                due = max(due, level)
+    return due
+
+
+_NAMES = {
+    AlarmState.NORMAL: "Normal",
+    AlarmState.UNACKNOWLEDGED: "Unacknowledged",
+    AlarmState.ACKNOWLEDGED: "Acknowledged",
+    AlarmState.RETURNED: "Returned",
+}
+
+_MEANINGS = {
+    AlarmState.NORMAL: "The condition does not hold, and everybody who had to know knows.",
+    AlarmState.UNACKNOWLEDGED: "The condition holds, and nobody has taken notice.",
+    AlarmState.ACKNOWLEDGED: "The condition holds, and somebody has taken notice.",
+    AlarmState.RETURNED: "The condition is over, and nobody has taken notice.",
+}
+
+_EVENT_MEANINGS = {
+    Event.RAISE: "The condition has held for the on-delay of its grade.",
+    Event.ESCALATE: "A higher grade has held for its on-delay; people are told again.",
+    Event.CLEAR: "The condition has been over, deadband included, for the off-delay.",
+    Event.ACKNOWLEDGE: "A person acknowledged the alarm.",
+}
+
+
+def document() -> str:
+    """The table as a Markdown page with a Mermaid state diagram."""
+    edges: dict[tuple[AlarmState, AlarmState], list[str]] = {}
+    for (before, event), after in TRANSITIONS.items():
+        edges.setdefault((before, after), []).append(event)
+    lines = [
+        "# The life of an alarm",
+        "",
+        "Drawn from the transition table in `alerts/lifecycle.py`; a test holds the two together.",
+        "Regenerate with `python -m alerts.lifecycle > docs/alarm-lifecycle.md`.",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        f"    [*] --> {_NAMES[AlarmState.NORMAL]}",
+    ]
+    lines += [
+        f"    {_NAMES[before]} --> {_NAMES[after]}: {', '.join(events)}"
+        for (before, after), events in edges.items()
+    ]
+    lines += ["```", "", "| State | " + " | ".join(Event) + " |", "|---" * (len(Event) + 1) + "|"]
+    for state in AlarmState:
+        cells = [
+            _NAMES[TRANSITIONS[state, event]] if (state, event) in TRANSITIONS else "-" for event in Event
+        ]
+        lines.append(f"| {_NAMES[state]} | {' | '.join(cells)} |")
+    lines += ["", "| State | Meaning |", "|---|---|"]
+    lines += [f"| {_NAMES[state]} | {_MEANINGS[state]} |" for state in AlarmState]
+    lines += ["", "| Event | Meaning |", "|---|---|"]
+    lines += [f"| {event} | {_EVENT_MEANINGS[event]} |" for event in Event]
+    lines += [
+        "",
+        "A rule that cannot be judged (an input is stale or bad) is *indeterminate*: its delays stop where",
+        "they are, an active alarm stays active, and nothing is raised.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())
