@@ -1,0 +1,305 @@
+"""The shell around the rules: follows the journal and the clock, and makes every step durable before it is
+seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+
+from alerts import metrics
+from alerts.alarms import Alarm, Indeterminate, Priority
+from alerts.alignment import SECOND
+from alerts.book import AlarmBook, Change
+from alerts.config import AlertsSettings
+from alerts.evaluation import Evaluation
+from alerts.journal import AlarmJournal, Progress
+from alerts.lifecycle import Event
+from alerts.revision import Revision
+from ingest.ports import JournalReader
+from telemetry.clock import Clock
+from telemetry.errors import StorageError
+from telemetry.site import Site
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+GATHER_S = 0.05
+"""Records are gathered this long before they are judged together [s]."""
+
+TICK_S = 1.0
+"""Period of what follows from time alone [s]."""
+
+COMMIT_EVERY_S = 5.0
+"""Longest time between two commits of the position while no alarm changes [s]."""
+
+RETRY_S = 1.0
+"""Pause after a failed commit [s]."""
+
+NEAR_HEAD = 2 * SECOND
+"""Age of the newest judged record at which the engine still counts as up to date [ns]."""
+
+_NOTICEABLE = 0.01
+"""Part of its limit by which the value of an alarm must move to be shown anew."""
+
+
+class View(NamedTuple):
+    """The alarms as of the latest commit."""
+
+    active: Sequence[Alarm] = ()
+    indeterminate: Sequence[Indeterminate] = ()
+
+
+class AlarmEngine:
+    """Judges the readings of a site; run it with :meth:`run`, one at a time.
+
+    Parameters
+    ----------
+    site
+        What is measured.
+    settings
+        Rules and thresholds.
+    reader
+        The reading journal.
+    journal
+        The alarm journal, open.
+    clock
+        Time.
+
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        settings: AlertsSettings,
+        reader: JournalReader,
+        journal: AlarmJournal,
+        clock: Clock,
+    ) -> None:
+        self._site = site
+        self._settings = settings
+        self._reader = reader
+        self._journal = journal
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._transactions: set[asyncio.Task[Any]] = set()
+        self.version = Revision()
+        """Grows with every change of what :attr:`view` shows."""
+        self.view = View()
+        self._evaluation = Evaluation(site, settings, AlarmBook())
+        self._offset = 0
+        self._newest_committed = 0
+        self._pending: list[Change] = []
+        self._stored = Progress()
+        self._stored_at = clock.monotonic()
+
+    async def run(self) -> None:
+        """Judges until cancelled, and commits its position when it ends.
+
+        Raises
+        ------
+        StorageError
+            The state cannot be loaded. Nothing is lost; run it again.
+
+        """
+        await self._resume()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._consume(), name="alerts-consume")
+                group.create_task(self._tick(), name="alerts-tick")
+        finally:
+            await self._uncancelled(self._finish())
+
+    async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
+        """Acknowledges an alarm, durably, also when the caller is cancelled meanwhile.
+
+        Raises
+        ------
+        AlarmError
+            No alarm of this id is open.
+        StorageError
+            It could not be made durable; the alarm is as it was.
+
+        """
+        return await self._uncancelled(self._acknowledge(alarm_id, who, comment))
+
+    async def _uncancelled(self, work: Coroutine[None, None, Result]) -> Result:
+        """Lets work that holds a transaction finish, also when its caller is cancelled."""
+        task = asyncio.create_task(work, name="alarm-transaction")
+        self._transactions.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._transactions.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.debug("alarm_transaction_failed", error=str(task.exception()))
+
+    async def _acknowledge(self, alarm_id: str, who: str, comment: str) -> Alarm:
+        async with self._lock:
+            book = self._evaluation.book
+            before, alarm = book.holding(alarm_id)
+            change = book.acknowledge(alarm_id, who, comment, self._clock.now_ns())
+            if change is None:
+                return alarm
+            self._pending.append(change)
+            try:
+                await self._commit()
+            except StorageError:
+                self._pending.remove(change)
+                book.restore(before)
+                raise
+            _log.info("alarm_acknowledged", alarm=alarm_id, by=who, comment=comment)
+            return change.alarm
+
+    async def _resume(self) -> None:
+        """Takes up the latest commit, and fills buffers and means from the records before it."""
+        progress, tracked = await self._journal.load()
+        async with self._lock:
+            book = AlarmBook(tracked, progress.number)
+            self._evaluation = Evaluation(self._site, self._settings, book, progress.instant)
+            self._offset, self._pending, self._stored = progress.resume_after, [], progress
+            while self._offset < progress.offset:
+                records = [r for r in await self._reader.read(self._offset) if r.offset <= progress.offset]
+                if not records:
+                    break
+                now = self._clock.now_ns()
+                for record in records:
+                    self._pending += self._evaluation.take(record, now)
+                self._offset = records[-1].offset
+            self._offset = progress.offset
+            self._pending += self._evaluation.begin(self._clock.now_ns())
+        _log.info("alarms_resumed", offset=self._offset, open=len(book.active()), head=self._reader.head)
+        await self._store()
+
+    async def _consume(self) -> None:
+        while True:
+            try:
+                await self._reader.wait(self._offset)
+                records = await self._reader.read(self._offset)
+            except StorageError as error:
+                _log.error("alarms_cannot_read_journal", error=str(error))
+                await self._clock.sleep(RETRY_S)
+                continue
+            async with self._lock:
+                now = self._clock.now_ns()
+                for record in records:
+                    self._pending += self._evaluation.take(record, now)
+                    self._offset, self._newest_committed = record.offset, record.t_committed
+            await self._store()
+            await self._clock.sleep(GATHER_S)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            async with self._lock:
+                now = self._clock.now_ns()
+                at_head = self._reader.head <= self._offset
+                if at_head or now - self._newest_committed < NEAR_HEAD:
+                    self._pending += self._evaluation.tick(now, at_head)
+                metrics.WATERMARK_LAG.set((now - self._evaluation.instant) / SECOND)
+            await self._store()
+
+    async def _store(self) -> None:
+        """Commits what must be durable, trying until it succeeds, and shows the result."""
+        while True:
+            try:
+                await self._uncancelled(self._store_once())
+            except StorageError as error:
+                metrics.COMMIT_FAILURES.inc()
+                _log.error("alarm_commit_failed", error=str(error), changes=len(self._pending))
+                await self._clock.sleep(RETRY_S)
+            else:
+                return
+
+    async def _store_once(self) -> None:
+        async with self._lock:
+            if self._pending or self._due():
+                await self._commit()
+            else:
+                self._show()
+
+    def _due(self) -> bool:
+        moved = self._progress() != self._stored
+        return moved and self._clock.monotonic() - self._stored_at >= COMMIT_EVERY_S
+
+    def _progress(self) -> Progress:
+        evaluation = self._evaluation
+        return Progress(
+            self._offset,
+            min(evaluation.resume_after, self._offset),
+            evaluation.instant,
+            evaluation.book.number,
+        )
+
+    async def _commit(self) -> None:
+        """One transaction: position, conditions, changes and notifications. The caller holds the lock."""
+        book, progress = self._evaluation.book, self._progress()
+        changes, dirty = list(self._pending), book.take_dirty()
+        try:
+            overflowed = await self._journal.commit(progress, dirty, changes)
+        except StorageError:
+            book.mark_dirty(dirty)
+            raise
+        self._pending.clear()
+        self._stored, self._stored_at = progress, self._clock.monotonic()
+        if overflowed:
+            _log.error("notifications_overflowed", count=overflowed)
+        for change in changes:
+            _report(change)
+        self._show()
+
+    async def _finish(self) -> None:
+        async with self._lock:
+            try:
+                await self._commit()
+            except StorageError as error:
+                _log.error("alarm_commit_failed", error=str(error), changes=len(self._pending))
+
+    def _show(self) -> None:
+        """Shows the alarms as they are durable now."""
+        book = self._evaluation.book
+        view = View(tuple(book.active()), tuple(book.indeterminate()))
+        if _differs(self.view, view):
+            self.view = view
+            self.version.move_to(self.version.value + 1)
+            metrics.INDETERMINATE.set(len(view.indeterminate))
+            for priority in Priority:
+                count = sum(alarm.priority is priority for alarm in view.active)
+                metrics.ACTIVE.labels(priority.value).set(count)
+
+
+def _differs(shown: View, view: View) -> bool:
+    """There is something new to see; small movements of a value are not."""
+    if shown.indeterminate != view.indeterminate or len(shown.active) != len(view.active):
+        return True
+    for old, new in zip(shown.active, view.active, strict=True):
+        if (old.id, old.state, old.updated_at, old.quality) != (
+            new.id,
+            new.state,
+            new.updated_at,
+            new.quality,
+        ):
+            return True
+        if abs(old.value - new.value) > _NOTICEABLE * abs(new.limit):
+            return True
+    return False
+
+
+def _report(change: Change) -> None:
+    alarm = change.alarm
+    metrics.TRANSITIONS.labels(alarm.rule, change.event.value).inc()
+    if change.event is Event.RAISE:
+        metrics.READ_TO_ALARM.labels(alarm.rule).observe((alarm.raised_at - alarm.t_received) / SECOND)
+    _log.info(
+        "alarm_changed",
+        alarm=alarm.id,
+        change=change.event.value,
+        reason=change.reason,
+        priority=alarm.priority.value,
+        state=alarm.state.value,
+        title=alarm.title,
+    )

@@ -1,0 +1,309 @@
+"""The rules at work, without clock or file: records and ticks in, changes of alarms out.
+
+Rules on aligned inputs are judged at every whole second that the watermark has passed, and only if an input
+changed or has become too old since. Telemetry health (R13) is judged at ticks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from alerts import metrics
+from alerts.alarms import Priority
+from alerts.alignment import SECOND, Alignment, Snapshot, stale_after_s
+from alerts.book import AlarmBook, Change
+from alerts.config import AlertsSettings
+from alerts.rules.catalogue import rules_of
+from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
+from alerts.rules.telemetry_health import RULE, VERSION, WHOLE, TelemetryHealth
+from ingest.ports import JournalRecord
+from telemetry.errors import GreenbridgeError
+from telemetry.site import Site
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+STEP = SECOND
+"""Distance of the instants that are judged [ns]."""
+
+CLOCK_STEP = 60 * SECOND
+"""Receipts that go back by more than this mean that the wall clock was stepped back [ns]."""
+
+JUMP = 120 * SECOND
+"""After a gap longer than this only its end is judged [ns]."""
+
+WARM_UP = 90 * SECOND
+"""Readings that a restart reads again, to fill buffers and means [ns]."""
+
+FAILED_RULE = "RULES"
+"""Rule name of the alarms about rules that raised an exception."""
+
+_HEALTH = Subject(RULE, VERSION, WHOLE, "")
+_FAILED_TIMING = Timing((Grade(Priority.HIGH, 0.0),), 0.0)
+
+
+class RuleFailedError(GreenbridgeError):
+    """A rule that raised an exception; it is disabled until the next start."""
+
+    def __init__(self, subject: Subject, cause: Exception) -> None:
+        super().__init__(f"rule {subject.key} failed: {type(cause).__name__}: {cause}")
+        self.subject = subject
+        self.detail = f"{type(cause).__name__}: {cause}"
+
+
+class _Mark(NamedTuple):
+    """A place in the journal, by time of receipt."""
+
+    t_received: int
+    after: int
+
+
+class Evaluation:
+    """All rules of a site on their way through the journal.
+
+    Parameters
+    ----------
+    site
+        What is measured.
+    settings
+        Rules and thresholds.
+    book
+        Alarms as the latest commit left them.
+    instant
+        Newest instant that was judged before [ns, UTC]; it is not judged again.
+
+    """
+
+    def __init__(self, site: Site, settings: AlertsSettings, book: AlarmBook, instant: int = 0) -> None:
+        self.book = book
+        rules, gaps = rules_of(site, settings)
+        self._rules: dict[str, Rule] = {rule.subject.key: rule for rule in rules}
+        self._health = TelemetryHealth(site, settings.health) if settings.health.enabled else None
+        self._health_started = False
+        self._delay = round(settings.watermark_s * SECOND)
+        points = sorted({point for rule in rules for point in rule.inputs})
+        periods = {point: site.points[point].profile.period_s for point in points}
+        self._alignment = Alignment(periods, settings.watermark_s)
+        self._readers: dict[int, list[str]] = {point: [] for point in points}
+        self._expiry: dict[str, int] = {}
+        for rule in rules:
+            limits = [stale_after_s(periods[point]) for point in rule.inputs]
+            self._expiry[rule.subject.key] = round(max(limits) * SECOND)
+            for point in rule.inputs:
+                self._readers[point].append(rule.subject.key)
+        self._changed: set[str] = set()
+        self._judged: OrderedDict[str, int] = OrderedDict()
+        self._settled = instant
+        self._instant = 0
+        self._newest = 0
+        self._marks: deque[_Mark] = deque()
+        self._gaps = gaps
+
+    @property
+    def instant(self) -> int:
+        """Newest instant that was judged, in this run or before it [ns, UTC]."""
+        return max(self._instant, self._settled)
+
+    @property
+    def resume_after(self) -> int:
+        """Record after which a restart must begin to read, to fill buffers and means again."""
+        return self._marks[0].after if self._marks else 0
+
+    def begin(self, now: int) -> list[Change]:
+        """Compares the book with the configuration, once, before the first new record.
+
+        Alarms whose rule or asset is no longer configured return to normal; rules whose asset is not measured
+        are indeterminate.
+
+        Parameters
+        ----------
+        now
+            Wall time [ns, UTC].
+
+        """
+        subjects = [rule.subject for rule in self._rules.values()]
+        known = {subject.key for subject in subjects} | {_failed(subject).key for subject in subjects}
+        if self._health is not None:
+            known |= {*self._health.keys, _failed(_HEALTH).key}
+        changes = self.book.retire(sorted(self.book.alarm_keys() - known), now)
+        for gap in self._gaps:
+            self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
+        return changes
+
+    def take(self, record: JournalRecord, now: int) -> list[Change]:
+        """Takes a record and judges every instant that it lets the watermark pass.
+
+        Parameters
+        ----------
+        record
+            The next record of the journal.
+        now
+            Wall time, for labels [ns, UTC].
+
+        """
+        batch = record.batch
+        if batch.t_received < self._newest - CLOCK_STEP:
+            self._start_anew(batch.t_received, now)
+        self._newest = max(self._newest, batch.t_received)
+        if not self._marks or batch.t_received >= self._marks[-1].t_received + STEP:
+            self._marks.append(_Mark(batch.t_received, record.offset - 1))
+            while len(self._marks) > 1 and self._marks[1].t_received <= self._newest - WARM_UP:
+                self._marks.popleft()
+        if self._health is not None:
+            self._health.observe(batch)
+        late = self._alignment.late_readings
+        for point in self._alignment.push(batch).tolist():
+            self._changed.update(self._readers[point])
+        metrics.LATE_READINGS.inc(self._alignment.late_readings - late)
+        return self._advance(batch.t_received, now)
+
+    def tick(self, now: int, at_head: bool) -> list[Change]:
+        """Judges what follows from time alone; only to be called near the head of the journal.
+
+        Parameters
+        ----------
+        now
+            Wall time [ns, UTC].
+        at_head
+            Every record of the journal was taken, so that what was received before the watermark is known.
+
+        """
+        changes = self._advance(now, now) if at_head else []
+        if self._health is None:
+            return changes
+        if not self._health_started:
+            self._health.start(now)
+            self._health_started = True
+        health = self._health
+        try:
+            open_keys = self.book.open_keys() & health.keys
+            findings = _guarded(_HEALTH, lambda: list(health.findings(now, open_keys)))
+        except RuleFailedError as error:
+            self._health = None
+            return changes + self._disabled(error, now)
+        metrics.EVALUATIONS.labels(RULE).inc(len(findings))
+        changes += self._recovered(_HEALTH, now)
+        for finding in findings:
+            change = self.book.judge(finding, health.timing(finding.subject.key), now)
+            changes += [change] if change is not None else []
+        return changes
+
+    def _advance(self, frontier: int, now: int) -> list[Change]:
+        """Judges the instants up to the watermark behind a time of receipt [ns, UTC]."""
+        last = (frontier - self._delay) // STEP * STEP
+        if self._instant == 0 or last - self._instant > JUMP:
+            self._instant = last - STEP
+        changes: list[Change] = []
+        while self._instant < last:
+            self._instant += STEP
+            self._alignment.settled = self._instant
+            changes += self._judge_instant(now)
+        return changes
+
+    def _judge_instant(self, now: int) -> list[Change]:
+        instant = self._instant
+        due = self._changed
+        self._changed = set()
+        while self._judged:
+            key, judged_at = next(iter(self._judged.items()))
+            if instant - judged_at <= self._expiry[key]:
+                break
+            # nothing new came for so long that an input is stale by now
+            due.add(key)
+            self._judged.move_to_end(key)
+            self._judged[key] = instant
+        snapshot = Snapshot(instant, self._alignment)
+        changes: list[Change] = []
+        for key in sorted(due):
+            rule = self._rules.get(key)
+            if rule is None:
+                continue
+            self._judged[key] = instant
+            self._judged.move_to_end(key)
+            metrics.EVALUATIONS.labels(rule.subject.rule).inc()
+            try:
+                finding = _judgement(rule, snapshot)
+            except RuleFailedError as error:
+                changes += self._disabled(error, now)
+                continue
+            if instant > self._settled:
+                change = self.book.judge(finding, rule.timing, now)
+                changes += [change] if change is not None else []
+                changes += self._recovered(rule.subject, now)
+        return changes
+
+    def _start_anew(self, t_received: int, now: int) -> None:
+        """Follows the wall clock back; buffers hold times that now lie in the future."""
+        _log.warning("clock_stepped_back", seconds=(self._newest - t_received) / SECOND)
+        metrics.CLOCK_STEPS.inc()
+        self._alignment.clear()
+        self._judged.clear()
+        self._marks.clear()
+        self._newest = t_received
+        self._settled = self._instant = 0
+        if self._health is not None:
+            self._health.forget()
+            self._health.start(now)
+
+    def _disabled(self, error: RuleFailedError, now: int) -> list[Change]:
+        subject = error.subject
+        _log.error(
+            "rule_disabled", rule=subject.rule, asset=subject.asset, error=error.detail, exc_info=error
+        )
+        metrics.RULE_FAILURES.labels(subject.rule).inc()
+        rule = self._rules.pop(subject.key, None)
+        timing = rule.timing if rule is not None else _FAILED_TIMING
+        self._judged.pop(subject.key, None)
+        unknown = subject.unknown(self.instant, "the rule is disabled because it failed")
+        self.book.judge(unknown, timing, now)
+        failed = Finding(
+            _failed(subject),
+            now,
+            level=1,
+            held_level=1,
+            value=1.0,
+            limit=0.0,
+            unit="1",
+            t_source=now,
+            t_received=now,
+            texts=Texts(
+                f"Rule {subject.rule} no longer watches {subject.asset}: it failed",
+                f"The rule raised an exception ({error.detail}) and was disabled; the other rules go on.",
+                f"Nobody is told when {subject.asset} breaks rule {subject.rule}.",
+                "1. Watch this asset by hand. 2. Send the log of this event to the maintainers. "
+                "3. Restart greenbridge to try the rule again.",
+                {"Error": error.detail},
+            ),
+        )
+        change = self.book.judge(failed, _FAILED_TIMING, now)
+        return [change] if change is not None else []
+
+    def _recovered(self, subject: Subject, now: int) -> list[Change]:
+        """Ends the alarm about a rule that failed before the restart and works now."""
+        failed = _failed(subject)
+        tracked = self.book.tracked(failed.key)
+        if tracked is None or not tracked.level:
+            return []
+        change = self.book.judge(Finding(failed, now, value=0.0, limit=0.0), _FAILED_TIMING, now)
+        return [change] if change is not None else []
+
+
+def _failed(subject: Subject) -> Subject:
+    return Subject(FAILED_RULE, 1, subject.key, subject.area)
+
+
+def _judgement(rule: Rule, snapshot: Snapshot) -> Finding:
+    return _guarded(rule.subject, lambda: rule.evaluate(snapshot))
+
+
+def _guarded(subject: Subject, work: Callable[[], Result]) -> Result:
+    """Runs a rule; whatever it raises becomes one named error, so that one rule cannot stop the others."""
+    try:
+        return work()
+    except Exception as error:
+        raise RuleFailedError(subject, error) from error

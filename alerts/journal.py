@@ -1,0 +1,398 @@
+"""The alarm journal: conditions, transitions, position and outbox in one SQLite file, one transaction.
+
+What a transaction holds belongs together: the alarm's step, its place in the append-only history, the
+notifications that follow from it, and the position in the reading journal up to which everything was judged.
+After a crash nothing is forgotten and nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from alerts.alarms import Alarm
+from alerts.book import Change, Tracked
+from alerts.config import Occasion
+from alerts.lifecycle import Event
+from alerts.notify.channel import Notification
+from alerts.revision import Revision
+from ingest.databases import DatabaseKind, open_database, transaction
+from ingest.ports import EventRecord
+from telemetry.errors import StorageError
+
+_KIND = DatabaseKind(
+    title="alarm journal",
+    application_id=0x47424131,
+    version=1,
+    schema="""
+    CREATE TABLE progress (
+        one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL, resume_after INTEGER NOT NULL,
+        instant INTEGER NOT NULL, number INTEGER NOT NULL
+    );
+    CREATE TABLE condition (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE transition (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        alarm_id TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, before TEXT NOT NULL,
+        at INTEGER NOT NULL, alarm BLOB NOT NULL
+    );
+    CREATE TABLE occurrence (alarm_id TEXT PRIMARY KEY, raised_at INTEGER NOT NULL, alarm BLOB NOT NULL);
+    CREATE INDEX occurrence_by_time ON occurrence (raised_at);
+    CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        channel TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, created_at INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0, due_at INTEGER NOT NULL,
+        result TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '', ended_at INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (channel, key)
+    );
+    CREATE INDEX outbox_pending ON outbox (channel, id) WHERE result = ''
+    """,
+    recovery="move it away to start with no alarm history, or restore it from a backup",
+)
+
+_OCCASIONS = {
+    Event.RAISE: Occasion.RAISED,
+    Event.ESCALATE: Occasion.ESCALATED,
+    Event.CLEAR: Occasion.RETURNED,
+}
+
+_KEPT_ENDED = 1000
+"""Notifications that stay in the outbox after their end, for people to look at."""
+
+DELIVERED, OVERFLOW = "delivered", "overflow"
+"""Ends of a notification that the journal and the outbox share."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the readings were judged."""
+
+    offset: int = 0
+    """Newest record of the reading journal that was judged."""
+    resume_after: int = 0
+    """Record after which a restart begins to read, to fill buffers and means again."""
+    instant: int = 0
+    """Newest instant that was judged [ns, UTC]."""
+    number: int = 0
+    """Number of the newest alarm occurrence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A notification on its way to one channel."""
+
+    id: int
+    attempts: int
+    """Attempts that failed so far."""
+    due_at: int
+    """Not to be tried before [ns, UTC]."""
+    created_at: int
+    notification: Notification
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCounts:
+    """Notifications of a channel."""
+
+    pending: int = 0
+    delivered: int = 0
+    """Of those still kept."""
+    given_up: int = 0
+    """Of those still kept: refused, expired, overflowed or without their channel."""
+    last_detail: str = ""
+    """What the latest failed attempt of a pending notification said."""
+
+
+class AlarmJournal:
+    """``alarms.sqlite``, opened by ``async with``; also the source of alarm events for the stores.
+
+    Parameters
+    ----------
+    path
+        File; created if there is none.
+    channels
+        Ids of the channels that every notification goes to.
+    notify_on
+        What people are told of.
+    max_pending
+        Undelivered notifications that a channel may have; beyond it the oldest is given up.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        channels: Sequence[str] = (),
+        notify_on: Sequence[Occasion] = tuple(Occasion),
+        max_pending: int = 1000,
+    ) -> None:
+        self._path = path
+        self._channels = tuple(channels)
+        self._notify_on = frozenset(notify_on)
+        self._max_pending = max_pending
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+        self.transitions = Revision()
+        """Sequence number of the newest transition."""
+        self.notifications = Revision()
+        """Grows with every notification put into the outbox."""
+
+    async def __aenter__(self) -> Self:
+        """Opens the file.
+
+        Raises
+        ------
+        StorageError
+            It cannot be opened, is damaged or was written by a newer version.
+
+        """
+        self._thread = ThreadPoolExecutor(1, "alarm-journal")
+        try:
+            newest = await self._call(self._open)
+        except BaseException:
+            self._thread.shutdown()
+            raise
+        self.transitions.move_to(newest)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the file after the call that is under way."""
+        if self._thread is not None:
+            try:
+                await asyncio.shield(self._call(self._close))
+            finally:
+                self._thread.shutdown()
+
+    async def load(self) -> tuple[Progress, Sequence[Tracked]]:
+        """What the latest commit left: the position and every open condition."""
+        return await self._call(self._load)
+
+    async def commit(
+        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+    ) -> int:
+        """Makes a step durable, whole or not at all; returns the number of notifications that overflowed.
+
+        Raises
+        ------
+        StorageError
+            Nothing of it was stored.
+
+        """
+        newest, outgoing, overflowed = await self._call(self._commit, progress, conditions, changes)
+        self.transitions.move_to(newest)
+        self.notifications.move_to(outgoing)
+        return overflowed
+
+    async def history(self, limit: int = 200) -> Sequence[Alarm]:
+        """Latest state of past and present occurrences, newest first."""
+        query = "SELECT alarm FROM occurrence ORDER BY raised_at DESC, rowid DESC LIMIT ?"
+        rows = await self._rows(query, limit)
+        return [_ALARM.decode(body) for (body,) in rows]
+
+    async def find(self, alarm_id: str) -> Alarm | None:
+        """Latest state of an occurrence."""
+        rows = await self._rows("SELECT alarm FROM occurrence WHERE alarm_id = ?", alarm_id)
+        return _ALARM.decode(rows[0][0]) if rows else None
+
+    async def events(self, after: int, limit: int = 1000) -> Sequence[tuple[int, EventRecord]]:
+        """Transitions after a sequence number as event records of kind ``alarm``, in order."""
+        query = "SELECT seq, event, reason, before, alarm FROM transition WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = await self._rows(query, after, limit)
+        return [
+            (seq, _event_record(seq, event, reason, before, _ALARM.decode(body)))
+            for seq, event, reason, before, body in rows
+        ]
+
+    async def wait_events(self, after: int) -> None:
+        """Returns as soon as there is a transition after a sequence number."""
+        await self.transitions.past(after)
+
+    async def next_entry(self, channel: str) -> Entry | None:
+        """The oldest undelivered notification of a channel."""
+        query = (
+            "SELECT id, attempts, due_at, created_at, body FROM outbox"
+            " WHERE channel = ? AND result = '' ORDER BY id LIMIT 1"
+        )
+        rows = await self._rows(query, channel)
+        if not rows:
+            return None
+        number, attempts, due_at, created_at, body = rows[0]
+        return Entry(number, attempts, due_at, created_at, _NOTIFICATION.decode(body))
+
+    async def postpone(self, entry: Entry, due_at: int, detail: str) -> None:
+        """Notes a failed attempt and when to try again [ns, UTC]."""
+        statement = "UPDATE outbox SET attempts = attempts + 1, due_at = ?, detail = ? WHERE id = ?"
+        await self._call(self._write, [(statement, (due_at, detail, entry.id))])
+
+    async def end(self, entry: Entry, result: str, detail: str, now: int) -> None:
+        """Notes that a notification was delivered or given up."""
+        statement = "UPDATE outbox SET result = ?, detail = ?, ended_at = ? WHERE id = ?"
+        prune = (
+            "DELETE FROM outbox WHERE result != '' AND id <= (SELECT id FROM outbox WHERE result != ''"
+            " ORDER BY id DESC LIMIT 1 OFFSET ?)"
+        )
+        await self._call(self._write, [(statement, (result, detail, now, entry.id)), (prune, (_KEPT_ENDED,))])
+
+    async def drop_channels_except(self, channels: Sequence[str], result: str, now: int) -> list[str]:
+        """Gives up what waits for channels that are no longer configured; returns a channel for each."""
+        marks = ", ".join("?" * len(channels))
+        rows = await self._rows(
+            f"UPDATE outbox SET result = ?, ended_at = ? WHERE result = '' AND channel NOT IN ({marks})"  # noqa: S608 - only question marks
+            " RETURNING channel",
+            result,
+            now,
+            *channels,
+        )
+        return [channel for (channel,) in rows]
+
+    async def counts(self) -> dict[str, ChannelCounts]:
+        """Notifications by channel."""
+        query = (
+            "SELECT channel, sum(result = ''), sum(result = 'delivered'),"
+            " sum(result NOT IN ('', 'delivered')),"
+            " coalesce(max(CASE WHEN result = '' THEN detail END), '') FROM outbox GROUP BY channel"
+        )
+        return {channel: ChannelCounts(*rest) for channel, *rest in await self._rows(query)}
+
+    async def _rows(self, query: str, *values: int | str) -> list[tuple[Any, ...]]:
+        return await self._call(self._fetch, query, values)
+
+    async def _call(self, work: Callable[..., Result], *arguments: object) -> Result:
+        if self._thread is None:
+            raise StorageError(f"alarm journal {self._path}: not open")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        except sqlite3.Error as error:
+            raise StorageError(f"alarm journal {self._path}: {error}; check the disk's free space") from error
+
+    @property
+    def _open_connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StorageError(f"alarm journal {self._path}: not open")
+        return self._connection
+
+    def _open(self) -> int:
+        self._connection = open_database(self._path, _KIND)
+        row = self._connection.execute("SELECT coalesce(max(seq), 0) FROM transition").fetchone()
+        return int(row[0])
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _load(self) -> tuple[Progress, Sequence[Tracked]]:
+        connection = self._open_connection
+        row = connection.execute("SELECT offset, resume_after, instant, number FROM progress").fetchone()
+        bodies = connection.execute("SELECT body FROM condition ORDER BY key").fetchall()
+        return Progress(*row) if row else Progress(), [_TRACKED.decode(body) for (body,) in bodies]
+
+    def _fetch(self, query: str, values: Sequence[int | str]) -> list[tuple[Any, ...]]:
+        return self._open_connection.execute(query, values).fetchall()
+
+    def _write(self, statements: Sequence[tuple[str, tuple[int | str, ...]]]) -> None:
+        connection = self._open_connection
+        with transaction(connection):
+            for statement, values in statements:
+                connection.execute(statement, values)
+
+    def _commit(
+        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+    ) -> tuple[int, int, int]:
+        connection = self._open_connection
+        overflowed = 0
+        with transaction(connection):
+            connection.execute(
+                "INSERT OR REPLACE INTO progress VALUES (1, ?, ?, ?, ?)",
+                (progress.offset, progress.resume_after, progress.instant, progress.number),
+            )
+            for tracked in conditions:
+                if tracked.open:
+                    body = msgspec.json.encode(tracked)
+                    connection.execute("INSERT OR REPLACE INTO condition VALUES (?, ?)", (tracked.key, body))
+                else:
+                    connection.execute("DELETE FROM condition WHERE key = ?", (tracked.key,))
+            for change in changes:
+                overflowed += self._append(connection, change)
+            newest = connection.execute("SELECT coalesce(max(seq), 0) FROM transition").fetchone()[0]
+            outgoing = connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
+        return newest, outgoing, overflowed
+
+    def _append(self, connection: sqlite3.Connection, change: Change) -> int:
+        """Adds a step to the history and tells the channels; returns how many old notifications gave way."""
+        alarm, body = change.alarm, msgspec.json.encode(change.alarm)
+        seq = connection.execute(
+            "INSERT INTO transition (alarm_id, event, reason, before, at, alarm) VALUES (?, ?, ?, ?, ?, ?)",
+            (alarm.id, change.event, change.reason, change.before, alarm.updated_at, body),
+        ).lastrowid
+        connection.execute(
+            "INSERT INTO occurrence VALUES (?, ?, ?) ON CONFLICT (alarm_id)"
+            " DO UPDATE SET raised_at = excluded.raised_at, alarm = excluded.alarm",
+            (alarm.id, alarm.raised_at, body),
+        )
+        occasion = _OCCASIONS.get(change.event)
+        if occasion is None or occasion not in self._notify_on:
+            return 0
+        key = f"{alarm.id}-{seq}"
+        message = msgspec.json.encode(Notification(key, occasion, alarm.updated_at, alarm))
+        overflowed = 0
+        for channel in self._channels:
+            connection.execute(
+                "INSERT INTO outbox (channel, key, body, created_at, due_at) VALUES (?, ?, ?, ?, ?)",
+                (channel, key, message, alarm.updated_at, alarm.updated_at),
+            )
+            overflowed += connection.execute(
+                "UPDATE outbox SET result = ?, ended_at = ? WHERE id IN (SELECT id FROM outbox"
+                " WHERE channel = ? AND result = '' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                (OVERFLOW, alarm.updated_at, channel, self._max_pending),
+            ).rowcount
+        return overflowed
+
+
+_ALARM = msgspec.json.Decoder(Alarm)
+_TRACKED = msgspec.json.Decoder(Tracked)
+_NOTIFICATION = msgspec.json.Decoder(Notification)
+
+
+def _event_record(seq: int, event: str, reason: str, before: str, alarm: Alarm) -> EventRecord:
+    return EventRecord(
+        kind="alarm",
+        key=f"{alarm.id}-{seq}",
+        t=alarm.updated_at,
+        tags={
+            "rule": alarm.rule,
+            "asset": alarm.asset,
+            "area": alarm.area,
+            "priority": alarm.priority.value,
+            "state": alarm.state.value,
+            "event": event,
+        },
+        fields={
+            "alarm": alarm.id,
+            "title": alarm.title,
+            "reason": reason,
+            "before": before,
+            "value": alarm.value,
+            "limit": alarm.limit,
+            "unit": alarm.unit,
+            "quality": alarm.quality,
+            "raised_at": alarm.raised_at,
+            "acknowledged_by": alarm.acknowledged_by,
+            "comment": alarm.comment,
+            "occurrences": alarm.occurrences,
+        },
+    )

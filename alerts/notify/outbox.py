@@ -1,0 +1,166 @@
+"""The outbox: each notification reaches each channel at least once, under a key that never changes.
+
+Every channel has a worker of its own, so that one that fails does not hold up the others. Within a channel
+the order is kept: people do not read that an alarm is over before they read of the alarm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from alerts import metrics
+from alerts.journal import DELIVERED, AlarmJournal, Entry
+from alerts.notify.channel import Channel, RefusedError
+from telemetry.clock import Clock
+from telemetry.errors import StorageError, UnavailableError
+
+_log = structlog.get_logger(__name__)
+
+_SECOND = 1_000_000_000
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 300.0
+_STORAGE_RETRY_S = 1.0
+
+REFUSED, EXPIRED, CHANNEL_REMOVED = "refused", "expired", "channel_removed"
+"""Why a notification was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStatus:
+    """How a channel does."""
+
+    id: str
+    pending: int
+    delivered: int
+    given_up: int
+    failing_since: int | None
+    """First failed attempt since the last success [ns, UTC]; None if it works."""
+    last_error: str
+
+
+def retry_delay_s(key: str, attempts: int) -> float:
+    """Time until the next attempt [s]: doubling from 1 s up to 5 min, spread over the upper half of that.
+
+    The spread follows from the key and the number of failed attempts, so that many messages do not come back
+    at the same moment and a test can foresee it.
+    """
+    ceiling = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(attempts, 20))
+    spread = zlib.crc32(f"{key}/{attempts}".encode()) / 2**32
+    return ceiling * (0.5 + 0.5 * spread)
+
+
+class Outbox:
+    """Delivers what the alarm journal holds for each channel; run it with :meth:`run`."""
+
+    def __init__(
+        self,
+        journal: AlarmJournal,
+        channels: Sequence[Channel],
+        clock: Clock,
+        give_up_after_s: float = 86400.0,
+    ) -> None:
+        self._journal = journal
+        self._channels = list(channels)
+        self._clock = clock
+        self._give_up_after = round(give_up_after_s * _SECOND)
+        self._failing_since: dict[str, int] = {}
+        self._last_error: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Delivers until cancelled."""
+        names = [channel.id for channel in self._channels]
+        for name in await self._journal.drop_channels_except(names, CHANNEL_REMOVED, self._clock.now_ns()):
+            metrics.NOTIFICATIONS.labels(name, CHANNEL_REMOVED).inc()
+        async with asyncio.TaskGroup() as group:
+            for channel in self._channels:
+                group.create_task(self._serve(channel), name=f"outbox-{channel.id}")
+
+    async def status(self) -> list[ChannelStatus]:
+        """How every channel does."""
+        counts = await self._journal.counts()
+        statuses = []
+        for channel in self._channels:
+            count = counts.get(channel.id)
+            pending = count.pending if count else 0
+            metrics.NOTIFICATIONS_PENDING.labels(channel.id).set(pending)
+            statuses.append(
+                ChannelStatus(
+                    channel.id,
+                    pending,
+                    count.delivered if count else 0,
+                    count.given_up if count else 0,
+                    self._failing_since.get(channel.id),
+                    self._last_error.get(channel.id) or (count.last_detail if count else ""),
+                )
+            )
+        return statuses
+
+    async def _serve(self, channel: Channel) -> None:
+        while True:
+            try:
+                seen = self._journal.notifications.value
+                entry = await self._journal.next_entry(channel.id)
+                if entry is None:
+                    await self._journal.notifications.past(seen)
+                else:
+                    await self._attempt(channel, entry)
+            except StorageError as error:
+                _log.error("outbox_storage_failed", channel=channel.id, error=str(error))
+                await self._clock.sleep(_STORAGE_RETRY_S)
+
+    async def _attempt(self, channel: Channel, entry: Entry) -> None:
+        now = self._clock.now_ns()
+        if now - entry.created_at > self._give_up_after:
+            await self._end(
+                channel, entry, EXPIRED, f"not delivered within {self._give_up_after / _SECOND:.0f} s"
+            )
+            return
+        if entry.due_at > now:
+            # bounded, because the wall clock may have been stepped back since
+            await self._clock.sleep(min((entry.due_at - now) / _SECOND, _LONGEST_RETRY_S))
+        try:
+            await channel.deliver(entry.notification)
+        except UnavailableError as error:
+            delay_s = retry_delay_s(entry.notification.key, entry.attempts)
+            self._note_failure(channel, str(error))
+            metrics.NOTIFICATION_RETRIES.labels(channel.id).inc()
+            _log.warning(
+                "notification_postponed",
+                channel=channel.id,
+                key=entry.notification.key,
+                attempts=entry.attempts + 1,
+                retry_in_s=round(delay_s, 1),
+                error=str(error),
+            )
+            due_at = self._clock.now_ns() + round(delay_s * _SECOND)
+            await self._journal.postpone(entry, due_at, str(error))
+        except RefusedError as error:
+            self._note_failure(channel, str(error))
+            await self._end(channel, entry, REFUSED, str(error))
+        else:
+            self._failing_since.pop(channel.id, None)
+            self._last_error.pop(channel.id, None)
+            await self._end(channel, entry, DELIVERED, "")
+
+    def _note_failure(self, channel: Channel, error: str) -> None:
+        self._failing_since.setdefault(channel.id, self._clock.now_ns())
+        self._last_error[channel.id] = error
+
+    async def _end(self, channel: Channel, entry: Entry, result: str, detail: str) -> None:
+        metrics.NOTIFICATIONS.labels(channel.id, result).inc()
+        report = _log.info if result == DELIVERED else _log.error
+        key = entry.notification.key
+        report("notification_ended", channel=channel.id, key=key, result=result, detail=detail)
+        while True:
+            try:
+                await self._journal.end(entry, result, detail, self._clock.now_ns())
+            except StorageError as error:
+                # only the note is repeated: sending again because it cannot be written would flood people
+                _log.error("outbox_storage_failed", channel=channel.id, error=str(error))
+                await self._clock.sleep(_STORAGE_RETRY_S)
+            else:
+                return
