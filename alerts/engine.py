@@ -18,7 +18,7 @@ from alerts.evaluation import Evaluation
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
 from alerts.revision import Revision
-from ingest.ports import JournalReader
+from ingest.ports import JournalCursors, JournalReader, Position
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
 from telemetry.site import Site
@@ -26,6 +26,9 @@ from telemetry.site import Site
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
+
+CONSUMER = "alerts"
+"""Name of the rules among the consumers of the reading journal."""
 
 GATHER_S = 0.05
 """Records are gathered this long before they are judged together [s]."""
@@ -68,6 +71,8 @@ class AlarmEngine:
         The alarm journal, open.
     clock
         Time.
+    cursors
+        Where the reading journal learns what it must keep for a restart; the truth is in the alarm journal.
 
     """
 
@@ -78,12 +83,14 @@ class AlarmEngine:
         reader: JournalReader,
         journal: AlarmJournal,
         clock: Clock,
+        cursors: JournalCursors | None = None,
     ) -> None:
         self._site = site
         self._settings = settings
         self._reader = reader
         self._journal = journal
         self._clock = clock
+        self._cursors = cursors
         self._lock = asyncio.Lock()
         self._transactions: set[asyncio.Task[Any]] = set()
         self.version = Revision()
@@ -230,7 +237,7 @@ class AlarmEngine:
         evaluation = self._evaluation
         return Progress(
             self._offset,
-            min(evaluation.resume_after, self._offset),
+            max(evaluation.resume_after, self._stored.resume_after),
             evaluation.instant,
             evaluation.book.number,
         )
@@ -246,11 +253,20 @@ class AlarmEngine:
             raise
         self._pending.clear()
         self._stored, self._stored_at = progress, self._clock.monotonic()
+        await self._tell_cursor(progress)
         if overflowed:
             _log.error("notifications_overflowed", count=overflowed)
         for change in changes:
             _report(change)
         self._show()
+
+    async def _tell_cursor(self, progress: Progress) -> None:
+        if self._cursors is not None:
+            try:
+                await self._cursors.save(CONSUMER, Position(progress.resume_after))
+            except StorageError as error:
+                # only retention follows this copy; it catches up with the next commit
+                _log.warning("alerts_cursor_not_saved", error=str(error))
 
     async def _finish(self) -> None:
         async with self._lock:
