@@ -197,8 +197,6 @@ class Webhook(Settings):
     url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
     enabled: bool = True
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
-    enabled: bool = True
-    """A disabled one keeps its place in the file and is told nothing."""
 
 
 class AlertsSettings(Settings):

@@ -83,6 +83,7 @@ class AlarmEngine:
         reader: JournalReader,
         journal: AlarmJournal,
         clock: Clock,
+        *,
         cursors: JournalCursors | None = None,
     ) -> None:
         self._site = site

@@ -7,10 +7,8 @@ After a crash nothing is forgotten and nothing is decided twice.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +24,7 @@ from alerts.notify.channel import Notification
 from alerts.revision import Revision
 from ingest.databases import DatabaseKind, open_database, transaction
 from ingest.ports import EventRecord
+from ingest.threads import OwnerThread
 from telemetry.errors import StorageError
 
 _KIND = DatabaseKind(
@@ -139,7 +138,7 @@ class AlarmJournal:
         self._channels = tuple(channels)
         self._notify_on = frozenset(notify_on)
         self._max_pending = max_pending
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: OwnerThread | None = None
         self._connection: sqlite3.Connection | None = None
         self.transitions = Revision()
         """Sequence number of the newest transition."""
@@ -155,11 +154,11 @@ class AlarmJournal:
             It cannot be opened, is damaged or was written by a newer version.
 
         """
-        self._thread = ThreadPoolExecutor(1, "alarm-journal")
+        self._thread = OwnerThread("alarm-journal")
         try:
             newest = await self._call(self._open)
-        except BaseException:
-            self._thread.shutdown()
+        except StorageError:
+            await self._thread.close()
             raise
         self.transitions.move_to(newest)
         return self
@@ -172,10 +171,9 @@ class AlarmJournal:
     ) -> None:
         """Closes the file after the call that is under way."""
         if self._thread is not None:
-            try:
-                await asyncio.shield(self._call(self._close))
-            finally:
-                self._thread.shutdown()
+            await self._call(self._close)
+            await self._thread.close()
+            self._thread = None
 
     async def load(self) -> tuple[Progress, Sequence[Tracked]]:
         """What the latest commit left: the position and every open condition."""
@@ -275,7 +273,7 @@ class AlarmJournal:
         if self._thread is None:
             raise StorageError(f"alarm journal {self._path}: not open")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+            return await self._thread.call(work, *arguments)
         except sqlite3.Error as error:
             raise StorageError(f"alarm journal {self._path}: {error}; check the disk's free space") from error
 
