@@ -81,11 +81,17 @@ class MqttSource:
         self._session = 0
         self._seq = 0
         self._lost = False
+        self._client: ManualAckClient | None = None
 
     @property
     def unknown_members(self) -> Mapping[str, frozenset[str]]:
         """Payload members that no point is mapped to, by device."""
         return {device: frozenset(names) for device, names in self._unknown.items()}
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that are received and not yet acknowledged; at most ``max_unacknowledged``."""
+        return self._client.held if self._client is not None else 0
 
     async def run(self) -> None:
         """Receives until it is cancelled.
@@ -109,6 +115,7 @@ class MqttSource:
                 password = self._broker.password(self._environment)
                 try:
                     async with ManualAckClient(self._broker, password, self._clock) as client:
+                        self._client = client
                         await self._subscribe(client)
                         backoff.reset()
                         await self._receive(client)
@@ -116,6 +123,7 @@ class MqttSource:
                     await self._link_lost(error)
                     await self._clock.sleep(backoff.next())
         finally:
+            self._client = None
             self.state.down()
 
     async def _subscribe(self, client: ManualAckClient) -> None:
@@ -227,6 +235,7 @@ class MqttSource:
 
     async def _link_lost(self, error: BrokerLostError) -> None:
         """Tells once, for each time that the link went away, that its points are out of reach."""
+        self._client = None
         self.state.down()
         self.state.count("connect_failures" if self._lost else "connections_lost")
         self.state.failed(self._clock.now_ns(), str(error))

@@ -1,0 +1,484 @@
+"""The MQTT source against real brokers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import aiomqtt
+import numpy as np
+import pytest
+
+from adapters.mqtt._manual_ack import SubscriptionRefusedError
+from adapters.mqtt.config import BrokerSettings
+from adapters.mqtt.source import MqttSource
+from ingest.fakes import FakeIntake
+from telemetry.clock import SystemClock, settle
+from telemetry.errors import StorageError
+from telemetry.profiles import DeviceProfile, parse_profile
+from telemetry.quality import Quality
+from telemetry.site import SitePoint
+
+Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
+MakePoints = Callable[..., list[SitePoint]]
+
+mosquitto = pytest.mark.system("mosquitto")
+
+MOSQUITTO = """
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location {folder}/
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 0
+max_inflight_messages 1000
+set_tcp_nodelay true
+user root
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Broker:
+    """A broker as a child process that can be stopped and started again on its port."""
+
+    def __init__(self, port: int, *command: str) -> None:
+        self.port = port
+        self._command = command
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        quiet = asyncio.subprocess.DEVNULL
+        self._process = await asyncio.create_subprocess_exec(*self._command, stdout=quiet, stderr=quiet)
+        clock = SystemClock()
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except ConnectionRefusedError:
+                    await clock.sleep(0.02)
+                    continue
+                writer.close()
+                await writer.wait_closed()
+                return
+
+    async def stop(self) -> None:
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def mosquitto_broker(folder: Path) -> AsyncIterator[Broker]:
+    port = free_port()
+    config = folder / "mosquitto.conf"
+    config.write_text(MOSQUITTO.format(port=port, folder=folder))
+    broker = Broker(port, "mosquitto", "-c", str(config))
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
+
+
+@asynccontextmanager
+async def nats_broker(folder: Path) -> AsyncIterator[Broker]:
+    port = free_port()
+    config = folder / "nats.conf"
+    config.write_text(
+        f'server_name: test\nlisten: "127.0.0.1:{free_port()}"\n'
+        f'jetstream {{ store_dir: "{folder}/js" }}\n'
+        f'mqtt {{ listen: "127.0.0.1:{port}", ack_wait: "2s", max_ack_pending: 20000 }}\n'
+    )
+    program = shutil.which("nats-server", path=str(Path(sys.executable).parent))
+    assert program is not None
+    broker = Broker(port, program, "-c", str(config))
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    async with mosquitto_broker(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def profile() -> DeviceProfile:
+    text = """
+    id = "counter"
+    title = "Counts up"
+    source = "test"
+    [points.N]
+    title = "number"
+    unit = "1"
+    [json]
+    time_field = "ts"
+    [json.fields]
+    N = { field = "n" }
+    """
+    return parse_profile(text, "counter.toml")
+
+
+def settings(broker: Broker, **changes: object) -> BrokerSettings:
+    values = {
+        "id": "main",
+        "host": "127.0.0.1",
+        "port": broker.port,
+        "client_id": "test",
+        "backoff_first_s": 0.02,
+        "backoff_max_s": 0.1,
+    }
+    return BrokerSettings.model_validate(values | changes)
+
+
+def publisher(broker: Broker) -> aiomqtt.Client:
+    no_delay = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    return aiomqtt.Client("127.0.0.1", broker.port, socket_options=no_delay)
+
+
+def payload(n: int) -> bytes:
+    return json.dumps({"ts": 1_795_000_000_000 + n, "n": n}).encode()
+
+
+async def connected(source: MqttSource, times: int = 1) -> None:
+    clock = SystemClock()
+    async with asyncio.timeout(10):
+        while source.state.counts["connects"] < times:
+            await clock.sleep(0.005)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    clock = SystemClock()
+    async with asyncio.timeout(10):
+        while not condition():
+            await clock.sleep(0.005)
+
+
+def values(intake: FakeIntake) -> list[float]:
+    return [v for batch in intake.batches for v in batch.value.tolist() if not math.isnan(v)]
+
+
+@mosquitto
+async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
+    tmp_path: Path, broker: Broker
+) -> None:
+    ledger = tmp_path / "ledger"
+    child_file = Path(__file__).with_name("mqtt_ledger_child.py")
+    acknowledged: set[str] = set()
+    done = asyncio.Event()
+
+    async def publish() -> None:
+        async with publisher(broker) as client:
+            sent = 0
+            while not done.is_set():
+                for n in range(sent, sent + 20):
+                    broken = n % 7 == 3
+                    await client.publish("site/meter", b"{%d" % n if broken else payload(n), qos=1)
+                    acknowledged.add(f"x {{{n}" if broken else f"n {n}")
+                sent += 20
+                await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, no time passes
+
+    async def spawn() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(child_file),
+            str(broker.port),
+            str(ledger),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+
+    async def commits(child: asyncio.subprocess.Process, count: int) -> None:
+        assert child.stdout is not None
+        seen = 0
+        while seen < count:
+            line = await child.stdout.readline()
+            assert line, "the subscriber ended by itself"
+            seen += int(line)
+
+    chance = random.Random(7)  # noqa: S311
+    child = await spawn()
+    async with asyncio.timeout(60):
+        async with publisher(broker) as probe:
+            while not (ledger.exists() and ledger.read_bytes()):
+                # the first commit is the mark of a subscription that stands
+                await probe.publish("site/meter", payload(10**6), qos=1)
+        publishing = asyncio.create_task(publish())
+        for _ in range(4):
+            await commits(child, chance.randint(30, 120))
+            child.kill()
+            await child.wait()
+            child = await spawn()
+        done.set()
+        await publishing
+        while not acknowledged <= set(ledger.read_text().split("\n")):
+            await commits(child, 1)
+    child.kill()
+    await child.wait()
+    assert len(acknowledged) > 300
+
+
+@mosquitto
+async def test_malformed_and_oversized_payloads_are_dead_letters_and_neighbours_are_stored(
+    broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    points = make_points(("a", profile, "t/a"), ("b", profile, "t/b"))
+    source = MqttSource(settings(broker, max_payload=100), points, intake, SystemClock())
+    async with run_source(source.run()), publisher(broker) as client:
+        await connected(source)
+        for n, body in enumerate((b"\xff", b"[1]", b'{"n": 1}', b'{"ts": "x"}', b"{" + b" " * 200)):
+            await client.publish("t/a", body, qos=1)
+            await client.publish("t/b", payload(n), qos=1)
+        async with asyncio.timeout(10):
+            await intake.wait_for(letters=5)
+        await until(lambda: len(values(intake)) == 5)
+    assert sorted(letter.reason for letter in intake.letters) == [
+        "bad_time",
+        "no_time",
+        "not_json",
+        "not_object",
+        "oversized",
+    ]
+    assert {letter.address for letter in intake.letters} == {"t/a"}
+    assert values(intake) == [0, 1, 2, 3, 4]
+
+
+@mosquitto
+async def test_a_restarted_broker_is_subscribed_to_again(  # telegraf#16293
+    broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    source = MqttSource(settings(broker), make_points(("a", profile, "t/a")), intake, SystemClock())
+    async with run_source(source.run()):
+        await connected(source)
+        await broker.stop()
+        async with asyncio.timeout(10):
+            await intake.wait_for(batches=1)
+        lost = intake.batches[0]
+        assert lost.quality.tolist() == [Quality.LINK_LOST]
+        assert np.isnan(lost.value).all()
+        await until(lambda: source.state.counts["connect_failures"] > 1)
+        await broker.start()
+        await connected(source, times=2)
+        async with publisher(broker) as client:
+            await client.publish("t/a", payload(5), qos=1)
+        await until(lambda: values(intake) == [5])
+    assert len(intake.batches) == 2, "the loss is told once, whatever the number of attempts"
+    assert source.state.connected_since is None
+
+
+@mosquitto
+async def test_an_unacknowledged_message_comes_again_and_only_then(
+    broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    points = make_points(("a", profile, "t/a"))
+    intake.refusal = StorageError("disk full")
+    first = MqttSource(settings(broker), points, intake, SystemClock())
+    async with run_source(first.run()) as task, publisher(broker) as client:
+        await connected(first)
+        await client.publish("t/a", payload(1), qos=1)
+        with pytest.raises(StorageError):
+            await task
+    intake.refusal = None
+    for expected in ([1.0], [1.0]):
+        again = MqttSource(settings(broker), points, intake, SystemClock())
+        async with run_source(again.run()), publisher(broker) as client:
+            await connected(again)
+            await until(lambda: values(intake)[:1] == [1])
+            letters = len(intake.letters)
+            await client.publish("t/a", b"end", qos=1)
+            async with asyncio.timeout(10):
+                await intake.wait_for(letters=letters + 1)
+        assert values(intake) == expected
+
+
+@mosquitto
+async def test_the_number_of_unacknowledged_messages_is_bounded(
+    broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    source = MqttSource(
+        settings(broker, max_unacknowledged=10), make_points(("a", profile, "t/a")), intake, SystemClock()
+    )
+    intake.hold()
+    async with run_source(source.run()), publisher(broker) as client:
+        await connected(source)
+        for n in range(300):
+            await client.publish("t/a", payload(n), qos=n % 2)
+        await until(lambda: source.unacknowledged >= 10)
+        held = source.unacknowledged
+        intake.release()
+        await until(lambda: len(values(intake)) == 300)
+    assert held == 10
+    assert values(intake) == list(range(300))
+
+
+async def packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Kind and body of a packet; the packets of these tests are shorter than 128 bytes."""
+    kind, length = await reader.readexactly(2)
+    return kind >> 4, await reader.readexactly(length)
+
+
+@asynccontextmanager
+async def scripted_broker(suback: bytes, publish: bytes, acks: list[bytes]) -> AsyncIterator[Broker]:
+    """Accepts, answers a SUBSCRIBE with the codes given, sends one packet and notes what is acknowledged."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                kind, body = await packet(reader)
+                if kind == 1:
+                    writer.write(b"\x20\x02\x00\x00")
+                elif kind == 8:
+                    writer.write(bytes([0x90, 2 + len(suback)]) + body[:2] + suback + publish)
+                elif kind == 4:
+                    acks.append(body)
+                else:
+                    break
+        except asyncio.IncompleteReadError:
+            pass
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield Broker(server.sockets[0].getsockname()[1])
+
+
+async def test_a_refused_topic_is_reported_and_the_others_are_received(
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    points = make_points(("a", profile, "t/a"), ("b", profile, "t/b"))
+    body = b"\x00\x03t/a\x00\x07" + payload(1)
+    acks: list[bytes] = []
+    async with scripted_broker(b"\x01\x80", bytes([0x32, len(body)]) + body, acks) as broker:
+        source = MqttSource(settings(broker), points, intake, SystemClock())
+        async with run_source(source.run()):
+            await until(lambda: acks == [b"\x00\x07"])
+    assert values(intake) == [1]
+    assert "refused 1 of 2 topics, t/b first" in source.state.last_error
+    refused = intake.batches[0]
+    assert (refused.point.tolist(), refused.quality.tolist()) == ([1], [Quality.DEVICE_REFUSED])
+
+
+async def test_a_broker_that_refuses_every_topic_is_an_error(
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake
+) -> None:
+    async with scripted_broker(b"\x80", b"", []) as broker, asyncio.timeout(10):
+        source = MqttSource(settings(broker), make_points(("b", profile, "t/b")), intake, SystemClock())
+        with pytest.raises(SubscriptionRefusedError, match="allow client test to read"):
+            await source.run()
+
+
+async def test_nothing_is_acknowledged_before_the_commit(
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    body = b"\x00\x03t/a\x00\x07" + payload(1)
+    acks: list[bytes] = []
+    intake.hold()
+    async with scripted_broker(b"\x01", bytes([0x32, len(body)]) + body, acks) as broker:
+        source = MqttSource(settings(broker), make_points(("a", profile, "t/a")), intake, SystemClock())
+        async with run_source(source.run()):
+            await until(lambda: source.unacknowledged == 1)
+            await settle(200)
+            assert acks == []
+            intake.release()
+            await until(lambda: acks == [b"\x00\x07"])
+            assert source.unacknowledged == 0
+
+
+@mosquitto
+async def test_a_retained_message_is_never_good_and_a_left_over_subscription_ends(
+    broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    old = MqttSource(settings(broker), make_points(("old", profile, "t/old")), intake, SystemClock())
+    async with run_source(old.run()):
+        await connected(old)
+    source = MqttSource(settings(broker), make_points(("a", profile, "t/a")), intake, SystemClock())
+    async with publisher(broker) as client:
+        await client.publish("t/a", payload(1), qos=1, retain=True)
+        await client.publish("t/old", payload(2), qos=1)
+        async with run_source(source.run()):
+            await until(lambda: values(intake) == [1])
+            await until(lambda: len(intake.letters) == 1)
+            await client.publish("t/a", payload(3), qos=1)
+            await until(lambda: values(intake) == [1, 3])
+            await client.publish("t/old", payload(4), qos=1)
+            await client.publish("t/a", payload(5), qos=1)
+            await until(lambda: values(intake) == [1, 3, 5])
+    qualities = [q for batch in intake.batches for q in batch.quality.tolist()]
+    assert qualities == [Quality.RETAINED, Quality.GOOD, Quality.GOOD]
+    assert [(letter.reason, letter.address) for letter in intake.letters] == [("unknown_topic", "t/old")]
+
+
+@pytest.mark.system("mosquitto")
+async def test_the_zero_install_broker_keeps_the_session_of_an_absent_client(
+    tmp_path: Path, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    points = make_points(("a", profile, "t/a"))
+    async with nats_broker(tmp_path) as broker:
+        first = MqttSource(settings(broker), points, intake, SystemClock())
+        async with run_source(first.run()), publisher(broker) as client:
+            await connected(first)
+            await client.publish("t/a", payload(1), qos=1)
+            await until(lambda: values(intake) == [1])
+        async with publisher(broker) as client:
+            for n in range(2, 50):
+                await client.publish("t/a", payload(n), qos=1)
+        second = MqttSource(settings(broker), points, intake, SystemClock())
+        async with run_source(second.run()):
+            await until(lambda: set(values(intake)) >= set(range(1, 50)))
+
+
+async def test_without_a_broker_the_points_go_bad_once_and_attempts_go_on(
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    nobody = BrokerSettings(
+        id="main", host="127.0.0.1", port=free_port(), client_id="x", backoff_first_s=0.01, backoff_max_s=0.02
+    )
+    source = MqttSource(nobody, make_points(("a", profile, "t/a")), intake, SystemClock())
+    async with run_source(source.run()):
+        await until(lambda: source.state.counts["connect_failures"] >= 3)
+    assert [batch.quality.tolist() for batch in intake.batches] == [[Quality.LINK_LOST]]
+
+
+async def test_a_port_that_speaks_no_mqtt_is_a_lost_link(
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    async def banner(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(bytes(range(256)))
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(banner, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    broker = BrokerSettings(
+        id="main",
+        host="127.0.0.1",
+        port=port,
+        client_id="x",
+        timeout_s=0.2,
+        backoff_first_s=0.01,
+        backoff_max_s=0.02,
+    )
+    source = MqttSource(broker, make_points(("a", profile, "t/a")), intake, SystemClock())
+    async with server, run_source(source.run()):
+        await until(lambda: source.state.counts["connect_failures"] >= 2)
+    assert [batch.quality.tolist() for batch in intake.batches] == [[Quality.LINK_LOST]]
