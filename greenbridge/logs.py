@@ -37,8 +37,10 @@ def configure(format_: Format, level: str = "info") -> None:
     root.handlers = [handler]
     root.setLevel(number)
     # libraries tell of every retry and access; what matters of it is in our own events and metrics
-    for noisy in ("uvicorn", "pymodbus", "asyncio", "aiohttp", "paho", "mqtt"):
+    for noisy in ("uvicorn", "asyncio", "aiohttp", "paho", "mqtt"):
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
+    # its server calls every client that leaves an error
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

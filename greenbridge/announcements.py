@@ -1,0 +1,59 @@
+"""What running simulators announce, fetched from their control interface for the console's banner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+import structlog
+
+from console.ports import Announcement
+from telemetry.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 1.0
+_SHOWN = 5
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    t_ns: int
+    text: str
+
+
+class _Status(msgspec.Struct, frozen=True):
+    announcements: list[_Entry] = []
+
+
+class SimulatorAnnouncements:
+    """:class:`console.ports.Announcements` of simulators at an address; none while they do not answer."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self._url = url
+        self._clock = clock
+        self._current: tuple[Announcement, ...] = ()
+
+    def announcements(self) -> Sequence[Announcement]:
+        """The newest few, oldest first."""
+        return self._current
+
+    async def run(self) -> None:
+        """Asks every second until cancelled; returns at once when there is no address."""
+        if not self._url:
+            return
+        answering = True
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while True:
+                try:
+                    async with session.get(f"{self._url}/api/v1/status") as response:
+                        status = msgspec.json.decode(await response.read(), type=_Status)
+                except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+                    if answering:
+                        log.info("simulators_silent", url=self._url, reason=repr(error))
+                    answering, self._current = False, ()
+                else:
+                    answering = True
+                    newest = status.announcements[-_SHOWN:]
+                    self._current = tuple(Announcement(entry.t_ns, entry.text) for entry in newest)
+                await self._clock.sleep(_EVERY_S)

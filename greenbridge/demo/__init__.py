@@ -1,0 +1,1 @@
+"""The demonstration: a supervisor of a broker, the simulators and ``greenbridge run`` on loopback."""

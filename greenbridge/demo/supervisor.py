@@ -1,0 +1,217 @@
+"""Starts the three children, tells people where to look, and ends everything together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import structlog
+
+from greenbridge.demo import broker, ports
+from greenbridge.demo.children import Child, Program
+from greenbridge.settings import load
+from telemetry.clock import Clock
+from telemetry.errors import GreenbridgeError
+
+log = structlog.get_logger(__name__)
+
+_MODBUS_PORT = 15501
+_CONTROL_PORT = 15500
+_BROKER_PORT = 15590
+_CONSOLE_PORT = 15580
+_READY_WITHIN_S = 60.0
+_STOP_WITHIN_S = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for."""
+
+    state: Path
+    """Directory of everything that the demonstration writes."""
+    fresh: bool = False
+    """Clear it first."""
+    tap_for_s: float = 300.0
+    """How long the scripted tap lasts [s]."""
+    webhook: str = ""
+    """Address that notifications are posted to; empty for none."""
+    broker: str = ""
+    """Broker to use; empty for the first that is there."""
+    ledger: Path | None = None
+    """File in which the simulators record each message that the broker acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A demonstration under way."""
+
+    console_url: str
+    token: str
+    control_url: str
+    children: Mapping[str, Child]
+    state: Path
+    broker_name: str
+    lines: asyncio.Queue[tuple[str, str]]
+    """Output of the children: (child, line); the oldest is dropped when nobody reads."""
+
+    @property
+    def signin_url(self) -> str:
+        """Address that signs in once."""
+        return f"{self.console_url}/signin?token={self.token}"
+
+
+@contextlib.asynccontextmanager
+async def demonstration(options: Options, clock: Clock) -> AsyncIterator[Running]:
+    """Runs broker, simulators and greenbridge; on leaving ends them within 5 s.
+
+    Raises
+    ------
+    GreenbridgeError
+        Another demonstration runs in the same directory, a program is missing or a child does not get ready.
+
+    """
+    with _claimed(options) as claim:
+        gateways = [gateway.id for gateway in load("corridor", {}).settings.modbus.gateway]
+        wanted = [
+            _CONTROL_PORT,
+            _BROKER_PORT,
+            _CONSOLE_PORT,
+            *(_MODBUS_PORT + i for i in range(len(gateways))),
+        ]
+        shift = ports.free_shift(wanted)
+        console = f"http://127.0.0.1:{_CONSOLE_PORT + shift}"
+        token = secrets.token_urlsafe()
+        claim(console)
+        lines: asyncio.Queue[tuple[str, str]] = asyncio.Queue(maxsize=10_000)
+        server = broker.prepare(options.state / "broker", _BROKER_PORT + shift, prefer=options.broker)
+        programs = _programs(options, server, gateways, shift, token)
+        children = {p.name: Child(p, clock, lambda name, line: _keep(lines, name, line)) for p in programs}
+        control = f"http://127.0.0.1:{_CONTROL_PORT + shift}"
+        running = Running(console, token, control, children, options.state, server.name, lines)
+        started: list[asyncio.Task[None]] = []
+        try:
+            for name, probe in (
+                ("broker", _port_open(_BROKER_PORT + shift, clock)),
+                ("simulators", _answers(f"{control}/api/v1/status", clock)),
+                ("greenbridge", _answers(f"{console}/readyz", clock)),
+            ):
+                started.append(asyncio.create_task(children[name].run(), name=name))
+                await _ready(name, children[name], probe)
+            yield running
+        finally:
+            await asyncio.gather(*(child.stop(_STOP_WITHIN_S) for child in children.values()))
+            for task in started:
+                task.cancel()
+            await asyncio.gather(*started, return_exceptions=True)
+
+
+def _keep(lines: asyncio.Queue[tuple[str, str]], name: str, line: str) -> None:
+    if lines.full():
+        lines.get_nowait()
+    lines.put_nowait((name, line))
+
+
+def _programs(
+    options: Options, server: broker.Broker, gateways: Sequence[str], shift: int, token: str
+) -> list[Program]:
+    state = options.state
+    environment = {
+        **os.environ,
+        **{f"GB_MODBUS_PORT_{gateway}": str(_MODBUS_PORT + shift + i) for i, gateway in enumerate(gateways)},
+        "GB_BROKER_PORT": str(_BROKER_PORT + shift),
+        "GB_SIM_CONTROL_PORT": str(_CONTROL_PORT + shift),
+        "GB_CONSOLE_PORT": str(_CONSOLE_PORT + shift),
+        "GB_SIM_CONTROL_URL": f"http://127.0.0.1:{_CONTROL_PORT + shift}",
+        "GB_TAP_FOR_S": str(options.tap_for_s),
+        "GB_SIM_LEDGER": str(options.ledger or ""),
+        **({"GB_WEBHOOK_ENABLED": "true", "GB_WEBHOOK_URL": options.webhook} if options.webhook else {}),
+        "GREENBRIDGE_STATE": str(state / "data"),
+        "GREENBRIDGE_SIGNIN_TOKEN": token,
+        "PYTHONUNBUFFERED": "1",
+    }
+    me = (sys.executable, "-m", "greenbridge")
+    logs = state / "logs"
+    return [
+        Program("broker", server.command, os.environ, logs / "broker.log"),
+        Program("simulators", (*me, "simulate", "corridor"), environment, logs / "simulators.log"),
+        Program("greenbridge", (*me, "run", "corridor"), environment, logs / "greenbridge.log"),
+    ]
+
+
+@contextlib.contextmanager
+def _claimed(options: Options) -> Iterator[Callable[[str], None]]:
+    """Holds the directory for one demonstration; the lock goes with the process, however that ends."""
+    options.state.mkdir(parents=True, exist_ok=True)
+    path = options.state / "demo.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise GreenbridgeError(
+                f"a demonstration is running already in {options.state}: {_who(lock.read())}; "
+                "use that one, stop it, or choose another directory with --state"
+            ) from None
+        if options.fresh:
+            for name in ("data", "broker", "logs"):
+                shutil.rmtree(options.state / name, ignore_errors=True)
+
+        def claim(url: str) -> None:
+            lock.truncate(0)
+            lock.write(json.dumps({"pid": os.getpid(), "console": url}))
+            lock.flush()
+
+        yield claim
+        lock.truncate(0)
+
+
+def _who(text: str) -> str:
+    try:
+        entry = json.loads(text)
+        return f"process {entry['pid']}, {entry['console']}"
+    except (ValueError, KeyError, TypeError):
+        return "it is just starting"
+
+
+async def _ready(name: str, child: Child, probe: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(_READY_WITHIN_S):
+            await probe
+    except TimeoutError:
+        raise GreenbridgeError(
+            f"{name} did not get ready within {_READY_WITHIN_S:.0f} s; see {child.program.log_file}"
+        ) from None
+
+
+async def _port_open(port: int, clock: Clock) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await clock.sleep(0.05)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
+
+
+async def _answers(url: str, clock: Clock) -> None:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        while True:
+            try:
+                async with session.get(url) as response:
+                    if response.status == 200:
+                        return
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await clock.sleep(0.1)

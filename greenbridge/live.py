@@ -1,0 +1,75 @@
+"""The newest readings with the quality of now, as the console shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from adapters.link import LinkState
+from ingest.live import LiveTable
+from telemetry.batch import Columns
+from telemetry.clock import Clock
+from telemetry.quality import Quality, Validity, validity_of
+from telemetry.site import Site
+
+_STALE_PERIODS = 3.0
+_STALE_FLOOR_S = 5.0
+
+
+class LiveValues:
+    """:class:`console.ports.LiveValues` over the live table.
+
+    A reading is stale when it was received longer ago than max(3 x period, 5 s), the limit of rule R13;
+    behind a lost link it says so instead. A reading that is bad already keeps its own reason.
+    """
+
+    def __init__(self, site: Site, table: LiveTable, clock: Clock, links: Mapping[str, LinkState]) -> None:
+        self._table = table
+        self._clock = clock
+        self._links = links
+        self._limit_ns: dict[int, int] = {}
+        self._link_of: dict[int, str] = {}
+        for index, point in site.points.items():
+            limit_s = max(_STALE_PERIODS * point.profile.period_s, _STALE_FLOOR_S)
+            self._limit_ns[index] = round(limit_s * 1e9)
+            self._link_of[index] = point.device.link
+
+    def latest(self, points: Sequence[int]) -> Columns:
+        """Newest reading of each point by index; points never received are left out."""
+        now = self._clock.now_ns()
+        snapshot = self._table.snapshot()
+        at = np.searchsorted(snapshot.point, np.asarray(points, np.uint32))
+        found = [
+            int(row)
+            for row, point in zip(at, points, strict=True)
+            if row < len(snapshot) and snapshot.point[row] == point
+        ]
+        quality = [
+            self._quality(
+                int(snapshot.point[row]), int(snapshot.quality[row]), int(snapshot.t_received[row]), now
+            )
+            for row in found
+        ]
+        return Columns.of(snapshot.point[found], snapshot.t_source[found], snapshot.value[found], quality)
+
+    def _quality(self, point: int, quality: int, t_received: int, now: int) -> int:
+        if validity_of(quality) is Validity.BAD or point not in self._limit_ns:
+            return quality
+        if now - t_received <= self._limit_ns[point]:
+            return quality
+        link = self._links.get(self._link_of[point])
+        return Quality.LINK_LOST if link is not None and not link.connected else Quality.STALE
+
+
+def devices_seen(site: Site, table: LiveTable, since: int, is_enabled: Callable[[str], bool]) -> int:
+    """Number of devices in use that delivered a usable reading after a time [ns, UTC]."""
+    snapshot = table.snapshot()
+    seen = {
+        site.points[int(point)].key.device
+        for point, received, quality in zip(
+            snapshot.point, snapshot.t_received, snapshot.quality, strict=True
+        )
+        if received >= since and int(point) in site.points and validity_of(int(quality)) is not Validity.BAD
+    }
+    return sum(is_enabled(device) for device in seen)
