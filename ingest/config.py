@@ -48,6 +48,7 @@ class EmbeddedSettings(Settings):
 class InfluxSettings(Settings):
     """InfluxDB 2.x, or any server with its write endpoint and the InfluxQL query endpoint."""
 
+    enabled: bool = True
     url: Annotated[str, Field(pattern=r"^https?://[^/]+(/.*)?$")]
     """Address of the server, for example ``http://influxdb:8086``."""
     org: Annotated[str, Field(min_length=1)]

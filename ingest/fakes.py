@@ -150,6 +150,21 @@ class FakeCursors:
             self.marks[name] = marks
 
 
+class FakeLetters:
+    """Dead letters in memory, by origin."""
+
+    def __init__(self) -> None:
+        self.letters: list[tuple[str, DeadLetter]] = []
+
+    def total(self, origin: str = "intake") -> int:
+        """Number of letters of an origin."""
+        return sum(one == origin for one, _ in self.letters)
+
+    async def add(self, letters: Sequence[DeadLetter], origin: str = "intake") -> None:
+        """Keeps letters."""
+        self.letters += [(origin, letter) for letter in letters]
+
+
 class FakeEventLog:
     """A sequence of event records in memory."""
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ingest.config import EmbeddedSettings
+from ingest.config import EmbeddedSettings, InfluxSettings
 from ingest.conservation import CountingStore, conservation
-from ingest.fakes import FakeJournal, FakeStore
+from ingest.fakes import FakeCursors, FakeJournal, FakeLetters, FakeStore
 from ingest.ports import EventRecord, QueryPort, Totals
 from ingest.stores.embedded.store import EmbeddedStore
+from ingest.stores.influx.client import InfluxClient
+from ingest.stores.influx.schema import Schema
+from ingest.stores.influx.store import InfluxStore
 from telemetry.batch import Columns, ReadingBatch
+from telemetry.clock import ManualClock
 from telemetry.quality import Quality
+from telemetry.registry import PointRegistry
+from telemetry.site import Site
+from tests.support.influx import InfluxBench
 
 T0 = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -65,17 +72,38 @@ class Bench:
         return rows(await self.query.range(points, T0 - 1000 * SECOND, T0 + 1000 * SECOND))
 
 
-@pytest.fixture(params=["fake", "embedded"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with AsyncExitStack() as stack:
-        if request.param == "fake":
-            fake = FakeStore()
-            yield Bench(fake, fake, FakeJournal())
-        elif request.param == "embedded":
-            store = await stack.enter_async_context(
-                EmbeddedStore(tmp_path / "readings.duckdb", EmbeddedSettings())
-            )
-            yield Bench(store, store.query, FakeJournal())
+@pytest.fixture(scope="module", autouse=True)
+def _influxd_first(request: pytest.FixtureRequest) -> None:
+    """Started before any test, the server is no leftover of one."""
+    if shutil.which("influxd"):
+        request.getfixturevalue("influxd")
+
+
+@pytest.fixture
+async def fake_bench() -> Bench:
+    store = FakeStore()
+    return Bench(store, store, FakeJournal())
+
+
+@pytest.fixture
+async def embedded_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with EmbeddedStore(tmp_path / "readings.duckdb", EmbeddedSettings()) as store:
+        yield Bench(store, store.query, FakeJournal())
+
+
+@pytest.fixture
+async def influx_bench(influx: InfluxBench, site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
+    settings = InfluxSettings(url=influx.url, org=influx.org, bucket=influx.bucket, token_env="TOKEN")
+    async with InfluxClient(settings, influx.token) as client:
+        schema = Schema(site, registry)
+        store = InfluxStore(client, schema, FakeCursors(), FakeLetters(), ManualClock())
+        yield Bench(store, store.query, FakeJournal())
+
+
+@pytest.fixture(params=["fake", "embedded", pytest.param("influx", marks=pytest.mark.system("influxd"))])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    found: Bench = request.getfixturevalue(f"{request.param}_bench")
+    return found
 
 
 async def test_stored_readings_come_back_ordered_by_point_and_time(bench: Bench) -> None:
