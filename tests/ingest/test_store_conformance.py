@@ -16,8 +16,6 @@ from ingest.conservation import CountingStore, conservation
 from ingest.fakes import FakeCursors, FakeJournal, FakeLetters, FakeStore
 from ingest.ports import EventRecord, QueryPort, Totals
 from ingest.stores.embedded.store import EmbeddedStore
-from ingest.stores.influx.client import InfluxClient
-from ingest.stores.influx.schema import Schema
 from ingest.stores.influx.store import InfluxStore
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import ManualClock
@@ -94,9 +92,16 @@ async def embedded_bench(tmp_path: Path) -> AsyncIterator[Bench]:
 @pytest.fixture
 async def influx_bench(influx: InfluxBench, site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
     settings = InfluxSettings(url=influx.url, org=influx.org, bucket=influx.bucket, token_env="TOKEN")
-    async with InfluxClient(settings, influx.token) as client:
-        schema = Schema(site, registry)
-        store = InfluxStore(client, schema, FakeCursors(), FakeLetters(), ManualClock())
+    environment = {"TOKEN": influx.token}
+    async with InfluxStore(
+        settings,
+        site,
+        registry,
+        cursors=FakeCursors(),
+        letters=FakeLetters(),
+        clock=ManualClock(),
+        environment=environment,
+    ) as store:
         yield Bench(store, store.query, FakeJournal())
 
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.config import InfluxSettings
 from ingest.ports import DeadLetter, EventRecord, JournalCursors, JournalRecord, Position, Totals
 from ingest.stages.continuity import missed
 from ingest.stages.deduplication import HighWaterMarks, Keyed, Resolution, Rows, keyed, resolve
-from ingest.stores.influx.client import InfluxClient
+from ingest.stores.influx.client import InfluxClient, read_token
 from ingest.stores.influx.encoding import Encoder, Lines, encode_events
 from ingest.stores.influx.query import InfluxQuery
 from ingest.stores.influx.schema import Schema
 from ingest.stores.influx.writer import RefusedLine, write_lines
 from telemetry.batch import Columns
 from telemetry.clock import Clock
+from telemetry.registry import PointRegistry
+from telemetry.site import Site
 
 
 class MarkedCursors(JournalCursors, Protocol):
@@ -43,24 +47,50 @@ class LetterBox(Protocol):
 
 
 class InfluxStore:
-    """A :class:`ingest.ports.Store` in InfluxDB.
+    """A :class:`ingest.ports.Store` in InfluxDB; ``async with`` opens and closes the connections.
 
     InfluxDB has no transactions: the position is in the journal's cursors and moves after its answer.
     A crash between the two writes the same lines again, which changes nothing.
     """
 
     def __init__(
-        self, client: InfluxClient, schema: Schema, cursors: MarkedCursors, letters: LetterBox, clock: Clock
+        self,
+        settings: InfluxSettings,
+        site: Site,
+        registry: PointRegistry,
+        *,
+        cursors: MarkedCursors,
+        letters: LetterBox,
+        clock: Clock,
+        environment: Mapping[str, str],
     ) -> None:
-        self._client = client
+        """The token is read at once.
+
+        Raises
+        ------
+        StorageError
+            There is no token where the settings say.
+
+        """
+        self._client = InfluxClient(settings, read_token(settings, environment))
+        schema = Schema(site, registry)
         self._encoder = Encoder(schema)
         self._cursors = cursors
         self._letters = letters
         self._clock = clock
         self._marks: HighWaterMarks | None = None
         self._saving = asyncio.Lock()  # readings and events move different parts of one position
-        self.query = InfluxQuery(client, schema)
+        self.query = InfluxQuery(self._client, schema)
         """The :class:`ingest.ports.QueryPort` on the same server."""
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
 
     @property
     def name(self) -> str:
