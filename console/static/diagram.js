@@ -5,8 +5,8 @@ import { setAttribute, setText, svg } from "/static/dom.js";
 import { number, utcTime, withUnit, words } from "/static/format.js";
 import { mark, worstOf } from "/static/priority.js";
 
-const CARD = { width: 104, height: 46 };
-const LABEL = { width: 82, height: 36 };
+const CARD = { width: 122, height: 46 };
+const LABEL = { width: 84, height: 36 };
 const NEIGHBOUR = { width: 72, height: 22 };
 const BAR = 40;
 const BAD = 128;
@@ -103,7 +103,7 @@ export class Diagram {
 
   // Each area's name goes to the free place nearest to its nodes.
   areaNames() {
-    const size = { width: 118, height: 20 };
+    const size = { width: 112, height: 18 };
     const taken = [
       ...this.site.nodes.map((node) => ({ x: node.x, y: node.y, ...CARD })),
       ...this.branches.map((branch) => ({ x: branch.x, y: branch.y, ...LABEL })),
@@ -170,7 +170,7 @@ export class Diagram {
     const group = svg("g", { class: "label", tabindex: 0, role: "button", "data-branch": branch.id }, title, ground, hatch, value, bar, fill, second, reason);
     this.clickable(group, () => branch.ends[0].power ?? branch.ends[1].power);
     labels.append(group);
-    this.anchor(branch.id, middle.x + LABEL.width / 2 - 3, middle.y - LABEL.height / 2 + 3);
+    this.anchor(branch.id, middle.x, middle.y - LABEL.height / 2 + 6, LABEL.width / 2 + 3);
     return { branch, ...middle, line, arrows, forward, reversed, group, value, second, reason, bar, fill, title };
   }
 
@@ -192,8 +192,8 @@ export class Diagram {
     const id = svg("text", { x: left, y: node.y - 6, class: "id" });
     id.textContent = node.id;
     const name = svg("text", { x: right, y: node.y - 6, "text-anchor": "end", class: "name" });
-    name.textContent = node.name.length > 12 ? `${node.name.slice(0, 11)}…` : node.name;
-    const power = svg("text", { x: left, y: node.y + 13, class: "value" });
+    const power = { value: svg("tspan"), unit: svg("tspan", { class: "unit" }) };
+    const powerText = svg("text", { x: left, y: node.y + 13, class: "value" }, power.value, power.unit);
     const voltage = svg("text", { x: right, y: node.y + 13, "text-anchor": "end", class: "voltage" });
     const title = svg("title");
     const group = svg(
@@ -204,13 +204,13 @@ export class Diagram {
       hatch,
       id,
       name,
-      power,
+      powerText,
       voltage,
     );
     this.clickable(group, () => node.injection ?? node.voltage);
     cards.append(group);
-    this.anchor(node.id, left - 4, node.y - CARD.height / 2 + 2);
-    return { node, group, power, voltage, title };
+    this.anchor(node.id, node.x, node.y - CARD.height / 2 + 1, CARD.width / 2 - 2);
+    return { node, group, name, power, voltage, title };
   }
 
   clickable(group, point) {
@@ -224,9 +224,9 @@ export class Diagram {
     });
   }
 
-  // Where an asset's alarm is marked.
-  anchor(asset, x, y) {
-    this.marks.set(asset, { x, y, node: null });
+  // Where an asset is marked: its worst alarm to the right, a rule that cannot be judged to the left.
+  anchor(asset, x, y, aside) {
+    this.marks.set(asset, { right: x + aside, left: x - aside, y, node: null });
   }
 
   update() {
@@ -249,11 +249,12 @@ export class Diagram {
     const oneEnd = known && !usable[1 - from];
     setAttribute(drawn.group, "class", `label ${known ? state : reading ? "bad" : "missing"} ${oneEnd ? "one-end" : ""}`);
     setAttribute(drawn.line, "class", `line ${branch.kind} ${branch.tie ? "tie" : ""} ${known ? "" : "unknown"}`);
-    setText(drawn.value, flow === null ? "–" : `${number(Math.abs(flow))} MW${state === "uncertain" || oneEnd ? " ?" : ""}`);
+    setText(drawn.value, flow === null ? "–" : `${number(Math.abs(flow))} MW${state === "uncertain" ? " ?" : ""}`);
     const loading = known ? Math.abs(flow) / branch.limit_mw : null;
-    setText(drawn.second, loading === null ? "" : `${Math.round(loading * 100)} %`);
+    // a flow that only one end vouches for says so in place of the bar
+    setText(drawn.second, loading === null ? "" : `${Math.round(loading * 100)} %${oneEnd ? ", one end" : ""}`);
     setAttribute(drawn.fill, "width", loading === null ? 0 : (BAR * Math.min(1, loading)).toFixed(1));
-    setAttribute(drawn.bar, "visibility", known ? "visible" : "hidden");
+    for (const part of [drawn.bar, drawn.fill]) setAttribute(part, "visibility", known && !oneEnd ? "visible" : "hidden");
     setText(drawn.reason, known ? "" : reading ? words(reading.reason) : "no data");
     // + leaves the busbar: at the first end that is along the line, at the second end against it
     const moving = known && Math.abs(flow) >= STILL;
@@ -263,7 +264,7 @@ export class Diagram {
       setAttribute(arrow, "transform", (forward ? drawn.forward : drawn.reversed)[i]);
     });
     const facts = [
-      `${branch.id}, ${branch.kind === "hvdc" ? "HVDC" : `${branch.circuits} × 500 kV`.replace("500 kV", "circuit")}, ${number(branch.km, 0)} km, limit ${number(branch.limit_mw, 0)} MW`,
+      `${branch.id}, ${branch.kind === "hvdc" ? "HVDC" : `${branch.circuits} ${branch.circuits === 1 ? "circuit" : "circuits"}`}, ${number(branch.km, 0)} km, limit ${number(branch.limit_mw, 0)} MW`,
       branch.tie ? `tie ${branch.from_area} to ${branch.to_area}` : "",
       ...branch.ends.map((end, i) => told(`at ${end.node}, + leaves the busbar`, readings[i], "MW")),
       oneEnd ? "only one end is known" : "",
@@ -280,19 +281,22 @@ export class Diagram {
     );
   }
 
-  updateCard({ node, group, power, voltage, title }) {
+  updateCard({ node, group, name, power, voltage, title }) {
     const injection = this.live.reading(node.injection);
     const level = this.live.reading(node.voltage);
     const frequency = this.live.reading(node.frequency);
     const state = standing(injection);
     const known = state === "good" || state === "uncertain";
     setAttribute(group, "class", `card ${state}`);
-    const shown = state === "missing" ? "no data" : injection.value === null ? words(injection.reason) : `${injection.value > 0 ? "+" : ""}${number(injection.value)} MW`;
-    setText(power, shown + (state === "uncertain" ? " ?" : ""));
+    const value = injection?.value ?? null;
+    setText(power.value, value === null ? (state === "missing" ? "no data" : words(injection.reason)) : `${value > 0 ? "+" : ""}${number(value)}`);
+    setText(power.unit, value === null ? "" : ` MW${state === "uncertain" ? " ?" : ""}`);
     const levelState = standing(level);
     setAttribute(voltage, "class", `voltage ${levelState}`);
-    // a bad injection leaves its reason where the voltage stands, because that matters more
-    setText(voltage, state === "bad" && injection.value !== null ? words(injection.reason) : level && level.value !== null ? `${number(level.value, 0)} kV` : "");
+    setText(voltage, level && level.value !== null ? `${number(level.value, 0)} kV` : "");
+    // why an injection is not known matters more than the node's name; the id stays
+    const called = node.name.length > 12 ? `${node.name.slice(0, 11)}…` : node.name;
+    setText(name, state === "bad" && value !== null ? words(injection.reason) : called);
     const plants = node.plants.map((point) => {
       const about = this.site.points.find((found) => found.index === point);
       return told(about ? about.device : String(point), this.live.reading(point), "MW");
@@ -322,7 +326,7 @@ export class Diagram {
       if (!alarms) continue;
       const worst = worstOf(alarms);
       const title = svg("title", {}, alarms.map((alarm) => alarm.title).join("\n"));
-      anchor.node = svg("g", { transform: `translate(${anchor.x} ${anchor.y})` }, title, mark(worst.priority, worst.state));
+      anchor.node = svg("g", { transform: `translate(${anchor.right} ${anchor.y})` }, title, mark(worst.priority, worst.state));
       this.root.append(anchor.node);
     }
   }
@@ -333,10 +337,10 @@ export class Diagram {
     for (const { asset, rule, reason } of rules) {
       const place = this.placeOf(asset);
       if (place === null || this.flags.has(place)) continue;
-      const { x, y } = this.marks.get(place);
+      const { left, y } = this.marks.get(place);
       const text = svg("text", { "text-anchor": "middle", y: 4 }, "?");
       const title = svg("title", {}, `${rule} cannot be judged: ${reason}`);
-      const flag = svg("g", { class: "flag", transform: `translate(${x - LABEL.width + 6} ${y})` }, title, svg("circle", { r: 8 }), text);
+      const flag = svg("g", { class: "flag", transform: `translate(${left} ${y})` }, title, svg("circle", { r: 8 }), text);
       this.flags.set(place, flag);
       this.root.append(flag);
     }

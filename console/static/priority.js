@@ -12,20 +12,23 @@ const SHAPES = {
 };
 const LETTERS = { urgent: "U", high: "H", medium: "M", low: "L" };
 
-// The mark itself, centred on 0, 0; unacknowledged ones are filled and blink calmly, the others are hollow.
+// The mark itself, centred on 0, 0. An unacknowledged one is filled and has a ring that comes and goes; the mark itself
+// never fades. Others are hollow.
 export function mark(priority, state) {
   const letter = svg("text", { y: priority === "high" ? 5.5 : 3.6, "text-anchor": "middle" });
   letter.textContent = LETTERS[priority] ?? "?";
+  const shape = SHAPES[priority] ?? SHAPES.low;
   return svg(
     "g",
     { class: `mark ${priority} ${state}` },
-    svg("path", { d: SHAPES[priority] ?? SHAPES.low }),
+    state === "unacknowledged" ? svg("path", { d: shape, class: "ring", transform: "scale(1.42)" }) : null,
+    svg("path", { d: shape }),
     letter,
   );
 }
 
 export function badge(priority, state) {
-  return svg("svg", { viewBox: "-10 -10 20 20", width: 22, height: 22, "aria-hidden": "true" }, mark(priority, state));
+  return svg("svg", { viewBox: "-13 -13 26 26", width: 26, height: 26, "aria-hidden": "true" }, mark(priority, state));
 }
 
 export function worstOf(alarms) {

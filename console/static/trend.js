@@ -1,10 +1,10 @@
 // The trend of one point: mean line, band from lowest to highest where readings are summed up, hatched where every
-// reading was bad, dotted ground where some were not good, and nothing at all where there are none.
+// reading was bad, a bar at the foot where some were not good, and nothing at all where there are none.
 
 import uPlot from "/static/vendor/uplot/uPlot.esm.js";
 import { request } from "/static/api.js";
 import { el, setText } from "/static/dom.js";
-import { number, withUnit, words } from "/static/format.js";
+import { localTime, number, words } from "/static/format.js";
 
 const WINDOWS = [
   { text: "5 min", seconds: 300, every: 2000 },
@@ -124,21 +124,23 @@ export class Trend {
     const text = colour("--muted");
     const grid = { stroke: colour("--grid"), width: 1 };
     const axis = { stroke: text, grid, ticks: { ...grid, size: 4 }, font: "11px system-ui, sans-serif" };
+    const times = (_, ticks, __, ___, increment) =>
+      ticks.map((s) => (increment >= 60 ? localTime(s * 1000).slice(0, 5) : localTime(s * 1000)));
     const digits = unit === "Hz" ? 3 : 1;
     const line = colour("--line-strong");
     return new uPlot(
       {
         ...this.size(),
-        padding: [8, 12, 0, 0],
+        padding: [8, 30, 0, 0],
         cursor: { y: false },
         legend: { live: true },
         scales: { x: { time: true, auto: false }, y: { range } },
         axes: [
-          axis,
+          { ...axis, size: 28, values: times },
           { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => number(v, Math.abs(v) >= 100 && unit !== "Hz" ? 0 : unit === "Hz" ? 3 : 2)) },
         ],
         series: [
-          { value: "{HH}:{mm}:{ss}" },
+          { label: "time", value: (_, s) => (s === null ? "–" : localTime(s * 1000)) },
           { label: "lowest", stroke: "transparent", points: { show: false }, value: (_, v) => number(v, digits) },
           { label: "highest", stroke: "transparent", points: { show: false }, value: (_, v) => number(v, digits) },
           { label: `mean [${unit}]`, stroke: line, width: 1.5, points: { show: false }, value: (_, v) => number(v, digits) },
@@ -151,7 +153,7 @@ export class Trend {
     );
   }
 
-  // Behind the line: hatched where no reading was usable, a light ground where some were not good.
+  // Behind the line: hatched where no reading was usable, with the reason; a bar at the foot where some were not good.
   ground(plot) {
     const { ctx } = plot;
     const { left, top, width, height } = plot.bbox;
@@ -160,7 +162,7 @@ export class Trend {
     ctx.beginPath();
     ctx.rect(left, top, width, height);
     ctx.clip();
-    let last = -Infinity;
+    const runs = [];
     this.data.t.forEach((ms, i) => {
       const worst = this.data.worst[i];
       if (worst === 0) return;
@@ -169,13 +171,18 @@ export class Trend {
       const bad = this.data.count[i] === 0;
       ctx.fillStyle = bad ? this.pattern(ctx) : colour("--suspect");
       ctx.fillRect(x, bad ? top : top + height - 6, Math.max(1, x2 - x), bad ? height : 6);
-      if (bad && x - last > 90) {
-        ctx.fillStyle = colour("--muted");
-        ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-        ctx.fillText(words(this.data.reasons[worst] ?? ""), x + 3, top + 14 * devicePixelRatio);
-      }
-      if (bad) last = x2;
+      if (bad && (runs.length === 0 || x > runs.at(-1).end + 1)) runs.push({ x, reason: this.data.reasons[worst] });
+      if (bad) runs.at(-1).end = x2;
     });
+    ctx.textAlign = "left";
+    ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+    for (const { x, reason } of runs) {
+      const text = words(reason ?? "");
+      ctx.fillStyle = colour("--panel");
+      ctx.fillRect(x, top, ctx.measureText(text).width + 6, 19 * devicePixelRatio);
+      ctx.fillStyle = colour("--muted");
+      ctx.fillText(text, x + 3, top + 14 * devicePixelRatio);
+    }
     ctx.restore();
   }
 

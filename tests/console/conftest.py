@@ -204,7 +204,9 @@ def build_site(name: str = "Green corridor", rename: Callable[[str], str] = lamb
     devices = parse(devices_text(), "devices.toml", _Devices).device
     profiles = {
         profile.id: profile
-        for profile in (parse(rename(text), "profile.toml", DeviceProfile) for text in (METER, BUS_METER, PLANT))
+        for profile in (
+            parse(rename(text), "profile.toml", DeviceProfile) for text in (METER, BUS_METER, PLANT)
+        )
     }
     registry = PointRegistry(point_keys(devices, profiles))
     return Site.of(name, grid, devices, profiles, registry)
