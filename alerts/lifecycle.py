@@ -132,33 +132,39 @@ def decide(timing: Timing, timers: Timers, active_level: int, finding: Finding) 
         _advanced(held, step) if grade <= (finding.held_level if held >= 0 else finding.level) else -1
         for grade, held in enumerate(timers.on_ns, start=1)
     )
-    due = _due(timing, on_ns)
-    holds = any(held >= 0 for held in on_ns)
     if active_level == 0:
-        waiting = Reason.ON_DELAY_RUNNING if holds else Reason.BELOW_LIMIT
-        reason, event = (Reason.ON_DELAY_OVER, Event.RAISE) if due else (waiting, None)
-        return Decision(reason, Timers(on_ns, -1, finding.at), event, due)
-    if due > active_level:
-        return Decision(Reason.HIGHER_GRADE, Timers(on_ns, -1, finding.at), Event.ESCALATE, due)
-    if holds:
-        return Decision(Reason.STILL_ABOVE_LIMIT, Timers(on_ns, -1, finding.at))
-    off_ns = _advanced(timers.off_ns, step)
-    if off_ns >= timing.off_s * SECOND:
-        return Decision(Reason.OFF_DELAY_OVER, Timers(on_ns, -1, finding.at), Event.CLEAR)
-    return Decision(Reason.OFF_DELAY_RUNNING, Timers(on_ns, off_ns, finding.at))
+        return _while_inactive(timing, Timers(on_ns, -1, finding.at))
+    off_ns = -1 if any(held >= 0 for held in on_ns) else _advanced(timers.off_ns, step)
+    return _while_active(timing, Timers(on_ns, off_ns, finding.at), active_level)
+
+
+def _while_inactive(timing: Timing, timers: Timers) -> Decision:
+    if _due(timing, timers.on_ns):
+        return Decision(Reason.ON_DELAY_OVER, timers, Event.RAISE, _due(timing, timers.on_ns, JOIN))
+    return Decision(Reason.ON_DELAY_RUNNING if timers.running else Reason.BELOW_LIMIT, timers)
+
+
+def _while_active(timing: Timing, timers: Timers, level: int) -> Decision:
+    due = _due(timing, timers.on_ns)
+    if due > level:
+        return Decision(Reason.HIGHER_GRADE, timers, Event.ESCALATE, due)
+    if timers.off_ns < 0:
+        return Decision(Reason.STILL_ABOVE_LIMIT, timers)
+    if timers.off_ns >= timing.off_s * SECOND:
+        return Decision(Reason.OFF_DELAY_OVER, Timers(timers.on_ns, -1, timers.at), Event.CLEAR)
+    return Decision(Reason.OFF_DELAY_RUNNING, timers)
 
 
 def _advanced(held: int, step: int) -> int:
     return held + step if held >= 0 else 0
 
 
-def _due(timing: Timing, on_ns: tuple[int, ...]) -> int:
-    """Highest grade whose on-delay is over, with those that follow at once; 0 when there is none."""
+def _due(timing: Timing, on_ns: tuple[int, ...], slack: int = 0) -> int:
+    """Highest grade whose on-delay is over, or will be within a slack [ns]; 0 when there is none."""
     due = 0
-    for slack in (0, JOIN):
-        for level, (grade, held) in enumerate(zip(timing.grades, on_ns, strict=True), start=1):
-            if (slack == 0 or due) and held >= 0 and held >= grade.on_s * SECOND - slack:
-                due = max(due, level)
+    for level, (grade, held) in enumerate(zip(timing.grades, on_ns, strict=True), start=1):
+        if held >= 0 and held + slack >= grade.on_s * SECOND:
+            due = level
     return due
 
 

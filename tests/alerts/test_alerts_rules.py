@@ -1,0 +1,258 @@
+"""R1 and R6 on synthetic series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import sqrt
+
+import pytest
+
+from alerts.alarms import Priority
+from alerts.alignment import Alignment, Snapshot
+from alerts.config import AlertsSettings
+from alerts.rules.catalogue import rules_of
+from alerts.rules.exchange import RampedSchedule
+from alerts.rules.finding import Finding, Rule
+from telemetry.batch import ReadingBatch
+from telemetry.devices import Role
+from telemetry.grid import ScheduleStep
+from telemetry.quality import Quality
+from telemetry.site import Site
+
+SECOND = 1_000_000_000
+T0 = 1_700_000_100 * SECOND
+
+Values = Mapping[int, float | None]
+"""By point: value; None for a bad one."""
+
+
+def rule(site: Site, key: str, settings: AlertsSettings | None = None) -> Rule:
+    rules, gaps = rules_of(site, settings or AlertsSettings.model_validate({}))
+    assert not gaps
+    return {entry.subject.key: entry for entry in rules}[key]
+
+
+def judged(tested: Rule, values: Callable[[int], Values], seconds: int, held: int = 0) -> list[Finding]:
+    """Findings at every second; ``held`` seconds after the last reading too."""
+    alignment = Alignment(dict.fromkeys(tested.inputs, 1.0), 3.0)
+    findings = []
+    for second in range(seconds + held):
+        now = T0 + second * SECOND
+        if second < seconds:
+            row = values(second)
+            alignment.push(
+                ReadingBatch.of(
+                    "test",
+                    1,
+                    second,
+                    now,
+                    point=list(row),
+                    t_source=[now] * len(row),
+                    value=[float("nan") if v is None else v for v in row.values()],
+                    quality=[int(Quality.LINK_LOST) if v is None else 0 for v in row.values()],
+                )
+            )
+        findings.append(tested.evaluate(Snapshot(now, alignment)))
+    return findings
+
+
+def line(site: Site, p: float, q: float, v: float, far: float | None, name: str = "SHY-TAS") -> Values:
+    a, b = name.split("-")
+    return {
+        point(site, name, a, "TotW"): p,
+        point(site, name, a, "TotVAr"): q,
+        point(site, name, a, "PPV"): v,
+        point(site, name, b, "TotW"): far,
+    }
+
+
+def point(site: Site, branch: str, node: str, name: str = "TotW") -> int:
+    meter = site.meter(branch, node, Role.MAIN)
+    assert meter is not None
+    found = site.find(meter.id, name)
+    assert found is not None
+    return found.index
+
+
+# base flow of the reference corridor; its loss is 1.246 MW
+HEALTHY = (-321.589, -39.754, 502.727, 322.835)
+
+
+def shifted(mw: float) -> tuple[float, float, float, float]:
+    p, q, v, far = HEALTHY
+    return p, q, v, far + mw
+
+
+def test_two_end_limits_and_sigma(site: Site) -> None:
+    (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(0)), 1)
+    # both meters: 0.2 % and 0.3 MW; corona: 1 kW/km on 2 x 120 km
+    near, far, corona = sqrt(0.643178**2 + 0.3**2), sqrt(0.64567**2 + 0.3**2), 0.24
+    assert found.limit == pytest.approx(3 * sqrt(near**2 + far**2 + corona**2), abs=0.001)
+    assert found.value == pytest.approx(0, abs=0.01)
+    assert found.level == found.held_level == 0
+    assert found.texts is None
+
+
+@pytest.mark.parametrize(
+    ("mw", "level", "held"),
+    [(1.0, 0, 0), (2.5, 0, 1), (3.3, 1, 1), (5.5, 1, 2), (8.0, 2, 2), (30.0, 2, 2), (-30.0, 2, 2)],
+)
+def test_two_end_grades(site: Site, mw: float, level: int, held: int) -> None:
+    (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(mw)), 1)
+    assert (found.level, found.held_level) == (level, held)
+
+
+def test_two_end_texts(site: Site) -> None:
+    (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(29.8)), 1)
+    assert found.texts is not None
+    assert found.texts.title == "SHY-TAS: 29.8 MW missing between the two ends"
+    assert "TAS sends 352.6 MW, SHY receives 321.6 MW" in found.texts.cause
+    assert found.texts.evidence == {
+        "P at SHY [MW]": -321.6,
+        "P at TAS [MW]": 352.6,
+        "Expected loss [MW]": 1.2,
+        "Residual [MW]": 29.8,
+        "Uncertainty, one sigma [MW]": 1.07,
+        "Limit [MW]": 7.1,
+    }
+    (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(-12)), 1)
+    assert found.texts is not None
+    assert found.texts.title == "SHY-TAS: 12.0 MW too much at the two ends"
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [(0.0, 0.0, 502.0, 0.0), (0.4, -0.3, 0.0, -0.5)],
+    ids=["switched off, busbar voltage measured", "switched off, no voltage"],
+)
+def test_a_line_out_of_service_is_calm(site: Site, flow: tuple[float, float, float, float]) -> None:
+    (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *flow), 1)
+    assert not found.indeterminate
+    assert found.held_level == 0
+
+
+def test_no_voltage_while_power_flows_says_nothing(site: Site) -> None:
+    (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, -321.6, -39.8, 3.0, 322.8), 1)
+    assert found.indeterminate == "the meter of SHY-TAS at SHY reads 3 kV while power flows"
+
+
+def test_a_bad_and_a_stale_leg_are_indeterminate(site: Site) -> None:
+    tested = rule(site, "R6/SHY-TAS")
+    findings = judged(tested, lambda _: line(site, *HEALTHY[:3], None), 1)
+    assert findings[0].indeterminate == "leg SHY-TAS at TAS is link lost"
+    findings = judged(tested, lambda _: line(site, *shifted(0)), 3, held=6)
+    assert [f.indeterminate for f in findings] == [""] * 8 + ["leg SHY-TAS at SHY is stale"]
+
+
+def test_a_ramp_widens_the_limit(site: Site) -> None:
+    tested = rule(site, "R6/SHY-TAS")
+    steady = judged(tested, lambda _: line(site, *shifted(0)), 5)[-1]
+
+    def ramping(second: int) -> Values:
+        p, q, v, far = HEALTHY
+        return line(site, p - 20 * second, q, v, far + 20 * second)
+
+    assert judged(tested, ramping, 3)[-1].limit > 1.5 * steady.limit
+
+
+def test_weather_does_not_page_when_its_uncertainty_is_configured(site: Site) -> None:
+    # hoarfrost adds 77 kW/km on 240 circuit-km: 18 MW
+    assert judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(18)), 1)[0].level == 2
+    parameters = site.grid.line_parameters.model_copy(update={"corona_sigma_kw_per_km": 30.0})
+    grid = site.grid.model_copy(update={"line_parameters": parameters})
+    wide = Site(site.name, grid, site.devices, site.profiles, site.points)
+    assert judged(rule(wide, "R6/SHY-TAS"), lambda _: line(wide, *shifted(18)), 1)[0].level == 0
+
+
+def step(hour: int, minute: int, mw: float) -> ScheduleStep:
+    return ScheduleStep.model_validate_json(
+        f'{{"start": "2026-01-01T{hour:02}:{minute:02}:00Z", "mw": {mw}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("minute", "mw"), [(-60, 100), (54, 100), (55, 100), (57.5, 125), (60, 150), (65, 200), (600, 200)]
+)
+def test_schedule_ramps_five_minutes_each_way(minute: float, mw: float) -> None:
+    schedule = RampedSchedule([step(1, 0, 200), step(0, 0, 100)])
+    midnight = 1_767_225_600 * SECOND
+    assert schedule.at(midnight + round(minute * 60 * SECOND)) == pytest.approx(mw)
+
+
+def exchange(
+    site: Site, deviation: Callable[[int], float], seconds: int, tie: str = "MGC-SAM"
+) -> list[Finding]:
+    node, agreed = ("SAM", -620.0) if tie == "MGC-SAM" else ("AKT", 800.0)
+    index = point(site, tie, node)
+    return judged(rule(site, f"R1/{tie}"), lambda s: {index: agreed + deviation(s)}, seconds)
+
+
+@pytest.mark.parametrize(
+    ("tie", "mw", "level", "limit"),
+    [
+        ("MGC-SAM", 30, 0, 35),  # 5 % of 700
+        ("MGC-SAM", 40, 1, 35),
+        ("MGC-SAM", -80, 2, 70),
+        ("MGC-SAM", 200, 3, 175),
+        ("AKT-ALT", 49, 0, 50),
+        ("AKT-ALT", 120, 2, 100),
+    ],
+)
+def test_exchange_grades(site: Site, tie: str, mw: float, level: int, limit: float) -> None:
+    found = exchange(site, lambda _: mw, 60, tie)[-1]
+    assert found.level == level
+    assert found.value == pytest.approx(abs(mw))
+    assert found.limit == pytest.approx(limit)
+
+
+def test_exchange_is_a_mean_over_a_minute(site: Site) -> None:
+    spike = exchange(site, lambda s: 600.0 if s == 100 else 0.0, 110)
+    assert max(f.level for f in spike) == 0
+    began = exchange(site, lambda s: 70.0 if s >= 100 else 0.0, 200)
+    values = {i: f.value for i, f in enumerate(began)}
+    assert values[99] == pytest.approx(0)
+    assert values[129] == pytest.approx(35, abs=1.5)
+    assert values[159] == pytest.approx(70)
+
+
+def test_exchange_says_nothing_until_its_window_is_filled(site: Site) -> None:
+    findings = exchange(site, lambda _: 0.0, 60)
+    assert all(f.indeterminate for f in findings[:47])
+    assert not any(f.indeterminate for f in findings[47:])
+
+
+def test_exchange_texts(site: Site) -> None:
+    found = exchange(site, lambda _: -60.0, 60)[-1]
+    assert found.texts is not None
+    assert found.texts.title == "MGC-SAM: 60 MW less from SAM towards MGC than agreed"
+    assert found.texts.evidence["Mean difference [MW]"] == -60.0
+
+
+def test_rules_of_a_site(site: Site) -> None:
+    rules, gaps = rules_of(site, AlertsSettings.model_validate({}))
+    keys = {entry.subject.key for entry in rules}
+    assert keys == {"R1/MGC-SAM", "R1/AKT-ALT", "R6/SHY-TAS", "R6/MGC-SAM"}, "no R1 on the ring tie"
+    assert not gaps
+
+
+def test_a_missing_meter_is_a_gap_and_no_error(site: Site) -> None:
+    devices = {name: device for name, device in site.devices.items() if name != "SHY-TAS_TAS_main"}
+    rules, gaps = rules_of(
+        Site(site.name, site.grid, devices, site.profiles, site.points), AlertsSettings.model_validate({})
+    )
+    assert "R6/SHY-TAS" not in {entry.subject.key for entry in rules}
+    assert [(gap.subject.key, gap.reason) for gap in gaps] == [
+        ("R6/SHY-TAS", "SHY-TAS has no main meter at TAS")
+    ]
+
+
+def test_priorities_and_overrides(site: Site) -> None:
+    settings = AlertsSettings.model_validate_json(
+        '{"R6": {"off_s": 40, "override": [{"asset": "MGC-SAM", "off_s": 90, "deadband_pct": 0}]},'
+        ' "R1": {"override": [{"asset": "AKT-ALT", "enabled": false}]}}'
+    )
+    timing = rule(site, "R6/SHY-TAS", settings).timing
+    assert [grade.priority for grade in timing.grades] == [Priority.MEDIUM, Priority.HIGH]
+    assert timing.off_s == 40
+    assert rule(site, "R6/MGC-SAM", settings).timing.off_s == 90
+    assert "R1/AKT-ALT" not in {r.subject.key for r in rules_of(site, settings)[0]}
