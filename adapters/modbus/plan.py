@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from adapters.modbus.codec import BlockDecoder, Request, Slot
 from telemetry.batch import POINT_DTYPE
 from telemetry.devices import Device
 from telemetry.errors import ConfigError, Problem
-from telemetry.profiles import ModbusMap, RegisterTable, RegisterType, WordOrder
+from telemetry.profiles import ModbusMap, RegisterTable, WordOrder
 from telemetry.site import SitePoint
 
 
@@ -49,18 +49,7 @@ class Read:
 
     def __post_init__(self) -> None:
         first = self.wanted[0].address
-        slots = [
-            Slot(
-                offset=want.address - first,
-                type=want.slot.type,
-                scale=want.slot.scale,
-                shift=want.slot.shift,
-                not_implemented=want.slot.not_implemented,
-                low=want.slot.low,
-                high=want.slot.high,
-            )
-            for want in self.wanted
-        ]
+        slots = [replace(want.slot, offset=want.address - first) for want in self.wanted]
         object.__setattr__(self, "address", first)
         object.__setattr__(self, "count", max(want.end for want in self.wanted) - first)
         object.__setattr__(self, "point", np.array([want.index for want in self.wanted], POINT_DTYPE))
@@ -99,8 +88,7 @@ def plan_device(device: Device, points: Sequence[SitePoint]) -> DevicePlan:
     Raises
     ------
     ConfigError
-        The device or its profile is not on Modbus, a value does not fit one read, or a marker for "not
-        implemented" does not fit its type.
+        The device or its profile is not on Modbus.
 
     """
     profile = points[0].profile
@@ -108,42 +96,19 @@ def plan_device(device: Device, points: Sequence[SitePoint]) -> DevicePlan:
         fix = "give it modbus = {...} and a profile with [modbus]"
         raise ConfigError([Problem(f"device {device.id}", "modbus", "", "not a Modbus device", fix)])
     registers = profile.modbus
-    wanted, problems = [], []
+    wanted = []
     for point in points:
         mapping = registers.registers[point.key.name]
-        key = f"modbus.registers.{point.key.name}"
-        if mapping.type.registers > registers.max_registers:
-            problems.append(
-                Problem(
-                    f"profile {profile.id}",
-                    f"{key}.type",
-                    mapping.type.value,
-                    f"needs {mapping.type.registers} registers, one read may have {registers.max_registers}",
-                    "raise max_registers",
-                )
-            )
-        if not _fits(mapping.not_implemented, mapping.type):
-            problems.append(
-                Problem(
-                    f"profile {profile.id}",
-                    f"{key}.not_implemented",
-                    str(mapping.not_implemented),
-                    f"does not fit {mapping.type.value}",
-                    "give the raw bit pattern",
-                )
-            )
         slot = Slot(
-            0,
-            mapping.type,
-            mapping.scale,
-            mapping.offset,
-            mapping.not_implemented,
-            point.spec.low,
-            point.spec.high,
+            offset=0,
+            type=mapping.type,
+            scale=mapping.scale,
+            shift=mapping.offset,
+            not_implemented=mapping.not_implemented,
+            low=point.spec.low,
+            high=point.spec.high,
         )
         wanted.append(Wanted(point.index, point.key.name, mapping.address, slot))
-    if problems:
-        raise ConfigError(problems)
     return DevicePlan(device.id, device.modbus.unit, profile.period_s, coalesced(registers, wanted))
 
 
@@ -167,8 +132,3 @@ def _reads(
             groups.append([want])
             first, end = want.address, want.end
     return tuple(Read(table, order, tuple(group)) for group in groups)
-
-
-def _fits(marker: int | None, kind: RegisterType) -> bool:
-    bits = 16 * kind.registers
-    return marker is None or -(1 << (bits - 1)) <= marker < (1 << bits)

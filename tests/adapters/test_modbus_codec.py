@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import ast
+import math
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.modbus import codec
+from adapters.modbus.codec import (
+    BlockDecoder,
+    DeviceRefusedError,
+    Doubt,
+    Frame,
+    FunctionCode,
+    MbapFramer,
+    ProtocolDoubtError,
+    Request,
+    Slot,
+    verified_data,
+)
+from telemetry.errors import GreenbridgeError
+from telemetry.profiles import RegisterTable, RegisterType, WordOrder
+from telemetry.quality import Quality
+
+requests = st.builds(
+    Request,
+    transaction=st.integers(0, 0xFFFF),
+    unit=st.integers(0, 0xFF),
+    table=st.sampled_from(RegisterTable),
+    address=st.integers(0, 0xFFFF - 125),
+    count=st.integers(1, 125),
+)
+
+
+def frame_bytes(transaction: int, unit: int, pdu: bytes, protocol: int = 0) -> bytes:
+    return struct.pack(">HHHB", transaction, protocol, 1 + len(pdu), unit) + pdu
+
+
+def reply_pdu(request: Request) -> bytes:
+    data = bytes(i % 256 for i in range(2 * request.count))
+    return bytes([request.function, len(data)]) + data
+
+
+@given(requests)
+def test_a_request_is_the_frame_of_the_specification(request: Request) -> None:
+    expected = struct.pack(">BHH", request.function, request.address, request.count)
+    assert request.encode() == frame_bytes(request.transaction, request.unit, expected)
+
+
+@given(requests)
+def test_no_request_carries_another_function_code_than_3_and_4(request: Request) -> None:
+    assert request.encode()[7] in {3, 4}
+
+
+def test_there_is_no_code_that_could_write_to_a_device() -> None:
+    """Function codes are two reads, the only packed request is Request's, the only write sends it."""
+    assert {code.value for code in FunctionCode} == {3, 4}
+    assert set(codec.FUNCTION_OF_TABLE.values()) == set(FunctionCode)
+    senders = {"pack", "pack_into", "to_bytes", "write", "writelines", "sendall", "send"}
+    writes = [
+        (path.name, ast.unparse(node))
+        for path in sorted(Path(codec.__file__).parent.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in senders
+    ]
+    assert writes == [
+        ("_connection.py", "self._transport.write(request.encode())"),
+        (
+            "codec.py",
+            "_REQUEST.pack(self.transaction, 0, 6, self.unit, self.function, self.address, self.count)",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("transaction", "unit", "address", "count"),
+    [(65536, 1, 0, 1), (1, 256, 0, 1), (1, 1, 0, 0), (1, 1, 0, 126), (1, 1, 65535, 2), (1, 1, -1, 1)],
+)
+def test_an_impossible_request_cannot_be_made(transaction: int, unit: int, address: int, count: int) -> None:
+    with pytest.raises(ValueError, match="not"):
+        Request(transaction, unit, RegisterTable.HOLDING, address, count)
+
+
+frames = st.builds(
+    Frame,
+    transaction=st.integers(0, 0xFFFF),
+    unit=st.integers(0, 0xFF),
+    pdu=st.binary(min_size=2, max_size=253),
+)
+
+
+def outcome(data: bytes, cuts: list[int]) -> list[Frame | Doubt]:
+    """Frames of a stream that arrives in pieces, ending with the doubt if there is one."""
+    framer = MbapFramer()
+    got: list[Frame | Doubt] = []
+    edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
+    try:
+        for start, end in pairwise(edges):
+            framer.feed(data[start:end])
+            while (frame := framer.next_frame()) is not None:
+                got.append(frame)
+    except ProtocolDoubtError as doubt:
+        got.append(doubt.reason)
+    return got
+
+
+@given(st.lists(frames, max_size=4), st.binary(max_size=12), st.lists(st.integers(0, 400), max_size=8))
+def test_any_cut_of_a_stream_gives_the_same_frames(sent: list[Frame], junk: bytes, cuts: list[int]) -> None:
+    data = b"".join(frame_bytes(f.transaction, f.unit, f.pdu) for f in sent) + junk
+    whole = outcome(data, [])
+    assert whole[: len(sent)] == sent
+    assert outcome(data, list(range(len(data)))) == whole
+    assert outcome(data, cuts) == whole
+
+
+@given(st.binary(max_size=600))
+def test_garbage_raises_nothing_but_the_named_error_and_is_not_kept(data: bytes) -> None:
+    framer = MbapFramer()
+    framer.feed(data)
+    try:
+        while framer.next_frame() is not None:
+            pass
+    except ProtocolDoubtError:
+        return
+    assert framer.pending < 260
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b"\0\1\0\1", Doubt.PROTOCOL),
+        (b"\0\1\0\0\0\2", Doubt.LENGTH),
+        (b"\0\1\0\0\0\xff", Doubt.LENGTH),
+        (b"\0\1\0\0\xff\xff", Doubt.LENGTH),
+    ],
+)
+def test_an_absurd_header_is_known_at_once(header: bytes, reason: Doubt) -> None:
+    framer = MbapFramer()
+    framer.feed(header)
+    with pytest.raises(ProtocolDoubtError) as caught:
+        framer.next_frame()
+    assert caught.value.reason is reason
+
+
+@given(requests)
+def test_the_right_reply_is_accepted(request: Request) -> None:
+    pdu = reply_pdu(request)
+    assert verified_data(request, Frame(request.transaction, request.unit, pdu)) == pdu[2:]
+
+
+@given(requests, frames)
+def test_a_frame_that_is_not_the_reply_never_yields_data(request: Request, frame: Frame) -> None:
+    try:
+        data = verified_data(request, frame)
+    except GreenbridgeError:
+        return
+    assert (frame.transaction, frame.unit) == (request.transaction, request.unit)
+    assert frame.pdu[:2] == bytes([request.function, 2 * request.count])
+    assert len(data) == 2 * request.count
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"transaction": 0}, Doubt.TRANSACTION),
+        ({"transaction": 8}, Doubt.TRANSACTION),
+        ({"unit": 2}, Doubt.UNIT),
+        ({"pdu": bytes([4, 4, 0, 0, 0, 0])}, Doubt.FUNCTION),
+        ({"pdu": bytes([0x84, 2])}, Doubt.FUNCTION),
+        ({"pdu": bytes([3, 2, 0, 0])}, Doubt.BYTE_COUNT),
+        ({"pdu": bytes([3, 0])}, Doubt.BYTE_COUNT),
+        ({"pdu": bytes([3, 40, *range(40)])}, Doubt.BYTE_COUNT),
+        ({"pdu": bytes([3, 4, 0, 0])}, Doubt.LENGTH),
+        ({"pdu": bytes([3, 4, 0, 0, 0, 0, 0, 0])}, Doubt.LENGTH),
+        ({"pdu": bytes([0x83, 2, 0])}, Doubt.LENGTH),
+    ],
+)
+def test_each_deviation_has_its_reason(change: dict[str, object], reason: Doubt) -> None:
+    """Among them what a client in wide use takes for good: transaction 0, FC4 for FC3, wrong counts."""
+    request = Request(7, 1, RegisterTable.HOLDING, 100, 2)
+    values = {"transaction": 7, "unit": 1, "pdu": bytes([3, 4, 0, 0, 0, 0])} | change
+    with pytest.raises(ProtocolDoubtError) as caught:
+        verified_data(request, Frame(**values))  # type: ignore[arg-type]
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(2, "illegal_data_address"), (6, "server_device_busy"), (99, "unknown_exception")]
+)
+def test_an_exception_reply_is_named(code: int, name: str) -> None:
+    request = Request(7, 1, RegisterTable.INPUT, 100, 2)
+    with pytest.raises(DeviceRefusedError, match=name) as caught:
+        verified_data(request, Frame(7, 1, bytes([0x84, code])))
+    assert caught.value.is_address == (code == 2)
+
+
+def raw_values(kind: RegisterType) -> st.SearchStrategy[float]:
+    bits = 16 * kind.registers
+    if kind.value.startswith("float"):
+        return st.floats(width=32 if bits == 32 else 64, allow_nan=False, allow_infinity=False)
+    low = 0 if kind.value.startswith("u") else -(1 << (bits - 1))
+    return st.integers(low, low + (1 << bits) - 1)
+
+
+STRUCT = dict(zip(RegisterType, "hHiIqQfd", strict=True))
+
+
+def words(kind: RegisterType, order: WordOrder, value: float) -> bytes:
+    """Registers of a value, by struct: the oracle of the numpy decoder."""
+    data = struct.pack(f">{STRUCT[kind]}", value)
+    if order is WordOrder.BIG:
+        return data
+    return b"".join(data[i : i + 2] for i in range(len(data) - 2, -1, -2))
+
+
+@given(st.data(), st.sampled_from(WordOrder), st.lists(st.sampled_from(RegisterType), min_size=1, max_size=8))
+def test_what_is_encoded_is_decoded(data: st.DataObject, order: WordOrder, kinds: list[RegisterType]) -> None:
+    raws = [data.draw(raw_values(kind)) for kind in kinds]
+    block, slots = b"", []
+    for kind, raw in zip(kinds, raws, strict=True):
+        block += b"\xab\xcd"  # a register that belongs to no value
+        slots.append(Slot(len(block) // 2, kind))
+        block += words(kind, order, raw)
+    value, quality = BlockDecoder(slots, order).decode(block)
+    assert value.tolist() == [float(raw) for raw in raws]
+    assert not quality.any()
+
+
+@given(st.binary(min_size=32, max_size=32), st.sampled_from(WordOrder))
+def test_no_bytes_raise_and_no_value_without_meaning_is_good(data: bytes, order: WordOrder) -> None:
+    slots = [Slot(0, kind, scale=1e300, low=-5e300, high=5e300) for kind in RegisterType]
+    value, quality = BlockDecoder(slots, order).decode(data)
+    good = quality == Quality.GOOD
+    assert np.isfinite(value[good]).all()
+    assert (np.abs(value[good]) <= 5e300).all()
+
+
+@pytest.mark.parametrize(
+    ("slot", "data", "value", "quality"),
+    [
+        (Slot(0, RegisterType.INT16, scale=0.1, shift=5), b"\xff\xf6", 4.0, Quality.GOOD),
+        (Slot(0, RegisterType.INT16, not_implemented=0x8000), b"\x80\0", math.nan, Quality.NOT_IMPLEMENTED),
+        (Slot(0, RegisterType.INT16, not_implemented=-32768), b"\x80\0", math.nan, Quality.NOT_IMPLEMENTED),
+        (Slot(0, RegisterType.UINT32, not_implemented=-1), b"\xff" * 4, math.nan, Quality.NOT_IMPLEMENTED),
+        (
+            Slot(0, RegisterType.FLOAT32, not_implemented=0x7FC00000),
+            b"\x7f\xc0\0\0",
+            math.nan,
+            Quality.NOT_IMPLEMENTED,
+        ),
+        (Slot(0, RegisterType.UINT16), b"\x80\0", 32768.0, Quality.GOOD),
+        (Slot(0, RegisterType.FLOAT32), b"\x7f\xc0\0\0", math.nan, Quality.NOT_A_NUMBER),
+        (Slot(0, RegisterType.FLOAT32), b"\xff\x80\0\0", math.nan, Quality.NOT_A_NUMBER),
+        (Slot(0, RegisterType.UINT16, high=600), b"\x02\x59", 601.0, Quality.OUT_OF_RANGE),
+        (Slot(0, RegisterType.UINT16, high=600), b"\x02\x58", 600.0, Quality.GOOD),
+        (Slot(0, RegisterType.INT16, low=0), b"\xff\xff", -1.0, Quality.OUT_OF_RANGE),
+    ],
+)
+def test_a_raw_value_becomes_a_value_and_a_quality(
+    slot: Slot, data: bytes, value: float, quality: Quality
+) -> None:
+    got, codes = BlockDecoder([slot], WordOrder.BIG).decode(data)
+    assert got.tolist() == pytest.approx([value], nan_ok=True)
+    assert codes.tolist() == [quality]

@@ -1,0 +1,338 @@
+"""The Modbus source against gateways that misbehave: every true value is 1000 * unit + its own address."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from adapters.modbus.config import GatewaySettings
+from adapters.modbus.source import ModbusSource
+from ingest.fakes import FakeIntake
+from telemetry.clock import ManualClock, settle
+from telemetry.errors import StorageError
+from telemetry.profiles import DeviceProfile
+from telemetry.quality import Quality
+from telemetry.site import SitePoint
+
+Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
+MakePoints = Callable[..., list[SitePoint]]
+Script = Callable[[bytes], Awaitable[bytes | None]]
+
+
+class Gateway(Protocol):
+    port: int
+    requests: list[bytes]
+    connections: int
+    script: Script
+    greeting: bytes
+
+    async def answer_honestly(self, request: bytes) -> bytes: ...
+    def units(self) -> list[int]: ...
+    async def start(self, port: int = 0) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Rig:
+    """A source of units behind the scripted gateway, on a clock that the test moves."""
+
+    def __init__(
+        self, gateway: Gateway, points: list[SitePoint], intake: FakeIntake, **changes: object
+    ) -> None:
+        values: dict[str, object] = {
+            "id": "gw",
+            "host": "127.0.0.1",
+            "port": gateway.port,
+            "timeout_s": 0.05,
+            "backoff_max_s": 4.0,
+        }
+        self.gateway = gateway
+        self.intake = intake
+        self.points = points
+        self.clock = ManualClock()
+        self.source = ModbusSource(
+            GatewaySettings.model_validate(values | changes), points, intake, self.clock
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return self.source.state.counts
+
+    async def until(self, condition: Callable[[], bool], step_s: float = 0.05) -> None:
+        """Moves time on, giving the sockets their turns, until something is so."""
+        async with asyncio.timeout(20):
+            while not condition():
+                await self.clock.advance(step_s)
+                await settle(3)
+
+    async def polls(self, count: int) -> None:
+        """Moves on until so many more requests were answered or given up."""
+        target = self._finished + count
+        await self.until(lambda: self._finished >= target)
+
+    @property
+    def _finished(self) -> int:
+        kinds = ("replies", "exceptions", "timeouts", "doubts", "connections_lost")
+        return sum(self.counts[kind] for kind in kinds)
+
+    def truth(self, index: int) -> float:
+        point = next(p for p in self.points if p.index == index)
+        assert point.device.modbus is not None
+        return 1000.0 * point.device.modbus.unit + int(point.key.name[1:])
+
+    def readings(self, device: str) -> list[tuple[str, float, Quality]]:
+        named = {p.index: p.key.name for p in self.points if p.key.device == device}
+        return [
+            (named[point], value, Quality(code))
+            for batch in self.intake.batches
+            for point, value, code in zip(
+                batch.point.tolist(), batch.value.tolist(), batch.quality.tolist(), strict=True
+            )
+            if point in named
+        ]
+
+    def bad(self, device: str) -> list[tuple[str, Quality]]:
+        return [(name, quality) for name, _, quality in self.readings(device) if quality is not Quality.GOOD]
+
+    def assert_no_wrong_value_is_good(self) -> None:
+        for batch in self.intake.batches:
+            good = batch.quality == Quality.GOOD
+            truth = [self.truth(index) for index in batch.point[good].tolist()]
+            assert batch.value[good].tolist() == truth
+            assert np.isnan(batch.value[~good]).all()
+
+
+@pytest.fixture
+def make_rig(
+    gateway: Gateway, make_points: MakePoints, address_profile: DeviceProfile, intake: FakeIntake
+) -> Callable[..., Rig]:
+    def make(units: int = 2, **changes: object) -> Rig:
+        devices = [(f"d{unit}", address_profile, unit) for unit in range(1, units + 1)]
+        return Rig(gateway, make_points(*devices), intake, **changes)
+
+    return make
+
+
+MakeRig = Callable[..., Rig]
+
+
+async def test_devices_are_read_once_a_period_with_the_time_of_each_read(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+    async with run_source(rig.source.run()):
+        await rig.polls(8)
+    assert rig.gateway.units()[:8] == [1, 1, 2, 2, 1, 1, 2, 2]
+    assert rig.gateway.connections == 1
+    first, second, third = rig.intake.batches[:3]
+    assert (first.source, first.seq, second.seq) == ("modbus/gw", 1, 2)
+    assert first.session == second.session == third.session
+    assert len(first) == 4
+    assert third.t_source[0] - first.t_source[0] == pytest.approx(1e9, rel=0.2)
+    rig.assert_no_wrong_value_is_good()
+    assert rig.bad("d1") == rig.bad("d2") == []
+
+
+def altered(change: Callable[[bytes], bytes], gateway: Gateway, unit: int = 1) -> Script:
+    async def script(request: bytes) -> bytes | None:
+        reply = await gateway.answer_honestly(request)
+        return change(reply) if request[6] == unit else reply
+
+    return script
+
+
+LIES: dict[str, Callable[[bytes], bytes]] = {
+    "transaction 0": lambda r: b"\0\0" + r[2:],
+    "transaction of the request before": lambda r: (
+        struct.pack(">H", struct.unpack(">H", r[:2])[0] - 1) + r[2:]
+    ),
+    "another unit": lambda r: r[:6] + b"\x02" + r[7:],
+    "FC4 reply to FC3": lambda r: r[:7] + b"\x04" + r[8:],
+    "one register short": lambda r: (
+        r[:4] + struct.pack(">H", len(r) - 8) + r[6:8] + bytes([r[8] - 2]) + r[9:-2]
+    ),
+    "byte count 0": lambda r: r[:4] + b"\0\3" + r[6:8] + b"\0",
+    "byte count without its bytes": lambda r: r[:4] + struct.pack(">H", len(r) - 8) + r[6:-2],
+    "protocol 1": lambda r: r[:2] + b"\0\1" + r[4:],
+    "garbage": lambda r: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "the reply twice": lambda r: r + r,
+    "a tail": lambda r: r + b"\0",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_a_lie_is_never_good_and_costs_only_its_teller(
+    lie: str, make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+    rig.gateway.script = altered(LIES[lie], rig.gateway)
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: rig.counts["doubts"] >= 2 and len(rig.readings("d2")) >= 12)
+        rig.gateway.script = rig.gateway.answer_honestly
+        told = len(rig.readings("d1"))
+        await rig.until(lambda: len(rig.readings("d1")) > told)
+    rig.assert_no_wrong_value_is_good()
+    assert rig.bad("d2") == []
+    assert {quality for _, quality in rig.bad("d1")} == {Quality.PROTOCOL_DOUBT}
+    assert len(rig.bad("d1")) <= 4 or lie == "a tail"
+    assert rig.readings("d1")[-1][2] is Quality.GOOD
+
+
+async def test_late_reply_never_answers_the_next_request(  # grid-x/modbus#78, pymodbus#475
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+    kept: list[bytes] = []
+    resume = asyncio.Event()
+
+    async def late(request: bytes) -> bytes | None:
+        reply = await rig.gateway.answer_honestly(request)
+        if request[6] == 1 and not resume.is_set():
+            await resume.wait()
+            kept.append(request)
+        return reply
+
+    rig.gateway.script = late
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: rig.counts["timeouts"] >= 1)
+        resume.set()
+        await rig.until(lambda: kept != [] and len(rig.readings("d1")) >= 12)
+    rig.assert_no_wrong_value_is_good()
+    assert rig.bad("d1") == [(name, Quality.DEVICE_TIMEOUT) for name in ("R100", "R102", "R300", "R302")]
+    assert rig.bad("d2") == []
+    assert rig.counts["doubts"] == 0
+    assert rig.gateway.connections == 2
+
+
+async def test_a_dead_unit_does_not_stop_the_others_of_its_bus(  # telegraf#11782, thingsboard-gateway#932
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig(units=4)
+
+    async def script(request: bytes) -> bytes | None:
+        return b"" if request[6] == 2 else await rig.gateway.answer_honestly(request)
+
+    rig.gateway.script = script
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: rig.gateway.units().count(1) >= 24)
+    for healthy in ("d1", "d3", "d4"):
+        assert rig.bad(healthy) == []
+        assert len(rig.readings(healthy)) >= 11 * 4
+    assert len(rig.bad("d2")) == 4, "told once, not every cycle"
+    assert rig.gateway.units().count(2) < 7, "asked less and less often"
+    rig.assert_no_wrong_value_is_good()
+
+
+async def test_an_illegal_address_costs_only_the_points_behind_it(  # telegraf#14671
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+
+    async def script(request: bytes) -> bytes | None:
+        if request[6] == 1 and request[8:10] == struct.pack(">H", 300):
+            return request[:4] + b"\0\3" + request[6:7] + b"\x83\x02"
+        return await rig.gateway.answer_honestly(request)
+
+    rig.gateway.script = script
+    async with run_source(rig.source.run()):
+        await rig.polls(16)
+    assert rig.bad("d1") == [("R300", Quality.DEVICE_REFUSED), ("R302", Quality.DEVICE_REFUSED)]
+    good = [name for name, _, quality in rig.readings("d1") if quality is Quality.GOOD]
+    assert set(good) == {"R100", "R102"}
+    assert len(good) >= 6
+    assert rig.bad("d2") == []
+    assert rig.gateway.connections == 1
+    assert "registers 300-303" in rig.source.state.last_error
+    assert "illegal_data_address" in rig.source.state.last_error
+
+
+async def test_a_gateway_that_cannot_reach_its_unit_says_so_without_a_reconnect(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+
+    async def script(request: bytes) -> bytes | None:
+        if request[6] == 1:
+            return request[:4] + b"\0\3" + request[6:7] + b"\x83\x0b"
+        return await rig.gateway.answer_honestly(request)
+
+    rig.gateway.script = script
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: len(rig.readings("d2")) >= 12)
+    assert [quality for _, quality in rig.bad("d1")] == [Quality.DEVICE_TIMEOUT] * 4
+    assert rig.gateway.connections == 1
+
+
+async def test_values_are_not_sent_again_after_the_link_is_lost(  # thingsboard-gateway#2065
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+    port = rig.gateway.port
+    async with run_source(rig.source.run()):
+        await rig.polls(8)
+        await rig.gateway.stop()
+        await rig.until(lambda: rig.counts["connect_failures"] >= 3)
+        lost = len(rig.intake.batches)
+        assert not rig.source.state.connected
+        await rig.until(lambda: rig.counts["connect_failures"] >= 40, step_s=900.0)
+        assert len(rig.intake.batches) == lost, "told once"
+        # a long outage does not freeze the polling: thingsboard-gateway#2132
+        await rig.gateway.start(port)
+        await rig.until(lambda: len(rig.intake.batches) >= lost + 4)
+    for device in ("d1", "d2"):
+        bad = [quality for _, quality in rig.bad(device)]
+        assert bad == [Quality.LINK_LOST] * 4
+    sessions = [batch.session for batch in rig.intake.batches]
+    assert sessions == sorted(sessions)
+    assert len(set(sessions)) == 2
+    rig.assert_no_wrong_value_is_good()
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+async def test_a_port_that_hangs_up_or_chatters_is_not_called_in_a_tight_loop(
+    greeting: bytes, make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+    rig.gateway.greeting = greeting
+
+    async def hang_up(_: bytes) -> bytes | None:
+        return None
+
+    rig.gateway.script = hang_up
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: rig.clock.monotonic() > 30)
+    assert rig.gateway.connections < 60
+    assert {name for name, _ in rig.bad("d1")} == {"R100", "R102", "R300", "R302"}
+    rig.assert_no_wrong_value_is_good()
+
+
+async def test_a_slow_journal_holds_the_polling_back_and_nothing_is_dropped(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig(max_pending_batches=3)
+    rig.intake.hold()
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: rig.counts["back_pressure"] == 1)
+        asked = len(rig.gateway.requests)
+        for _ in range(20):
+            await rig.clock.advance(1.0)
+        assert len(rig.gateway.requests) == asked
+        rig.intake.release()
+        await rig.polls(8)
+    assert [batch.seq for batch in rig.intake.batches] == list(range(1, len(rig.intake.batches) + 1))
+    assert rig.counts["overruns"] > 0
+
+
+async def test_a_journal_that_fails_ends_the_source(make_rig: MakeRig, run_source: Run) -> None:
+    rig = make_rig()
+    rig.intake.refusal = StorageError("disk full")
+    async with run_source(rig.source.run()) as task:
+        await rig.until(task.done)
+        with pytest.raises(StorageError, match="disk full"):
+            await task
+    assert not rig.source.state.connected
