@@ -61,6 +61,8 @@ class Broker(Settings):
     """Messages kept while the broker is away; beyond it the oldest is dropped and counted."""
     in_flight: Annotated[int, Field(ge=1, le=1000)] = 16
     """Messages sent and not yet acknowledged."""
+    ack_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    """An acknowledgement that takes longer means a dead connection [s]."""
 
 
 class GatewaySettings(Settings):

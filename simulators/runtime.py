@@ -117,7 +117,7 @@ async def simulate(
     ConfigError
         A port is in use (``file`` names the bench in the message); nothing has been started then.
     StorageError
-        The ledger cannot be written.
+        The ledger cannot be opened. (One that cannot be written later ends the bench with it in a group.)
 
     """
     check_ports(bench, file)

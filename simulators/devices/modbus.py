@@ -11,7 +11,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from simulators.devices.registers import RegisterMap
-from simulators.world.meters import Reading
+from simulators.world.meters import NOTHING, Reading
 from telemetry.errors import UnavailableError
 
 READ_FUNCTIONS = frozenset({3, 4})
@@ -22,13 +22,22 @@ _ANY_UNIT = 0
 class MeterUnit:
     """One meter: the words of its block, replaced as a whole, so that every read sees one moment."""
 
-    def __init__(self, layout: RegisterMap) -> None:
+    def __init__(self, layout: RegisterMap, reading: Reading = NOTHING) -> None:
         self.layout = layout
-        self.words: list[int] = [0] * layout.length
+        self._reading = reading
+        self._words: list[int] | None = None
+
+    @property
+    def words(self) -> list[int]:
+        """The whole block as clients see it; encoded when it is first asked for."""
+        if self._words is None:
+            self._words = self.layout.encode(self._reading)
+        return self._words
 
     def show(self, reading: Reading) -> None:
         """Makes a reading visible to clients."""
-        self.words = self.layout.encode(reading)
+        self._reading = reading
+        self._words = None
 
     def as_device(self, unit: int) -> SimDevice:
         """The meter as pymodbus serves it."""
@@ -47,8 +56,8 @@ class MeterUnit:
         del values
         if function not in READ_FUNCTIONS:
             return ExcCodes.ILLEGAL_FUNCTION
-        at = address - start
-        current[at : at + count] = self.words[at : at + count]
+        at, words = address - start, self.words
+        current[at : at + count] = words[at : at + count]
         return None
 
 

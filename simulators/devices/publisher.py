@@ -24,7 +24,6 @@ _log = structlog.get_logger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
 _KEEPALIVE_S = 10
-_ACK_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +76,21 @@ class Ledger:
             self._file = None
 
     def acknowledged(self, message: Message) -> None:
-        """Appends and flushes a line."""
-        if self._file is not None:
+        """Appends and flushes a line.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written any more; a ledger with a hole would prove nothing.
+
+        """
+        if self._file is None:
+            return
+        try:
             self._file.write(self._encoder.encode({"topic": message.topic, **message.members}) + b"\n")
             self._file.flush()
+        except OSError as error:
+            raise StorageError(f"ledger {self._path}: cannot be written ({error}); make room") from None
 
 
 class Publisher:
@@ -148,7 +158,7 @@ class Publisher:
             username=self._broker.username,
             password=self._broker.password,
             keepalive=_KEEPALIVE_S,
-            timeout=_ACK_TIMEOUT_S,
+            timeout=self._broker.ack_timeout_s,
             max_inflight_messages=self._broker.in_flight,
         )
         client.pending_calls_threshold = self._broker.in_flight

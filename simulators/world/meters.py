@@ -68,6 +68,10 @@ class Reading:
     """Energy counted in the - direction [Wh]."""
 
 
+NOTHING = Reading(0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
+"""What a meter shows that has not measured yet."""
+
+
 def class_errors(serial: str) -> tuple[float, float]:
     """Fixed relative errors of voltage and current of an instrument; the sum keeps the class limit."""
     digest = hashlib.sha256(serial.encode()).digest()

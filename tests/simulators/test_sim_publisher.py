@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -35,37 +35,6 @@ class Counting:
             self._ledger.acknowledged(message)
         if len(set(self.numbers)) >= self._wanted:
             self.done.set()
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number: int = free.getsockname()[1]
-    return number
-
-
-@pytest.fixture
-async def start_broker(port: int, tmp_path: Path) -> AsyncIterator[StartBroker]:
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
-    started: list[asyncio.subprocess.Process] = []
-
-    async def start() -> asyncio.subprocess.Process:
-        broker = await asyncio.create_subprocess_exec(
-            "mosquitto", "-c", config, "-v", stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-        )
-        started.append(broker)
-        assert broker.stderr is not None
-        async with asyncio.timeout(10):
-            while b"running" not in (line := await broker.stderr.readline()):
-                assert line, "mosquitto ended"
-        return broker
-
-    yield start
-    for broker in started:
-        if broker.returncode is None:
-            broker.kill()
-        await broker.communicate()
 
 
 @asynccontextmanager
@@ -127,7 +96,7 @@ async def test_ledger_holds_what_the_broker_took_over(
 async def test_a_killed_broker_costs_no_message(port: int, start_broker: StartBroker) -> None:
     broker = await start_broker()
     witness = Counting(400)
-    publisher = Publisher(Broker(port=port, in_flight=4), SystemClock(), witness)
+    publisher = Publisher(Broker(port=port, in_flight=4, ack_timeout_s=60), SystemClock(), witness)
     with capture_logs() as logs:
         async with running(publisher):
             for number in range(400):
@@ -157,3 +126,30 @@ async def test_messages_wait_for_a_late_broker(port: int, start_broker: StartBro
         await witness.done.wait()
     assert sorted(witness.numbers) == list(range(20, 30))
     assert (publisher.dropped, publisher.connected) == (20, False)
+
+
+@mosquitto_only
+async def test_a_broker_that_stops_answering_is_left_and_found_again(
+    port: int, start_broker: StartBroker
+) -> None:
+    broker = await start_broker()
+    witness = Counting(2)
+    publisher = Publisher(Broker(port=port, in_flight=2, ack_timeout_s=0.5), SystemClock(), witness)
+    with capture_logs() as logs:
+        async with running(publisher):
+            publisher.offer(message(0))
+            while not witness.numbers:
+                await SystemClock().sleep(0)
+            broker.send_signal(signal.SIGSTOP)
+            publisher.offer(message(1))
+            while publisher.connected:
+                await SystemClock().sleep(0)
+            broker.send_signal(signal.SIGCONT)
+            await witness.done.wait()
+    assert witness.numbers == [0, 1]
+    assert [entry["up"] for entry in logs if entry["event"] == "broker_connection"] == [
+        True,
+        False,
+        True,
+        False,
+    ]

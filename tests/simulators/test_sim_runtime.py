@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
+import aiomqtt
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 from structlog.testing import capture_logs
@@ -17,6 +20,7 @@ from simulators.runtime import BenchState, Running, simulate
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import ConfigError
 
+StartBroker = Callable[[], Awaitable[asyncio.subprocess.Process]]
 START_NS = 1_795_500_000_000_000_000
 
 
@@ -208,3 +212,37 @@ def test_collapse_is_announced_once_and_reported(bench: Bench) -> None:
     assert sum("has collapsed" in text for text in said) == 1
     assert "does not converge" in (state.status().collapse or "")
     assert all(reading.p_mw == 0 for reading in state.readings)
+
+
+@pytest.mark.system("mosquitto")
+async def test_whole_bench_speaks_on_every_wire(
+    bench: Bench, clock: ManualClock, port: int, start_broker: StartBroker, tmp_path: Path
+) -> None:
+    await start_broker()
+    ledger = tmp_path / "acks.jsonl"
+    broker = bench.broker.model_copy(update={"port": port})
+    bench = bench.model_copy(update={"broker": broker, "ledger": str(ledger)})
+    wanted = {device.topic: device for device in bench.device if device.topic}
+    heard: dict[str, dict[str, float]] = {}
+    async with aiomqtt.Client("127.0.0.1", port) as subscriber:
+        await subscriber.subscribe("corridor/#", qos=1)
+        async with up(bench, clock) as running:
+            await clock.advance(1.1)
+            async for received in subscriber.messages:
+                assert isinstance(received.payload, bytes)
+                heard[received.topic.value] = json.loads(received.payload)
+                if len(heard) == len(wanted):
+                    break
+            assert len(await read_all(bench, running)) == 44
+            while running.publisher.pending:
+                await settle()
+            nodes, now = running.state.world.nodes, running.state.world.snapshot
+    assert heard.keys() == wanted.keys()
+    for topic, members in heard.items():
+        assert abs(members["ts"] - clock.now_ns() / 1e6) < 1200
+        if wanted[topic].kind is Kind.BUS_METER:
+            true_mw = now.node_p_mw[nodes.index(wanted[topic].node)]
+            assert members["p_mw"] == pytest.approx(true_mw, rel=0.01, abs=5)
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert {line["topic"] for line in lines} == set(wanted)
+    assert len(lines) == running.publisher.acknowledged

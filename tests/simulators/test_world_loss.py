@@ -1,4 +1,4 @@
-"""What a two-end check does: the meters' loss against the line's two-port, from one end's voltage and flow."""
+"""What a two-end check does: the meters' loss against the line's two-port, from one end's reading."""
 
 from __future__ import annotations
 
