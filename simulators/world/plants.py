@@ -24,6 +24,8 @@ AVAILABILITY = 0.97
 SLOW_WIND_SIGMA, SLOW_WIND_TAU_S = 0.03, 3600.0
 """Relative standard deviation and time constant of the wind around its mean; modest on purpose."""
 TURBULENCE_INTENSITY, TURBULENCE_LENGTH_M = 0.11, 340.0
+ROTOR_SMOOTHING = 0.5
+"""Share of point turbulence that is left over the area of a rotor (illustrative)."""
 CLEARNESS_MEAN, CLEARNESS_SIGMA, CLEARNESS_TAU_S = 0.92, 0.02, 600.0
 DC_AC_RATIO, INVERTER_EFFICIENCY, NOCT_C, POWER_PER_K = 1.25, 0.985, 45.0, -0.0035
 REACTIVE_SHARE = 0.03
@@ -136,7 +138,7 @@ class Fleet:
         n_wind, n_solar = len(self._wind), len(self._solar)
         self._slow = Drift(np.full(n_wind, SLOW_WIND_SIGMA), np.full(n_wind, SLOW_WIND_TAU_S))
         # turbulence of single turbines averages out over a plant
-        calmed = TURBULENCE_INTENSITY / np.sqrt(units[self._wind])
+        calmed = ROTOR_SMOOTHING * TURBULENCE_INTENSITY / np.sqrt(units[self._wind])
         self._turbulence = Drift(calmed, TURBULENCE_LENGTH_M / self._mean_wind)
         self._direction = Drift(np.full(n_wind, 12.0), np.full(n_wind, 1800.0))
         self._mean_direction = rng.uniform(0.0, 360.0, n_wind)

@@ -242,7 +242,7 @@ async def test_whole_bench_speaks_on_every_wire(
         assert abs(members["ts"] - clock.now_ns() / 1e6) < 1200
         if wanted[topic].kind is Kind.BUS_METER:
             true_mw = now.node_p_mw[nodes.index(wanted[topic].node)]
-            assert members["p_mw"] == pytest.approx(true_mw, rel=0.01, abs=5)
+            assert members["p_mw"] == pytest.approx(true_mw, rel=0.01, abs=25)  # seconds differ
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     assert {line["topic"] for line in lines} == set(wanted)
     assert len(lines) == running.publisher.acknowledged
