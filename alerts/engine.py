@@ -94,6 +94,8 @@ class AlarmEngine:
         self._cursors = cursors
         self._lock = asyncio.Lock()
         self._transactions: set[asyncio.Task[Any]] = set()
+        self.resumed = asyncio.Event()
+        """Set once :attr:`view` shows what an earlier run has left; an empty view before says nothing."""
         self.version = Revision()
         """Grows with every change of what :attr:`view` shows."""
         self.view = View()
@@ -114,6 +116,7 @@ class AlarmEngine:
 
         """
         await self._resume()
+        self.resumed.set()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._consume(), name="alerts-consume")

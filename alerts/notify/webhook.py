@@ -48,11 +48,12 @@ class WebhookChannel:
                 session.post(self._url, data=body, headers=headers, allow_redirects=False) as reply,
             ):
                 status = reply.status
-                text = "" if reply.ok else (await reply.text(errors="replace"))[:_EXCERPT]
+                accepted = 200 <= status < 300
+                text = "" if accepted else (await reply.text(errors="replace"))[:_EXCERPT]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             detail = str(error) or type(error).__name__
             raise UnavailableError(f"webhook {self.id}: {detail}") from error
-        if 200 <= status < 300:
+        if accepted:
             return
         message = f"webhook {self.id} answered {status}: {text.strip() or 'no text'}"
         if status in _RETRY or status >= 500:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from alerts.alarms import Alarm
+from alerts.book import Change, Tracked
 from alerts.config import AlertsSettings
 from alerts.desk import Desk
 from alerts.engine import AlarmEngine
-from alerts.journal import AlarmJournal
-from ingest.fakes import FakeJournal
+from alerts.journal import AlarmJournal, Entry, Progress
+from ingest.fakes import FakeCursors, FakeJournal
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock, settle
 from telemetry.devices import Device
+from telemetry.errors import StorageError
 from telemetry.grid import Grid
 from telemetry.profiles import DeviceProfile, parse_profile
-from telemetry.quality import Quality
 from telemetry.registry import PointRegistry
 from telemetry.settings import parse
 from telemetry.site import Site, point_keys
+
+Result = TypeVar("Result")
 
 START = 1_700_000_000_000_000_000
 SECOND = 1_000_000_000
@@ -139,10 +143,64 @@ def site(grid: Grid) -> Site:
     return Site.of("test", grid, devices, profiles, registry)
 
 
-def tapped(mw: float, flows: Flows = STEADY) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """The flows with a load on the line SHY-TAS, fed from Tashkent."""
-    p, q, v = flows["SHY-TAS", "TAS"]
-    return dict(flows) | {("SHY-TAS", "TAS"): (p + mw, q, v)}
+class KilledError(Exception):
+    """The process would be gone."""
+
+
+class MortalJournal(AlarmJournal):
+    """A journal whose process dies at one write, before or after it took effect."""
+
+    def __init__(self, path: Path, victim: str, *, after: bool, skip: int = 0) -> None:
+        super().__init__(path, ["log"])
+        self.dead = False
+        self._victim = victim
+        self._after = after
+        self._skip = skip
+
+    async def commit(
+        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+    ) -> int:
+        name = changes[0].event.value if changes else "position"
+        return await self._mortal(name, super().commit(progress, conditions, changes))
+
+    async def next_entry(self, channel: str) -> Entry | None:
+        if self.dead:
+            raise KilledError(channel)
+        return await super().next_entry(channel)
+
+    async def end(self, entry: Entry, result: str, detail: str, now: int) -> None:
+        await self._mortal("end", super().end(entry, result, detail, now))
+
+    async def _mortal(self, name: str, write: Coroutine[None, None, Result]) -> Result:
+        strikes = name == self._victim and self._skip == 0
+        self._skip -= name == self._victim
+        if self.dead or (strikes and not self._after):
+            self.dead = True
+            write.close()
+            raise KilledError(name)
+        result = await write
+        if strikes:
+            self.dead = True
+            raise KilledError(name)
+        return result
+
+
+class RefusingJournal(AlarmJournal):
+    """A journal on a disk that can be full."""
+
+    full = False
+
+    async def commit(
+        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+    ) -> int:
+        if self.full:
+            raise StorageError("disk full")
+        return await super().commit(progress, conditions, changes)
+
+    async def end(self, entry: Entry, result: str, detail: str, now: int) -> None:
+        if self.full:
+            raise StorageError("disk full")
+        await super().end(entry, result, detail, now)
 
 
 class Bench:
@@ -157,6 +215,7 @@ class Bench:
         self.silent: set[str] = set()
         """Devices that send nothing."""
         self.flows: Flows = STEADY
+        self.cursors: FakeCursors | None = None
         self._seq = 0
 
     def append(self, device: str, values: tuple[float, ...], t_source: int = 0, quality: int = 0) -> None:
@@ -177,16 +236,23 @@ class Bench:
             )
         )
 
+    def tap(self, mw: float) -> None:
+        """Puts a load on the line SHY-TAS, fed from Tashkent."""
+        p, q, v = STEADY["SHY-TAS", "TAS"]
+        self.flows = dict(STEADY) | {("SHY-TAS", "TAS"): (p + mw, q, v)}
+
+    def send(self) -> None:
+        """Lets every device that is not silent send."""
+        for branch, node in ENDS:
+            device = f"{branch}_{node}_main"
+            if device not in self.silent:
+                self.append(device, self.flows[branch, node])
+
     async def run(self, seconds: int) -> None:
-        """Lets every device that is not silent send once a second."""
+        """Lets the devices send once a second."""
         for _ in range(seconds):
-            for branch, node in ENDS:
-                device = f"{branch}_{node}_main"
-                if device not in self.silent:
-                    self.append(device, self.flows[branch, node])
-            await self.clock.advance(0.5)
-            await self._io()
-            await self.clock.advance(0.5)
+            self.send()
+            await self.clock.advance(1.0)
             await self._io()
 
     async def _io(self) -> None:
@@ -197,9 +263,11 @@ class Bench:
 
     @asynccontextmanager
     async def running(self, journal: AlarmJournal | None = None) -> AsyncIterator[Desk]:
-        """The engine at work, over the same files at every call."""
+        """The engine at work, over the same files at every call; one that died is only buried."""
         async with journal or AlarmJournal(self.path, ["log"]) as self.journal:
-            self.engine = AlarmEngine(self.site, self.settings, self.reader, self.journal, self.clock)
+            self.engine = AlarmEngine(
+                self.site, self.settings, self.reader, self.journal, self.clock, cursors=self.cursors
+            )
             task = asyncio.create_task(self.engine.run())
             await settle()
             await self._io()
@@ -208,7 +276,8 @@ class Bench:
             finally:
                 task.cancel()
                 await asyncio.wait([task])
-                if not task.cancelled():
+                died = isinstance(self.journal, MortalJournal) and self.journal.dead
+                if not task.cancelled() and not died:
                     task.result()
 
 
@@ -217,11 +286,11 @@ def bench(site: Site, tmp_path: Path) -> Bench:
     return Bench(site, tmp_path / "alarms.sqlite")
 
 
-def lost(quality: Quality = Quality.LINK_LOST) -> tuple[tuple[float, ...], int]:
-    """What an adapter stores while it cannot read a device."""
-    return (float("nan"),) * 3, int(quality)
+@pytest.fixture
+def refusing_journal(tmp_path: Path) -> RefusingJournal:
+    return RefusingJournal(tmp_path / "alarms.sqlite", ["log"])
 
 
-def only(alarms: tuple[Alarm, ...] | list[Alarm]) -> Alarm:
-    assert len(alarms) == 1, [alarm.title for alarm in alarms]
-    return alarms[0]
+@pytest.fixture
+def mortal_journal(tmp_path: Path) -> Callable[..., MortalJournal]:
+    return partial(MortalJournal, tmp_path / "alarms.sqlite")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from alerts.config import AlertsSettings
+from telemetry.errors import ConfigError
+from telemetry.settings import Settings, parse
+from telemetry.site import Site
+
+
+class File(Settings):
+    alerts: AlertsSettings = AlertsSettings()
+
+
+def load(text: str) -> AlertsSettings:
+    return parse(text, "greenbridge.toml", File).alerts
+
+
+DESCENDING = """
+[alerts.R6]
+limits = [
+  { priority = "low", sigmas = 6, pct_p = 2, on_s = 60 },
+  { priority = "high", sigmas = 3, pct_p = 2, on_s = 60 },
+]
+"""
+
+EXAMPLE = """
+[alerts]
+watermark_s = 2.5
+notify_on = ["raised", "escalated"]
+
+[alerts.R1]
+off_s = 90
+
+[[alerts.R1.override]]
+asset = "MGC-SAM"
+limits = [{ priority = "high", mw = 40, pct_ntc = 8, on_s = 60 }]
+
+[alerts.R6]
+deadband_pct = 25
+
+[[alerts.R6.override]]
+asset = "SHY-TAS"
+enabled = false
+
+[alerts.R13]
+on_s = 20
+
+[[alerts.R13.override]]
+asset = "mqtt/east"
+link_priority = "urgent"
+
+[[alerts.webhook]]
+id = "control-room"
+url = "https://example.org/hook"
+"""
+
+
+def test_example(site: Site) -> None:
+    settings = load(EXAMPLE)
+    assert settings.watermark_s == 2.5
+    tie = settings.exchange.of("MGC-SAM")
+    assert [limit.mw for limit in tie.limits] == [40]
+    assert tie.off_s == 90, "what an override leaves out is as for all"
+    assert not settings.two_end.of("SHY-TAS").enabled
+    assert settings.two_end.of("MGC-SAM").deadband_pct == 25
+    assert settings.health.of("mqtt/east").link_priority == "urgent"
+    assert settings.health.of("mqtt/east").on_s == 20
+    assert list(settings.problems("f", site.grid, site.devices.values())) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "part"),
+    [
+        ("[alerts]\nwatermark = 3", "alerts.watermark", 'did you mean "watermark_s"?'),
+        ("[alerts.R7]\non_s = 3", "alerts.R7", "unknown key"),
+        ("[alerts]\nwatermark_s = 0.1", "alerts.watermark_s", "greater than or equal to 0.5"),
+        ("[alerts.R6]\ndeadband_pct = 120", "alerts.R6.deadband_pct", "less than or equal to 100"),
+        ('[alerts]\nnotify_on = ["cleared"]', "alerts.notify_on[0]", "valid: escalated, raised, returned"),
+        ('[[alerts.webhook]]\nid = "a"\nurl = "ftp://x"', "alerts.webhook[0].url", "match pattern"),
+        (
+            DESCENDING,
+            "alerts.R6.limits",
+            "limit 2 is not above limit 1",
+        ),
+    ],
+)
+def test_faults_of_the_file(text: str, key: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    (problem,) = caught.value.problems
+    assert problem.key == key
+    assert part in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "part"),
+    [
+        (
+            '[[alerts.R6.override]]\nasset = "SHY-TAZ"',
+            "alerts.R6.override[0].asset",
+            'did you mean "SHY-TAS"?',
+        ),
+        ('[[alerts.R1.override]]\nasset = "SHY-TAS"', "alerts.R1.override[0].asset", "radial or HVDC tie"),
+        ('[[alerts.R13.override]]\nasset = "mqtt/est"', "alerts.R13.override[0].asset", '"mqtt/east"'),
+        (
+            '[[alerts.R6.override]]\nasset = "SHY-TAS"\n[[alerts.R6.override]]\nasset = "SHY-TAS"',
+            "alerts.R6.override[1].asset",
+            "overridden twice",
+        ),
+        (
+            '[[alerts.webhook]]\nid = "a"\nurl = "http://x"\n[[alerts.webhook]]\nid = "a"\nurl = "http://y"',
+            "alerts.webhook[1].id",
+            "used twice",
+        ),
+        ('[[alerts.webhook]]\nid = "log"\nurl = "http://x"', "alerts.webhook[0].id", "reserved"),
+    ],
+)
+def test_faults_that_only_the_site_shows(site: Site, text: str, key: str, part: str) -> None:
+    (problem,) = load(text).problems("greenbridge.toml", site.grid, site.devices.values())
+    assert problem.key == key
+    assert part in str(problem)
