@@ -70,19 +70,25 @@ def test_a_failing_unit_waits_longer_each_time_and_returns_to_its_period() -> No
 
 
 def test_healthy_units_go_first_and_a_failing_one_is_not_forgotten() -> None:  # OpenEMS#6
-    schedule = make([1.0, 1.0, 1.0], first_s=0.001)
+    schedule = make([1.0, 1.0], first_s=0.001)
     schedule.failed(0, 100.0)
-    assert schedule.next(101.9)[0] == 1, "due at 100.33, healthy"
-    schedule.answered(1, 101.9)
-    assert schedule.next(101.9)[0] == 2
-    schedule.answered(2, 101.9)
-    assert schedule.next(101.9)[0] == 0
-    busy = make([1.0, 1.0], first_s=0.001)
-    busy.failed(0, 100.0)
-    order, now = [], 100.0
+    schedule.answered(1, 100.5)
+    assert upcoming(schedule, 101.2) == (0, 0)
+    assert upcoming(schedule, 101.6) == (1, 0), "due later than unit 0, but healthy"
+    schedule.answered(1, 101.6)
+    assert upcoming(schedule, 101.6) == (0, 0)
+
+
+def test_a_failing_unit_has_its_turn_even_when_the_healthy_ones_take_all_the_time() -> None:
+    schedule = make([1.0, 1.0], first_s=0.001)
+    schedule.failed(0, 100.0)
+    turns, now = [], 100.0
     for _ in range(6):
-        unit, wait = busy.next(now)
-        now += wait + 1.0
-        order.append(unit)
-        busy.failed(0, now) if unit == 0 else busy.answered(1, now)
-    assert 0 in order
+        unit, wait = schedule.next(now)
+        now += wait + 1.5
+        turns.append(unit)
+        if unit == 0:
+            schedule.failed(0, now)
+        else:
+            schedule.answered(1, now)
+    assert {0, 1} == set(turns)

@@ -14,7 +14,7 @@ import pytest
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.source import ModbusSource
 from ingest.fakes import FakeIntake
-from telemetry.clock import ManualClock, settle
+from telemetry.clock import ManualClock, SystemClock
 from telemetry.errors import StorageError
 from telemetry.profiles import DeviceProfile
 from telemetry.quality import Quality
@@ -38,6 +38,19 @@ class Gateway(Protocol):
     async def stop(self) -> None: ...
 
 
+class IdleClock(ManualClock):
+    """Knows whether the source sleeps: only then may time move, so that polls are as quick as a real one."""
+
+    sleeping = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeping += 1
+        try:
+            await super().sleep(seconds)
+        finally:
+            self.sleeping -= 1
+
+
 class Rig:
     """A source of units behind the scripted gateway, on a clock that the test moves."""
 
@@ -54,7 +67,7 @@ class Rig:
         self.gateway = gateway
         self.intake = intake
         self.points = points
-        self.clock = ManualClock()
+        self.clock = IdleClock()
         self.source = ModbusSource(
             GatewaySettings.model_validate(values | changes), points, intake, self.clock
         )
@@ -64,11 +77,14 @@ class Rig:
         return self.source.state.counts
 
     async def until(self, condition: Callable[[], bool], step_s: float = 0.05) -> None:
-        """Moves time on, giving the sockets their turns, until something is so."""
+        """Moves time on whenever the source sleeps, until something is so."""
+        sockets = SystemClock()
         async with asyncio.timeout(20):
             while not condition():
-                await self.clock.advance(step_s)
-                await settle(3)
+                if self.clock.sleeping:
+                    await self.clock.advance(step_s)
+                else:
+                    await sockets.sleep(0.001)
 
     async def polls(self, count: int) -> None:
         """Moves on until so many more requests were answered or given up."""
