@@ -18,6 +18,7 @@ from alerts.evaluation import Evaluation
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
 from alerts.revision import Revision
+from alerts.rules.telemetry_health import RULE as HEALTH
 from ingest.ports import JournalCursors, JournalReader, Position
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
@@ -32,6 +33,9 @@ CONSUMER = "alerts"
 
 GATHER_S = 0.05
 """Records are gathered this long before they are judged together [s]."""
+
+CHUNK = 4000
+"""Readings that are judged in one go, so that a backlog leaves time for everything else."""
 
 TICK_S = 1.0
 """Period of what follows from time alone [s]."""
@@ -190,7 +194,7 @@ class AlarmEngine:
         while True:
             try:
                 await self._reader.wait(self._offset)
-                records = await self._reader.read(self._offset)
+                records = await self._reader.read(self._offset, CHUNK)
             except StorageError as error:
                 _log.error("alarms_cannot_read_journal", error=str(error))
                 await self._clock.sleep(RETRY_S)
@@ -201,7 +205,8 @@ class AlarmEngine:
                     self._pending += self._evaluation.take(record, now)
                     self._offset, self._newest_committed = record.offset, record.t_committed
             await self._store()
-            await self._clock.sleep(GATHER_S)
+            if self._offset >= self._reader.head:
+                await self._clock.sleep(GATHER_S)
 
     async def _tick(self) -> None:
         while True:
@@ -282,7 +287,9 @@ class AlarmEngine:
     def _show(self) -> None:
         """Shows the alarms as they are durable now."""
         book = self._evaluation.book
-        view = View(tuple(book.active()), tuple(book.indeterminate()))
+        # devices that R13 says nothing of are behind a link with an alarm, or were just started
+        unknown = tuple(entry for entry in book.indeterminate() if entry.rule != HEALTH)
+        view = View(tuple(book.active()), unknown)
         if _differs(self.view, view):
             self.view = view
             self.version.move_to(self.version.value + 1)

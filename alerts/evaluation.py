@@ -147,8 +147,7 @@ class Evaluation:
 
         """
         batch = record.batch
-        if batch.t_received < self._newest - CLOCK_STEP:
-            self._start_anew(batch.t_received, now)
+        self._follow_clock(batch.t_received, now)
         self._newest = max(self._newest, batch.t_received)
         if not self._marks or batch.t_received >= self._marks[-1].t_received + STEP:
             self._marks.append(_Mark(batch.t_received, record.offset - 1))
@@ -173,6 +172,7 @@ class Evaluation:
             Every record of the journal was taken, so that what was received before the watermark is known.
 
         """
+        self._follow_clock(now, now)
         changes = self._advance(now, now) if at_head else []
         if self._health is None:
             return changes
@@ -237,8 +237,10 @@ class Evaluation:
                 changes += self._recovered(rule.subject, now)
         return changes
 
-    def _start_anew(self, t_received: int, now: int) -> None:
-        """Follows the wall clock back; buffers hold times that now lie in the future."""
+    def _follow_clock(self, t_received: int, now: int) -> None:
+        """Begins anew when the wall clock was stepped back: buffers hold times that now lie in the future."""
+        if t_received >= self._newest - CLOCK_STEP:
+            return
         _log.warning("clock_stepped_back", seconds=(self._newest - t_received) / SECOND)
         metrics.CLOCK_STEPS.inc()
         self._alignment.clear()

@@ -80,7 +80,7 @@ class Outbox:
                 group.create_task(self._serve(channel), name=f"outbox-{channel.id}")
 
     async def status(self) -> list[ChannelStatus]:
-        """How every channel does."""
+        """How every channel does; also sets the gauges."""
         counts = await self._journal.counts()
         statuses = []
         for channel in self._channels:
@@ -145,6 +145,7 @@ class Outbox:
             self._failing_since.pop(channel.id, None)
             self._last_error.pop(channel.id, None)
             await self._end(channel, entry, DELIVERED, "")
+        await self.status()
 
     def _note_failure(self, channel: Channel, error: str) -> None:
         self._failing_since.setdefault(channel.id, self._clock.now_ns())

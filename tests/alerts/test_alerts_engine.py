@@ -225,6 +225,15 @@ async def test_the_wall_clock_steps_back(bench: Bench) -> None:
         assert only(desk.active()).key == "R6/SHY-TAS"
 
 
+async def test_the_wall_clock_steps_back_while_nothing_arrives(bench: Bench) -> None:
+    async with bench.running() as desk:
+        await bench.run(20)
+        bench.silent = set(bench.site.devices)
+        bench.clock.set_wall(bench.clock.now_ns() - 3600 * SECOND)
+        await bench.run(40)
+        assert only(desk.active()).key == "R13/telemetry"
+
+
 async def test_a_rule_that_fails_is_disabled_and_alarmed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
