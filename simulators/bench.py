@@ -55,8 +55,9 @@ class Broker(Settings):
 
     host: str = "127.0.0.1"
     port: Port = 1883
-    username: str | None = None
-    password: str | None = None
+    username: str = ""
+    """Empty for a broker that lets anyone in."""
+    password: str = ""
     buffer: Annotated[int, Field(ge=1)] = 20_000
     """Messages kept while the broker is away; beyond it the oldest is dropped and counted."""
     in_flight: Annotated[int, Field(ge=1, le=1000)] = 16

@@ -155,8 +155,8 @@ class Publisher:
         client = aiomqtt.Client(
             self._broker.host,
             self._broker.port,
-            username=self._broker.username,
-            password=self._broker.password,
+            username=self._broker.username or None,
+            password=self._broker.password or None,
             keepalive=_KEEPALIVE_S,
             timeout=self._broker.ack_timeout_s,
             max_inflight_messages=self._broker.in_flight,
