@@ -21,6 +21,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -85,10 +86,9 @@ class ManualAckClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        # an error while leaving must not take the place of a cancellation
+        with suppress(aiomqtt.MqttError):
             await self._client.__aexit__(kind, error, trace)
-        except aiomqtt.MqttError as failure:
-            raise BrokerLostError(str(failure)) from None
 
     @property
     def held(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -61,9 +61,6 @@ def address_profile() -> DeviceProfile:
     return parse_profile("\n".join(lines), "address.toml")
 
 
-Answer = Callable[[bytes], Awaitable[Sequence[bytes] | None]]
-
-
 def honest(request: bytes) -> bytes:
     """The right reply: each float32 holds 1000 * unit + its own address."""
     tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", request)
@@ -80,6 +77,7 @@ class Gateway:
         self.connections = 0
         self.script: Callable[[bytes], Awaitable[bytes | None]] = self.answer_honestly
         self.greeting = b""
+        self.writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -109,6 +107,7 @@ class Gateway:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
+        self.writers.append(writer)
         try:
             if self.greeting:
                 writer.write(self.greeting)

@@ -31,6 +31,7 @@ class Gateway(Protocol):
     connections: int
     script: Script
     greeting: bytes
+    writers: list[asyncio.StreamWriter]
 
     async def answer_honestly(self, request: bytes) -> bytes: ...
     def units(self) -> list[int]: ...
@@ -223,6 +224,20 @@ async def test_late_reply_never_answers_the_next_request(  # grid-x/modbus#78, p
     assert rig.bad("d2") == []
     assert rig.counts["doubts"] == 0
     assert rig.gateway.connections == 2
+
+
+async def test_a_frame_that_nobody_asked_for_costs_the_connection_and_no_reading(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig()
+    async with run_source(rig.source.run()):
+        await rig.polls(8)
+        rig.gateway.writers[-1].write(await rig.gateway.answer_honestly(rig.gateway.requests[-1]))
+        await rig.until(lambda: rig.counts["doubts"] == 1)
+        await rig.polls(8)
+    assert rig.gateway.connections == 2
+    assert rig.bad("d1") == rig.bad("d2") == []
+    rig.assert_no_wrong_value_is_good()
 
 
 async def test_a_dead_unit_does_not_stop_the_others_of_its_bus(  # telegraf#11782, thingsboard-gateway#932

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import random
+import tomllib
+from importlib.resources import files
+from itertools import pairwise
+
+import pytest
+
+from adapters.backoff import Backoff
+from adapters.link import LinkState
+from adapters.modbus.config import GatewaySettings, ModbusSettings
+from adapters.mqtt.config import BrokerSettings, MqttSettings
+from adapters.profiles import bundled_profiles
+from telemetry.points import PointKind
+from telemetry.settings import Settings, parse
+
+MISSING_IN_SAMPLE = {"password_env"}
+"""Keys that exclude another one of the sample; they are named in a comment."""
+
+
+@pytest.mark.parametrize(
+    ("package", "table", "model", "row"),
+    [
+        ("adapters.modbus", "gateway", ModbusSettings, GatewaySettings),
+        ("adapters.mqtt", "broker", MqttSettings, BrokerSettings),
+    ],
+)
+def test_the_sample_file_shows_the_whole_schema(
+    package: str, table: str, model: type[Settings], row: type[Settings]
+) -> None:
+    text = (files(package) / "sample.toml").read_text("utf-8")
+    parse(text, "sample.toml", model)
+    (shown,) = tomllib.loads(text)[table]
+    assert set(row.model_fields) - set(shown) <= MISSING_IN_SAMPLE
+    defaults = {name: info.default for name, info in row.model_fields.items() if not info.is_required()}
+    assert {name: defaults[name] for name in shown if defaults.get(name) is not None} == {
+        name: value for name, value in shown.items() if defaults.get(name) is not None
+    }
+
+
+def test_every_bundled_profile_says_where_it_is_from_and_what_is_possible() -> None:
+    profiles = bundled_profiles()
+    assert set(profiles) == {"pm5xxx", "umg", "bus-meter", "wind-plant", "solar-plant", "power-plant"}
+    for profile in profiles.values():
+        assert profile.period_s == 1.0
+        assert profile.source
+        for spec in profile.points.values():
+            assert float("-inf") < spec.low < spec.high < float("inf")
+            assert (spec.kind is PointKind.COUNTER) == (spec.unit == "MWh")
+    for meter in ("pm5xxx", "umg", "bus-meter"):
+        assert (profiles[meter].accuracy_pct, profiles[meter].accuracy_floor_mw) == (0.2, 0.3)
+    assert list(profiles["pm5xxx"].points) == list(profiles["umg"].points)
+
+
+def test_pauses_double_up_to_a_limit_with_jitter_and_begin_again() -> None:
+    longest = Backoff(0.5, 15.0, lambda: 1.0)
+    assert [longest.next() for _ in range(7)] == [0.5, 1, 2, 4, 8, 15, 15]
+    longest.reset()
+    assert longest.next() == 0.5
+    drawn = Backoff(8.0, 8.0, random.Random(1).random)  # noqa: S311
+    pauses = [drawn.next() for _ in range(100)]
+    assert all(4 <= pause < 8 for pause in pauses)
+    assert all(one != two for one, two in pairwise(pauses))
+
+
+def test_the_state_of_a_link_tells_since_when_and_what_was_last_wrong() -> None:
+    state = LinkState("modbus/test")
+    assert not state.connected
+    state.up(5)
+    state.failed(7, "no answer")
+    state.count("timeouts")
+    state.count("overruns", 3)
+    assert (state.connected, state.connected_since) == (True, 5)
+    state.down()
+    assert (state.connected, state.last_error, state.last_error_at) == (False, "no answer", 7)
+    assert state.counts == {"timeouts": 1, "overruns": 3}
