@@ -40,6 +40,10 @@ MAX_HISTORY = 1000
 """Alarms that one request for the history may ask for."""
 MAX_SPAN_S = 400 * 86400
 """Longest trend [s]."""
+MAX_COMMENT = 500
+"""Longest comment [characters]."""
+MAX_BODY_BYTES = 16 * 1024
+"""Longest body that is read [B]."""
 
 Body = TypeVar("Body")
 
@@ -54,10 +58,6 @@ class Acknowledge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of an acknowledgement."""
 
     comment: str = ""
-
-
-MAX_COMMENT = 500
-"""Longest comment [characters]."""
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -248,9 +248,13 @@ class Api:
 
 
 async def _body(request: Request, kind: type[Body]) -> Body:
-    raw = await request.body()
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "the body is not JSON", "send Content-Type: application/json")
+    raw = b""
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > MAX_BODY_BYTES:
+            raise ApiError(413, "the body is too long", f"send at most {MAX_BODY_BYTES} bytes")
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -32,7 +32,6 @@ from telemetry.errors import StorageError, UnavailableError
 log = structlog.get_logger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-MAX_BODY_BYTES = 16 * 1024
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -72,8 +71,8 @@ class Console:
         self._feed = feed
         self._status = status
         self._streams = 0
-        self.rules = self._rules()
-        """Every address that is served, beside the files under /static."""
+        self.routes = self._routes()
+        """The rules as routes, and the files under /static."""
         self.app: ASGIApp = Guard(self._starlette(), settings.hosts)
         """What a server runs."""
 
@@ -100,13 +99,15 @@ class Console:
             Rule("GET", "/api/v1/stream", Access.SESSION, self._stream),
         ]
 
-    def _starlette(self) -> Starlette:
+    def _routes(self) -> list[Route | Mount]:
         routes: list[Route | Mount] = [
-            Route(rule.path, self._checked(rule), methods=[rule.method]) for rule in self.rules
+            Route(rule.path, self._checked(rule), methods=[rule.method]) for rule in self._rules()
         ]
-        routes.append(Mount("/static", StaticFiles(directory=STATIC), name="static"))
+        return [*routes, Mount("/static", StaticFiles(directory=STATIC), name="static")]
+
+    def _starlette(self) -> Starlette:
         return Starlette(
-            routes=routes,
+            routes=self.routes,
             exception_handlers={
                 ApiError: _answer_problem,
                 AlarmError: _answer_problem,
@@ -115,7 +116,6 @@ class Console:
                 HTTPException: _answer_problem,
                 500: _answer_problem,
             },
-            max_body_size=MAX_BODY_BYTES,
         )
 
     def _checked(self, rule: Rule) -> Endpoint:
@@ -214,7 +214,6 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 _FIXES = {
     404: "see /api/v1/site for what is there",
     405: "use the method that the address offers",
-    413: f"send at most {MAX_BODY_BYTES} bytes",
 }
 
 

@@ -27,7 +27,7 @@ class FakeLiveValues:
 
     def __init__(self, clock: Clock, stale_after_s: float = 5.0) -> None:
         self._clock = clock
-        self._stale_after_ns = round(stale_after_s * 1e9)
+        self.stale_after_s = stale_after_s
         self._readings: dict[int, _Reading] = {}
 
     def put(self, point: int, value: float, quality: int = Quality.GOOD, t_source: int | None = None) -> None:
@@ -44,7 +44,7 @@ class FakeLiveValues:
             [r.t_source for _, r in known],
             [r.value for _, r in known],
             [
-                max(r.quality, Quality.STALE) if now - r.t_received > self._stale_after_ns else r.quality
+                max(r.quality, Quality.STALE) if now - r.t_received > self.stale_after_s * 1e9 else r.quality
                 for _, r in known
             ],
         )

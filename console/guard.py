@@ -5,7 +5,7 @@ Pure ASGI, so that an event stream passes through unbuffered.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,6 +14,8 @@ from console import metrics
 from console.problems import ApiError, problem_response
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?")
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -89,8 +91,7 @@ def refusal_of(method: str, headers: Headers, hosts: frozenset[str]) -> tuple[st
     if method in SAFE_METHODS:
         return None
     origins = headers.getlist("origin")
-    parts = urlsplit(origins[0]) if len(origins) == 1 else None
-    if parts is None or parts.scheme not in {"http", "https"} or parts.netloc.lower() != host:
+    if len(origins) != 1 or origins[0].lower() not in {f"http://{host}", f"https://{host}"}:
         return "origin", ApiError(
             403,
             "a change must come from the console's own page",
@@ -100,7 +101,6 @@ def refusal_of(method: str, headers: Headers, hosts: frozenset[str]) -> tuple[st
 
 
 def host_name(host: str) -> str:
-    """The name in a ``Host`` header, without the port: ``[::1]:8080`` gives ``[::1]``."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    """The name in a ``Host`` header: ``[::1]:8080`` gives ``[::1]``; empty if it is not a host."""
+    match = _HOST.fullmatch(host)
+    return match["name"] if match is not None else ""

@@ -1,9 +1,9 @@
 """Where nodes stand on the one-line diagram: geographic, loosened until every card and label is readable.
 
-Pure and deterministic. Real coordinates crowd (four nodes within 300 km) and sprawl (one line of 1,400 km): each
-axis is first blended with its rank order, which spreads crowds. Then nodes move, one at a time and by less and
-less, whenever that lowers a cost: boxes that overlap, lines that run through boxes, lines too short for an arrow,
-nodes that changed sides, distance from home.
+Pure and deterministic. Real coordinates crowd (four nodes within 300 km) and sprawl (one line of 1,400 km):
+each axis is first blended with its rank order, which spreads crowds. Then nodes move, one at a time and by
+less and less, whenever that lowers a cost: boxes that overlap, lines that run through boxes, lines too short
+for an arrow, nodes that changed sides, distance from home.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ARROW = 15.0
 _RANK_SHARE_X = 0.45
 _RANK_SHARE_Y = 0.35
 _BEYOND_DEG = 1.0
-_MOVES = 5000
+_MOVES_PER_NODE = 300
 _FIRST_STEP = 70.0
 _LAST_STEP = 3.0
 _HOMESICK = 0.004
@@ -82,8 +82,9 @@ def place(
     cost = plan.cost(at)
     # a fixed seed: the same grid is always drawn the same way
     random = np.random.default_rng(1)
-    for move in range(_MOVES):
-        reach = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (move / _MOVES)
+    moves = _MOVES_PER_NODE * len(at)
+    for move in range(moves):
+        reach = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (move / moves)
         node = int(random.integers(len(at)))
         there = at.copy()
         there[node] = plan.within(node, at[node] + random.normal(0.0, reach, 2))

@@ -21,6 +21,9 @@ function showState(live) {
     reconnecting: `reconnecting, stale${since}`,
   };
   setText(byId("feed-text"), texts[live.state]);
+  const stale = byId("alarm-stale");
+  stale.hidden = live.state === "live" || live.state === "connecting";
+  setText(stale, `The list is as of ${live.lastTick === null ? "an unknown time" : localTime(live.lastTick)}; alarms may have changed.`);
 }
 
 function showClocks(live) {

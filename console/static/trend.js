@@ -178,10 +178,12 @@ export class Trend {
     ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
     for (const { x, reason } of runs) {
       const text = words(reason ?? "");
+      const wide = ctx.measureText(text).width + 6;
+      const from = Math.min(x, left + width - wide);
       ctx.fillStyle = colour("--panel");
-      ctx.fillRect(x, top, ctx.measureText(text).width + 6, 19 * devicePixelRatio);
+      ctx.fillRect(from, top, wide, 19 * devicePixelRatio);
       ctx.fillStyle = colour("--muted");
-      ctx.fillText(text, x + 3, top + 14 * devicePixelRatio);
+      ctx.fillText(text, from + 3, top + 14 * devicePixelRatio);
     }
     ctx.restore();
   }

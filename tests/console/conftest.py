@@ -1,303 +1,27 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from alerts.alarms import Alarm, AlarmState, Priority
-from console.config import ConsoleSettings
-from console.fakes import FakeAlarmDesk, FakeAnnouncements, FakeLiveValues, FakeSystemStatus
-from console.ports import Ports
-from console.server import serving
 from console.sessions import Sessions
-from ingest.fakes import FakeStore
-from telemetry.clock import Clock, SystemClock
-from telemetry.devices import Device
-from telemetry.grid import Grid
-from telemetry.profiles import DeviceProfile
-from telemetry.registry import PointRegistry
-from telemetry.settings import Settings, parse
-from telemetry.site import Site, point_keys
-
-TOKEN = "a-token-for-tests-with-at-least-32-characters"
-
-NODES = {
-    "EKI": ("Ekibastuz", "KZ", 51.7, 75.3),
-    "NUR": ("Nura-Agadyr", "KZ", 48.9, 72.9),
-    "SHU": ("Shu", "KZ", 43.6, 73.8),
-    "ALM": ("Almaty", "KZ", 43.3, 76.9),
-    "ZHB": ("Zhambyl", "KZ", 42.9, 71.4),
-    "SHY": ("Shymkent", "KZ", 42.3, 69.6),
-    "TAS": ("Tashkent", "UZ", 41.3, 69.3),
-    "NAV": ("Navoi", "UZ", 40.1, 65.4),
-    "BUK": ("Bukhara", "UZ", 39.8, 64.4),
-    "KUN": ("Kungrad", "UZ", 43.1, 58.9),
-    "AKT": ("Aktau", "KZ", 43.7, 51.2),
-    "KRB": ("Karabatan", "KZ", 47.1, 52.0),
-    "ULK": ("Ulke", "KZ", 48.2, 58.5),
-    "ALT": ("Alat-Navahi", "AZ", 40.0, 49.4),
-    "ABS": ("Absheron", "AZ", 40.5, 49.6),
-    "MGC": ("Mingachevir", "AZ", 40.8, 47.1),
-    "SAM": ("Samukh", "AZ", 40.8, 46.4),
-}
-LINES = {
-    "EKI-NUR": (300, 3, 2100, 932),
-    "NUR-SHU": (800, 3, 2100, 669),
-    "SHU-ALM": (300, 2, 1400, 913),
-    "SHU-ZHB": (240, 2, 1400, 32),
-    "ZHB-SHY": (180, 2, 1400, 130),
-    "SHY-TAS": (120, 2, 600, -322),
-    "TAS-NAV": (420, 2, 1200, -637),
-    "NAV-BUK": (170, 2, 1200, -299),
-    "BUK-KUN": (650, 1, 600, 299),
-    "KUN-AKT": (720, 2, 1000, 789),
-    "AKT-KRB": (465, 1, 500, -188),
-    "KRB-ULK": (604, 1, 500, -92),
-    "ULK-EKI": (1400, 1, 500, -296),
-    "ALT-ABS": (70, 2, 1500, 840),
-    "ALT-MGC": (230, 1, 900, 291),
-    "ABS-MGC": (270, 1, 900, 137),
-    "MGC-SAM": (65, 1, 700, 623),
-}
-"""Length [km], circuits, limit [MW] and flow at the first end in the base case [MW]."""
-TIES = {
-    "SHY-TAS": ("ring", "KZ", "UZ", "TAS", 323, 600),
-    "KUN-AKT": ("ring", "UZ", "KZ", "KUN", 789, 1000),
-    "AKT-ALT": ("hvdc", "KZ", "AZ", "AKT", 800, 1000),
-    "MGC-SAM": ("radial", "AZ", "Georgia", "SAM", 620, 700),
-}
-PLANTS = {
-    "ekibastuz-thermal": ("EKI", 1600),
-    "saran-solar": ("NUR", 100),
-    "mirny-wind": ("SHU", 1000),
-    "kapshagay-solar": ("ALM", 100),
-    "zhanatas-wind": ("ZHB", 100),
-    "zarafshan-wind": ("NAV", 500),
-    "bash-wind": ("BUK", 500),
-    "kungrad-wind": ("KUN", 1500),
-    "bilasuvar-solar": ("ALT", 445),
-    "khizi-wind": ("ABS", 240),
-    "mingachevir-hydro": ("MGC", 420),
-}
-
-METER = """
-id = "pm5xxx"
-title = "Revenue meter"
-source = "test"
-[points.A]
-title = "Current, average"
-unit = "A"
-[points.PPV]
-title = "Voltage, line to line"
-unit = "kV"
-[points.TotW]
-title = "Active power"
-unit = "MW"
-[points.Hz]
-title = "Frequency"
-unit = "Hz"
-[modbus.registers]
-A = {address = 3009, type = "float32"}
-PPV = {address = 3025, type = "float32"}
-TotW = {address = 3059, type = "float32"}
-Hz = {address = 3109, type = "float32"}
-"""
-BUS_METER = """
-id = "bus-meter"
-title = "Busbar meter"
-source = "test"
-[points.TotW]
-title = "Active power into the bus"
-unit = "MW"
-[points.PPV]
-title = "Voltage, line to line"
-unit = "kV"
-[points.Hz]
-title = "Frequency"
-unit = "Hz"
-[json]
-time_field = "ts"
-fields = {TotW = {field = "p_mw"}, PPV = {field = "v_kv"}, Hz = {field = "f_hz"}}
-"""
-PLANT = """
-id = "plant"
-title = "Plant controller"
-source = "test"
-[points.W]
-title = "Active power of the plant"
-unit = "MW"
-[json]
-time_field = "ts"
-fields = {W = {field = "p_mw"}}
-"""
+from telemetry.clock import SystemClock
+from telemetry.site import Site
+from tests.console.rig import TOKEN, Rig, build_site, connected, console_of
 
 
-class _Devices(Settings):
-    device: tuple[Device, ...]
-
-
-def grid_text() -> str:
-    parts = [
-        'u_rated_kv = 500\nillustrative = "Ratings and the two hypothetical ties are illustrative."',
-        "[line_parameters]\nr_ohm_per_km = 0.025\nx_ohm_per_km = 0.306\nb_us_per_km = 3.6",
-        "corona_kw_per_km = 2.4",
-    ]
-    for area, name, operator, hours in (
-        ("KZ", "Kazakhstan", "KEGOC", 5),
-        ("UZ", "Uzbekistan", "National Electric Grid of Uzbekistan", 5),
-        ("AZ", "Azerbaijan", "AzerEnerji", 4),
-    ):
-        parts.append(
-            f'[[area]]\nid = "{area}"\nname = "{name}"\noperator = "{operator}"\nutc_offset_h = {hours}\n'
-            f'sync_area = "IPS/UPS"'
-        )
-    for node, (name, area, latitude, longitude) in NODES.items():
-        parts.append(
-            f'[[node]]\nid = "{node}"\nname = "{name}"\narea = "{area}"\nlatitude = {latitude}\n'
-            f"longitude = {longitude}"
-        )
-    for line, (km, circuits, limit, _) in LINES.items():
-        start, end = line.split("-")
-        parts.append(
-            f'[[line]]\nid = "{line}"\nfrom = "{start}"\nto = "{end}"\ncircuits = {circuits}\n'
-            f"limit_mw = {limit}\nsections = [{{km = {km}}}]"
-        )
-    parts.append(
-        '[[hvdc]]\nid = "AKT-ALT"\nfrom = "AKT"\nto = "ALT"\nkm = 436\nlimit_mw = 1000\nu_dc_kv = 525\n'
-        "r_ohm_per_km = 0.0113\nconverter_const_loss_mw = 1.0\nconverter_prop_loss = 0.007"
-    )
-    for tie, (kind, here, there, delivery, mw, ntc) in TIES.items():
-        parts.append(
-            f'[[tie]]\nid = "{tie}"\nkind = "{kind}"\nfrom_area = "{here}"\nto_area = "{there}"\n'
-            f'delivery_node = "{delivery}"\nntc_mw = {ntc}\nschedule = [{{start = 2026-01-01T00:00:00Z, mw = {mw}}}]'
-        )
-    return "\n".join(parts)
-
-
-def devices_text() -> str:
-    parts = []
-    units: dict[str, int] = {}
-    for branch in [*LINES, "AKT-ALT"]:
-        for node in branch.split("-"):
-            units[node] = units.get(node, 0) + 1
-            parts.append(
-                f'[[device]]\nid = "{branch}_{node}_main"\nprofile = "pm5xxx"\nnode = "{node}"\n'
-                f'branch = "{branch}"\nrole = "main"\nmodbus = {{gateway = "{node}", unit = {units[node]}}}'
-            )
-    for node in NODES:
-        parts.append(
-            f'[[device]]\nid = "{node}_injection"\nprofile = "bus-meter"\nnode = "{node}"\nrole = "injection"\n'
-            f'mqtt = {{broker = "main", topic = "corridor/{node}/injection"}}'
-        )
-    for plant, (node, rated) in PLANTS.items():
-        parts.append(
-            f'[[device]]\nid = "{plant}"\nprofile = "plant"\nnode = "{node}"\nrole = "plant"\nrated_mw = {rated}\n'
-            f'mqtt = {{broker = "main", topic = "corridor/{node}/{plant}"}}'
-        )
-    return "\n".join(parts)
-
-
-def build_site(name: str = "Green corridor", rename: Callable[[str], str] = lambda text: text) -> Site:
-    grid = parse(rename(grid_text()), "grid.toml", Grid)
-    devices = parse(devices_text(), "devices.toml", _Devices).device
-    profiles = {
-        profile.id: profile
-        for profile in (
-            parse(rename(text), "profile.toml", DeviceProfile) for text in (METER, BUS_METER, PLANT)
-        )
-    }
-    registry = PointRegistry(point_keys(devices, profiles))
-    return Site.of(name, grid, devices, profiles, registry)
-
-
-def make_alarm(now: int, **changes: object) -> Alarm:
-    values: dict[str, object] = {
-        "id": "R6-SHY-TAS-1",
-        "key": "R6/SHY-TAS",
-        "rule": "R6",
-        "rule_version": 1,
-        "asset": "SHY-TAS",
-        "area": "KZ",
-        "title": "SHY-TAS: 29.8 MW missing between the two ends",
-        "priority": Priority.HIGH,
-        "state": AlarmState.UNACKNOWLEDGED,
-        "value": 29.8,
-        "limit": 6.1,
-        "unit": "MW",
-        "quality": "good",
-        "t_source": now,
-        "t_received": now,
-        "raised_at": now,
-        "updated_at": now,
-        "cause": "An unmetered tap, a meter that lies, or wrong line data.",
-        "consequence": "Energy leaves the corridor without being accounted for.",
-        "response": "Compare the parallel circuits, then the check meters at both ends; call both dispatchers.",
-        "evidence": {"P at SHY [MW]": -307.4, "P at TAS [MW]": 338.6, "loss model [MW]": 1.4},
-    }
-    return Alarm(**(values | changes))  # type: ignore[arg-type]
-
-
-@dataclass
-class Rig:
-    """A console with fakes behind it."""
-
-    clock: Clock
-    site: Site
-    live: FakeLiveValues
-    store: FakeStore
-    desk: FakeAlarmDesk
-    status: FakeSystemStatus
-    announcements: FakeAnnouncements
-    path: Path
-
-    @classmethod
-    def of(cls, clock: Clock, path: Path, site: Site | None = None) -> Rig:
-        site = site or build_site()
-        return cls(
-            clock,
-            site,
-            FakeLiveValues(clock),
-            FakeStore(),
-            FakeAlarmDesk(clock),
-            FakeSystemStatus(clock, len(site.devices), sorted(site.links)),
-            FakeAnnouncements(),
-            path,
-        )
-
-    @property
-    def ports(self) -> Ports:
-        return Ports(self.live, self.store, self.desk, self.status, self.announcements)
-
-    def point(self, path: str) -> int:
-        device, _, name = path.partition("/")
-        point = self.site.find(device, name)
-        assert point is not None, path
-        return point.index
-
-    def put_base_case(self, factor: float = 1.0) -> None:
-        """Fills the live values with a plausible state."""
-        flows = {line: float(data[3]) for line, data in LINES.items()} | {"AKT-ALT": 800.0}
-        injections = dict.fromkeys(NODES, 0.0)
-        for branch, flow in flows.items():
-            start, end = branch.split("-")
-            near, far = flow * factor, -flow * factor + abs(flow) * 0.015
-            injections[start] += near
-            injections[end] += far
-            for node, power in ((start, near), (end, far)):
-                self.live.put(self.point(f"{branch}_{node}_main/TotW"), power)
-        for i, (node, power) in enumerate(injections.items()):
-            self.live.put(self.point(f"{node}_injection/TotW"), power)
-            self.live.put(self.point(f"{node}_injection/PPV"), 500 + 15 * ((i * 7) % 10) / 10)
-            self.live.put(self.point(f"{node}_injection/Hz"), 50.004 if NODES[node][1] != "AZ" else 49.991)
-        for plant, (_, rated) in PLANTS.items():
-            self.live.put(self.point(f"{plant}/W"), rated * 0.6 * factor)
+@pytest.fixture(scope="session")
+def corridor() -> Site:
+    """The whole corridor."""
+    return build_site()
 
 
 @pytest.fixture(scope="session")
 def site() -> Site:
-    return build_site()
+    """One tie between two nodes: enough for what does not draw."""
+    return build_site(nodes=("SHY", "TAS"))
 
 
 @pytest.fixture
@@ -306,12 +30,17 @@ def rig(tmp_path: Path, site: Site) -> Rig:
 
 
 @pytest.fixture
-async def url(rig: Rig) -> AsyncIterator[str]:
-    """Address of a running console whose token is TOKEN."""
-    settings = ConsoleSettings(port=0)
-    async with (
-        Sessions(rig.path, rig.clock) as sessions,
-        serving(settings, rig.clock, rig.site, rig.ports, sessions) as address,
-    ):
+async def client(rig: Rig) -> AsyncIterator[httpx.AsyncClient]:
+    """A stranger at the application, without a server in between."""
+    async with Sessions(rig.path, rig.clock) as sessions:
         await sessions.offer(TOKEN)
-        yield address
+        async with connected(console_of(rig, sessions)[0]) as client:
+            yield client
+
+
+@pytest.fixture
+async def operator(client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The same, signed in."""
+    answer = await client.post("/api/v1/session", json={"token": TOKEN})
+    assert answer.status_code == 200, answer.text
+    return client

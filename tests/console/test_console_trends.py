@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from numpy import array, float64, int64, uint8
+
+from console.trends import TrendView, step_for, trend
+from ingest.ports import Series
+from telemetry.quality import Quality
+
+S = 1_000_000_000
+
+
+def draw(rows: list[tuple[int, float, int, int]], step_s: int = 1, period_s: float = 1.0) -> TrendView:
+    """Rows of second, value, count and worst quality."""
+    t, value, count, worst = zip(*rows, strict=True) if rows else ((), (), (), ())
+    values = array(value, float64)
+    series = Series(
+        array(t, int64) * S, values - 1, values + 1, values, array(count, int64), array(worst, uint8)
+    )
+    return trend(
+        series,
+        point=7,
+        path="a/TotW",
+        title="P",
+        unit="MW",
+        period_s=period_s,
+        start=0,
+        end=100 * S,
+        step=step_s * S,
+    )
+
+
+def test_a_steady_line_has_no_breaks() -> None:
+    view = draw([(t, 5.0, 1, 0) for t in range(10)])
+    assert view.t == [t * 1000 for t in range(10)]
+    assert view.low == [4.0] * 10
+    assert view.high == [6.0] * 10
+
+
+@pytest.mark.parametrize(("second", "broken"), [(4, False), (5, True), (60, True)])
+def test_a_gap_of_more_than_three_periods_breaks_the_line(second: int, broken: bool) -> None:
+    view = draw([(0, 5.0, 1, 0), (second, 5.0, 1, 0)])
+    assert view.mean == ([5.0, None, 5.0] if broken else [5.0, 5.0])
+    assert view.t == sorted(view.t)
+
+
+def test_a_slow_point_does_not_break_between_its_readings() -> None:
+    view = draw([(t, 5.0, 1, 0) for t in range(0, 50, 10)], period_s=10.0)
+    assert None not in view.mean
+
+
+def test_an_interval_of_bad_readings_has_no_number_but_a_reason() -> None:
+    view = draw([(0, 5.0, 1, 0), (1, math.nan, 0, Quality.LINK_LOST), (2, 5.0, 1, Quality.RECEIPT_STAMPED)])
+    assert view.mean == [5.0, None, 5.0]
+    assert view.count == [1, 0, 1]
+    assert view.reasons == {Quality.LINK_LOST: "link_lost", Quality.RECEIPT_STAMPED: "receipt_stamped"}
+
+
+def test_no_readings_are_no_rows() -> None:
+    assert draw([]).t == []
+
+
+@pytest.mark.parametrize(
+    ("span_s", "intervals", "step_s"),
+    [(300, 600, 1), (3600, 600, 10), (21600, 600, 60), (86400 * 400, 1, 86400 * 400), (1, 2000, 1)],
+)
+def test_steps_are_round_and_short_enough(span_s: int, intervals: int, step_s: int) -> None:
+    assert step_for(span_s * S, intervals) == step_s * S
