@@ -217,23 +217,29 @@ async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
 
     chance = random.Random(7)  # noqa: S311
     child = await spawn()
-    async with asyncio.timeout(60):
-        async with publisher(broker) as probe:
-            while not (ledger.exists() and ledger.read_bytes()):
-                # the first commit is the mark of a subscription that stands
-                await probe.publish("site/meter", payload(10**6), qos=1)
-        publishing = asyncio.create_task(publish())
-        for _ in range(4):
-            await commits(child, chance.randint(30, 120))
-            child.kill()
-            await child.wait()
-            child = await spawn()
+    publishing: asyncio.Task[None] | None = None
+    try:
+        async with asyncio.timeout(60):
+            async with publisher(broker) as probe:
+                while not (ledger.exists() and ledger.read_bytes()):
+                    # the first commit is the mark of a subscription that stands
+                    await probe.publish("site/meter", payload(10**6), qos=1)
+            publishing = asyncio.create_task(publish())
+            for _ in range(4):
+                await commits(child, chance.randint(30, 120))
+                child.kill()
+                await child.wait()
+                child = await spawn()
+            done.set()
+            await publishing
+            while not acknowledged <= set(ledger.read_text().split("\n")):
+                await commits(child, 1)
+    finally:
         done.set()
-        await publishing
-        while not acknowledged <= set(ledger.read_text().split("\n")):
-            await commits(child, 1)
-    child.kill()
-    await child.wait()
+        if publishing is not None:
+            await asyncio.wait([publishing])
+        child.kill()
+        await child.wait()
     assert len(acknowledged) > 300
 
 
