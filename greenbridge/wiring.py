@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -67,7 +68,8 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
     state = Path(settings.state_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(_claimed(state))
-        site = configuration.site(declare(state / "points.sqlite", configuration.keys()))
+        registry = declare(state / "points.sqlite", configuration.keys())
+        site = configuration.site(registry)
         supervisor = Supervisor(clock)
 
         journal = await stack.enter_async_context(Journal(state / "journal", settings.journal, clock))
@@ -77,12 +79,24 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         intake = JournalIntake(journal, letters, clock)
 
         embedded = await stack.enter_async_context(EmbeddedStore(state / "store.duckdb", settings.embedded))
-        stores = [_watched(embedded, journal, clock, settings.embedded.apply_every_s)]
+        pump = StorePump(
+            journal, embedded, clock, cursors=journal.cursors, every_s=settings.embedded.apply_every_s
+        )
+        stores = [WatchedStore(embedded, pump)]
         if settings.influx is not None and settings.influx.enabled:
-            influx = await stack.enter_async_context(
-                InfluxStore(settings.influx, site, journal.cursors, letters, clock, environment)
+            influx = InfluxStore(
+                settings.influx,
+                site,
+                registry,
+                cursors=journal.cursors,
+                letters=letters,
+                clock=clock,
+                environment=environment,
             )
-            stores.append(_watched(influx, journal, clock, settings.influx.apply_every_s))
+            await stack.enter_async_context(influx)
+            # it keeps its position in the journal's cursors itself
+            pump = StorePump(journal, influx, clock, every_s=settings.influx.apply_every_s)
+            stores.append(WatchedStore(influx, pump))
 
         channels = _channels(settings)
         alarms = await stack.enter_async_context(
@@ -93,7 +107,7 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
                 settings.alerts.max_pending_notifications,
             )
         )
-        engine = AlarmEngine(site, settings.alerts, journal, alarms, clock)
+        engine = AlarmEngine(site, settings.alerts, journal, alarms, clock, cursors=journal.cursors)
         outbox = Outbox(alarms, channels, clock, settings.alerts.give_up_after_s)
 
         table = LiveTable(journal)
@@ -129,20 +143,17 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         ports = Ports(
             LiveValues(site, table, clock, links), embedded.query, Desk(engine, alarms), status, announcements
         )
-        url = await stack.enter_async_context(serving(settings.console, clock, site, ports, sessions))
-        if SIGNIN_TOKEN not in environment:
-            # to the person at the terminal only, never into the log
-            print(f"Sign in once at {url}/signin?token={token}", file=sys.stderr, flush=True)  # noqa: T201
-        status.not_ready = ""
-        log.info("greenbridge_started", site=site.name, devices=len(site.devices), console=url)
-        await supervisor.run()
-
-
-def _watched(
-    store: EmbeddedStore | InfluxStore, journal: Journal, clock: Clock, every_s: float
-) -> WatchedStore:
-    pump = StorePump(journal, store, clock, cursors=journal.cursors, every_s=every_s)
-    return WatchedStore(store, pump)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run(), name="supervisor")
+            # a page that showed no alarms before the stored ones are read would be a false all-clear
+            await engine.resumed.wait()
+            async with serving(settings.console, clock, site, ports, sessions) as url:
+                if SIGNIN_TOKEN not in environment:
+                    # to the person at the terminal only, never into the log
+                    print(f"Sign in once at {url}/signin?token={token}", file=sys.stderr, flush=True)  # noqa: T201
+                status.not_ready = ""
+                log.info("greenbridge_started", site=site.name, devices=len(site.devices), console=url)
+                await asyncio.get_running_loop().create_future()
 
 
 def _channels(settings: SiteSettings) -> list[Channel]:

@@ -13,7 +13,10 @@ from telemetry.errors import StorageError
 GAP_PERIODS = 2.5
 _GAPS = """
     SELECT count(*), coalesce(max(step), 0)
-    FROM (SELECT t_source - lag(t_source) OVER (PARTITION BY point ORDER BY t_source) AS step FROM reading)
+    FROM (
+        SELECT t_source - lag(t_source) OVER (PARTITION BY point ORDER BY t_source) AS step
+        FROM reading WHERE quality < 128
+    )
     WHERE step > ?
 """
 
@@ -21,7 +24,7 @@ _GAPS = """
 def store_facts(file: Path, period_s: float = 1.0) -> dict[str, Any]:
     """Counts rows, keys held twice and pauses in a stopped embedded store.
 
-    A pause is a step of a point's source time longer than 2.5 periods.
+    A pause is a step of a point's source time longer than 2.5 periods, over the readings that are not bad.
 
     Raises
     ------

@@ -32,6 +32,8 @@ async def show(options: Options, clock: Clock, for_s: float = 0.0) -> None:
             "After a minute somebody taps 30 MW in the middle of the Shymkent-Tashkent line.\n"
             "Ctrl-C ends everything.\n"
         )
+        while not running.lines.empty():
+            running.lines.get_nowait()  # how the children found each other is in their logs
         printing = asyncio.create_task(_print(running))
         try:
             if for_s > 0:

@@ -102,8 +102,9 @@ async def demonstration(options: Options, clock: Clock) -> AsyncIterator[Running
         try:
             for name, probe in (
                 ("broker", _port_open(_BROKER_PORT + shift, clock)),
-                ("simulators", _answers(f"{control}/api/v1/status", clock)),
+                # before the devices: a broker acknowledges, and drops, what nobody has subscribed to yet
                 ("greenbridge", _answers(f"{console}/readyz", clock)),
+                ("simulators", _answers(f"{control}/api/v1/status", clock)),
             ):
                 started.append(asyncio.create_task(children[name].run(), name=name))
                 await _ready(name, children[name], probe)

@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import pytest
+
+from greenbridge.settings import load
+from greenbridge.summary import summarise
+from simulators.world.corridor import reference
+from telemetry.devices import Role
+from telemetry.errors import ConfigError
+
+GRID = """
+u_rated_kv = 500.0
+line_parameters = { r_ohm_per_km = 0.03, x_ohm_per_km = 0.3, b_us_per_km = 3.6, corona_kw_per_km = 2.4 }
+[[area]]
+id = "KZ"
+name = "Kazakhstan"
+utc_offset_h = 5.0
+sync_area = "IPS/UPS"
+[[node]]
+id = "SHY"
+name = "Shymkent"
+area = "KZ"
+latitude = 42.3
+longitude = 69.6
+[[node]]
+id = "TAS"
+name = "Tashkent"
+area = "KZ"
+latitude = 41.3
+longitude = 69.3
+[[line]]
+id = "SHY-TAS"
+from = "SHY"
+to = "TAS"
+circuits = 2
+limit_mw = 600.0
+sections = [{ km = 120.0 }]
+"""
+MAIN = """
+name = "Two ends"
+state_dir = "state"
+[[modbus.gateway]]
+id = "SHY"
+host = "127.0.0.1"
+"""
+DEVICE = """
+[[device]]
+id = "m1"
+profile = "pm5xxx"
+node = "SHY"
+branch = "SHY-TAS"
+role = "main"
+modbus = { gateway = "SHY", unit = 1 }
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "greenbridge.toml").write_text(MAIN)
+    (tmp_path / "grid.toml").write_text(GRID)
+    (tmp_path / "devices.toml").write_text(DEVICE)
+    return tmp_path
+
+
+def problems(config: Path | str, environment: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(str(config), environment or {})
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_small_site_loads_from_its_directory_or_its_file(site: Path) -> None:
+    assert load(str(site), {}).devices[0].id == "m1"
+    assert load(str(site / "greenbridge.toml"), {}).settings.name == "Two ends"
+
+
+def test_the_built_in_site_is_valid_without_any_environment() -> None:
+    configuration = load("corridor", {})
+    summary = summarise(configuration)
+    assert (summary.devices, summary.points, summary.links) == (81, 528, 18)
+    assert summary.stores == ["embedded"]
+    assert "81" in summary.text()
+    assert summary.document()["rules"] == {"R1": 2, "R6": 17, "R13": 18}
+
+
+def test_at_least_half_of_the_corridor_speaks_modbus_and_every_branch_end_is_metered() -> None:
+    configuration = load("corridor", {})
+    modbus = [device for device in configuration.devices if device.modbus is not None]
+    assert len(modbus) * 2 >= len(configuration.devices)
+    metered = {(d.branch, d.node) for d in configuration.devices if d.role is Role.MAIN}
+    branches = [*configuration.grid.line, *configuration.grid.hvdc]
+    assert metered == {(b.id, node) for b in branches for node in (b.from_node, b.to_node)}
+    checked = {(d.branch, d.node) for d in configuration.devices if d.role is Role.CHECK}
+    ends = {b.id: (b.from_node, b.to_node) for b in branches}
+    assert checked == {(tie.id, node) for tie in configuration.grid.tie for node in ends[tie.id]}
+
+
+def test_the_operators_grid_and_the_simulators_data_set_agree() -> None:
+    grid, world = load("corridor", {}).grid, reference()
+    assert [line.id for line in grid.line] == [line.id for line in world.lines]
+    for ours, theirs in zip(grid.line, world.lines, strict=True):
+        assert [section.km for section in ours.sections] == list(theirs.sections_km)
+        assert (ours.circuits, ours.from_node, ours.to_node) == (
+            theirs.circuits,
+            theirs.from_bus,
+            theirs.to_bus,
+        )
+    ours_hvdc, theirs_hvdc = grid.hvdc[0], world.hvdc
+    assert (ours_hvdc.km, ours_hvdc.r_ohm_per_km, ours_hvdc.converter_prop_loss) == (
+        theirs_hvdc.km,
+        theirs_hvdc.r_ohm_per_km,
+        theirs_hvdc.converter_prop_loss,
+    )
+
+
+def test_every_fault_of_every_file_is_reported_at_once(site: Path) -> None:
+    (site / "greenbridge.toml").write_text(
+        MAIN.replace('host = "127.0.0.1"', 'host = "127.0.0.1"\nprot = 5020')
+    )
+    found = problems(site)
+    assert found == ['greenbridge.toml: modbus.gateway[0].prot = 5020: unknown key (did you mean "port"?)']
+    (site / "greenbridge.toml").write_text(MAIN)
+    (site / "grid.toml").write_text(GRID.replace('from = "SHY"', 'from = "SHX"'))
+    (site / "devices.toml").write_text(
+        DEVICE.replace("pm5xxx", "pm5xx")
+        + DEVICE.replace("m1", "m2").replace('gateway = "SHY"', 'gateway = "TAS"')
+    )
+    found = problems(site)
+    assert any(text.startswith("grid.toml: line[0].from") for text in found)
+    assert any('device[0].profile = "pm5xx"' in text and 'did you mean "pm5xxx"?' in text for text in found)
+    assert any('device[1].modbus.gateway = "TAS": no such gateway' in text for text in found)
+    assert any("device[1].role" in text and 'used by device "m1"' in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (DEVICE + DEVICE, 'device[1].id = "m1": used by device "m1" too (devices.toml: device[0])'),
+        (DEVICE.replace('branch = "SHY-TAS"\n', ""), "device[0].branch: missing"),
+        (DEVICE.replace('"SHY-TAS"', '"SHY-TSA"'), 'device[0].branch = "SHY-TSA": no such line or HVDC link'),
+        (DEVICE.replace('node = "SHY"', 'node = "SH"'), 'device[0].node = "SH": no such node'),
+        (
+            DEVICE.replace("modbus = { gateway", "mqtt = { broker").replace("unit = 1", 'topic = "a/b"'),
+            'profile "pm5xxx" is for modbus',
+        ),
+        (DEVICE.replace("unit = 1", "unit = 300"), "device[0].modbus.unit = 300"),
+        (DEVICE.replace('role = "main"', 'role = "mian"'), 'did you mean "main"?'),
+    ],
+)
+def test_faults_of_devices_name_file_key_and_fix(site: Path, device: str, expected: str) -> None:
+    (site / "devices.toml").write_text(device)
+    found = problems(site)
+    assert any(text.startswith("devices.toml: ") and expected in text for text in found), found
+
+
+def test_a_profile_directory_of_the_site_adds_profiles_and_its_faults_are_named(site: Path) -> None:
+    (site / "greenbridge.toml").write_text(MAIN.replace('name = "Two', 'profiles = ["own"]\nname = "Two'))
+    assert any('profiles[0] = "own": holds no profile' in text for text in problems(site))
+    (site / "own").mkdir()
+    (site / "own" / "meter.toml").write_text('id = "own-meter"\n')
+    assert any(text.startswith("own/meter.toml: ") for text in problems(site))
+
+
+def test_files_that_are_not_there_are_named_with_the_key_that_names_them(site: Path) -> None:
+    (site / "devices.toml").unlink()
+    assert any(text.startswith("greenbridge.toml: devices[0]") for text in problems(site))
+    assert any("no such file" in text for text in problems(site / "nothing.toml"))
+
+
+def test_values_come_from_the_environment_where_the_file_says_so() -> None:
+    configuration = load("corridor", {"GB_MODBUS_PORT_EKI": "16001", "GB_INFLUX_ENABLED": "true"})
+    assert configuration.settings.modbus.gateway[0].port == 16001
+    assert summarise(configuration).stores == ["embedded", "influx"]
