@@ -17,7 +17,7 @@ import structlog
 from adapters.modbus.source import ModbusSource
 from adapters.mqtt.source import MqttSource
 from alerts.desk import Desk
-from alerts.engine import AlarmEngine
+from alerts.engine import CONSUMER, AlarmEngine
 from alerts.journal import AlarmJournal
 from alerts.notify.channel import Channel
 from alerts.notify.log import LogChannel
@@ -39,7 +39,7 @@ from ingest.ports import Intake
 from ingest.pump import EventPump, StorePump
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.stores.influx.store import InfluxStore
-from ingest.supervision import Supervisor
+from ingest.supervision import Run, Supervisor
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError
 from telemetry.site import Site
@@ -48,9 +48,6 @@ log = structlog.get_logger(__name__)
 
 SIGNIN_TOKEN = "GREENBRIDGE_SIGNIN_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with the one-time sign-in token; without it one is made and printed at each start."""
-
-ALERTS = "alerts"
-"""Name under which the rules hold back the journal's retention."""
 
 Source = ModbusSource | MqttSource
 
@@ -70,14 +67,10 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         stack.enter_context(_claimed(state))
         registry = declare(state / "points.sqlite", configuration.keys())
         site = configuration.site(registry)
-        supervisor = Supervisor(clock)
-
         journal = await stack.enter_async_context(Journal(state / "journal", settings.journal, clock))
         letters = await stack.enter_async_context(
             DeadLetters(state / "deadletters.sqlite", settings.dead_letters)
         )
-        intake = JournalIntake(journal, letters, clock)
-
         embedded = await stack.enter_async_context(EmbeddedStore(state / "store.duckdb", settings.embedded))
         pump = StorePump(
             journal, embedded, clock, cursors=journal.cursors, every_s=settings.embedded.apply_every_s
@@ -99,61 +92,89 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             stores.append(WatchedStore(influx, pump))
 
         channels = _channels(settings)
-        alarms = await stack.enter_async_context(
-            AlarmJournal(
-                state / "alarms.sqlite",
-                [channel.id for channel in channels],
-                settings.alerts.notify_on,
-                settings.alerts.max_pending_notifications,
-            )
-        )
+        alarms = await stack.enter_async_context(_alarm_journal(state, settings, channels))
         engine = AlarmEngine(site, settings.alerts, journal, alarms, clock, cursors=journal.cursors)
         outbox = Outbox(alarms, channels, clock, settings.alerts.give_up_after_s)
 
+        intake = JournalIntake(journal, letters, clock)
+        sources = _sources(configuration, site, intake, clock, environment)
+        links = {source.name: source.state for source in sources}
         table = LiveTable(journal)
         table.prime(await embedded.query.last(sorted(site.points)))
         primed_at = (await embedded.position()).offset
-        sources = _sources(configuration, site, intake, clock, environment)
-        links = {source.name: source.state for source in sources}
         status = SystemStatus(
             site, clock, journal=journal, intake=intake, table=table, stores=stores, links=links
         )
         announcements = SimulatorAnnouncements(settings.simulators_url, clock)
 
-        supervisor.add("live", lambda: table.run(primed_at))
+        runs: dict[str, Run] = {
+            "live": lambda: table.run(primed_at),
+            CONSUMER: engine.run,
+            "notify": outbox.run,
+            "status": status.run,
+            "announcements": announcements.run,
+        }
         for watched in stores:
-            journal.cursors.register(watched.store.name)
-            supervisor.add(f"pump/{watched.store.name}", watched.pump.run)
-            supervisor.add(f"events/{watched.store.name}", EventPump(alarms, watched.store, clock).run)
-        journal.cursors.register(ALERTS)
-        supervisor.add("alerts", engine.run)
-        supervisor.add("notify", outbox.run)
-        supervisor.add("status", status.run)
-        supervisor.add("announcements", announcements.run)
-        for source in sources:
-            supervisor.add(source.name, source.run)
+            name = watched.store.name
+            runs[f"pump/{name}"] = watched.pump.run
+            runs[f"events/{name}"] = EventPump(alarms, watched.store, clock).run
+        runs |= {source.name: source.run for source in sources}
+        for consumer in (CONSUMER, *(watched.store.name for watched in stores)):
+            journal.cursors.register(consumer)
 
-        sessions = await stack.enter_async_context(
-            Sessions(
-                state / "console.sqlite", clock, settings.console.session_hours, settings.console.token_hours
-            )
-        )
-        token = environment.get(SIGNIN_TOKEN) or secrets.token_urlsafe()
-        await sessions.offer(token)
         ports = Ports(
             LiveValues(site, table, clock, links), embedded.query, Desk(engine, alarms), status, announcements
         )
         async with asyncio.TaskGroup() as group:
-            group.create_task(supervisor.run(), name="supervisor")
+            group.create_task(_supervised(runs, clock), name="supervisor")
             # a page that showed no alarms before the stored ones are read would be a false all-clear
             await engine.resumed.wait()
-            async with serving(settings.console, clock, site, ports, sessions) as url:
-                if SIGNIN_TOKEN not in environment:
-                    # to the person at the terminal only, never into the log
-                    print(f"Sign in once at {url}/signin?token={token}", file=sys.stderr, flush=True)  # noqa: T201
-                status.not_ready = ""
-                log.info("greenbridge_started", site=site.name, devices=len(site.devices), console=url)
-                await asyncio.get_running_loop().create_future()
+            await _serve(
+                settings, state, site=site, ports=ports, clock=clock, environment=environment, status=status
+            )
+
+
+async def _supervised(runs: Mapping[str, Run], clock: Clock) -> None:
+    supervisor = Supervisor(clock)
+    for name, run_it in runs.items():
+        supervisor.add(name, run_it)
+    await supervisor.run()
+
+
+async def _serve(
+    settings: SiteSettings,
+    state: Path,
+    *,
+    site: Site,
+    ports: Ports,
+    clock: Clock,
+    environment: Mapping[str, str],
+    status: SystemStatus,
+) -> None:
+    """Serves the console until cancelled."""
+    console = settings.console
+    given = environment.get(SIGNIN_TOKEN)
+    token = given or secrets.token_urlsafe()
+    async with Sessions(
+        state / "console.sqlite", clock, console.session_hours, console.token_hours
+    ) as sessions:
+        await sessions.offer(token)
+        async with serving(console, clock, site, ports, sessions) as url:
+            if given is None:
+                # to the person at the terminal only, never into the log
+                print(f"Sign in once at {url}/signin?token={token}", file=sys.stderr, flush=True)  # noqa: T201
+            status.not_ready = ""
+            log.info("greenbridge_started", site=site.name, devices=len(site.devices), console=url)
+            await asyncio.get_running_loop().create_future()
+
+
+def _alarm_journal(state: Path, settings: SiteSettings, channels: Sequence[Channel]) -> AlarmJournal:
+    return AlarmJournal(
+        state / "alarms.sqlite",
+        [channel.id for channel in channels],
+        settings.alerts.notify_on,
+        settings.alerts.max_pending_notifications,
+    )
 
 
 def _channels(settings: SiteSettings) -> list[Channel]:
