@@ -1,0 +1,96 @@
+"""The broker's configuration and passwords, tried with a real mosquitto."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiomqtt
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOPIC = "corridor/KZ/SHY/SHY_injection/telemetry"
+
+
+def test_the_broker_loses_nothing_that_it_acknowledged() -> None:
+    text = (ROOT / "deploy/mosquitto/mosquitto.conf").read_text()
+    settings = dict(re.findall(r"^(\w+) (.+)$", text, re.MULTILINE))
+    assert settings["allow_anonymous"] == "false"
+    assert (settings["persistence"], settings["autosave_on_changes"]) == ("true", "true")
+    assert (settings["autosave_interval"], settings["max_queued_messages"]) == ("1", "0")
+    assert int(settings["max_queued_bytes"]) > 0
+    assert int(settings["max_inflight_messages"]) >= 1000
+    assert settings["set_tcp_nodelay"] == "true"
+
+
+def test_secrets_stay_unless_they_are_renewed(secrets: Path) -> None:
+    make = secrets.parent / "make-secrets"
+    names = [path.name for path in secrets.iterdir() if path.suffix != ".example"]
+    before = {name: (secrets / name).read_text() for name in names}
+    assert len({before[name] for name in names}) == len(names)
+    subprocess.run([make], check=True, capture_output=True)
+    assert {name: (secrets / name).read_text() for name in names} == before
+    assert secrets.stat().st_mode & 0o077 == 0
+    assert subprocess.run([make, "--what"], check=False, capture_output=True).returncode != 0
+
+
+@contextlib.asynccontextmanager
+async def broker(secrets: Path, folder: Path) -> AsyncIterator[int]:
+    """mosquitto with the shipped files, of which only places and port are changed."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    text = (ROOT / "deploy/mosquitto/mosquitto.conf").read_text()
+    for old, new in (
+        ("listener 1883", f"listener {port} 127.0.0.1"),
+        ("/run/secrets/", f"{secrets}/"),
+        ("/mosquitto/config/", f"{folder}/"),
+        ("/mosquitto/data/", f"{folder}/"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "acl.conf").write_text((ROOT / "deploy/mosquitto/acl.conf").read_text())
+    (folder / "mosquitto.conf").write_text(text + "\nuser root\nlog_type information\n")
+    process = await asyncio.create_subprocess_exec(
+        "mosquitto", "-c", folder / "mosquitto.conf", stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(10):
+            while b"running" not in await process.stderr.readline():
+                assert process.returncode is None, "mosquitto does not accept the configuration"
+        yield port
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+def client(port: int, user: str | None, password: str | None) -> aiomqtt.Client:
+    return aiomqtt.Client("127.0.0.1", port, username=user, password=password, timeout=5)
+
+
+@pytest.mark.system("mosquitto")
+async def test_each_user_may_do_its_part_and_nobody_else_anything(secrets: Path, tmp_path: Path) -> None:
+    passwords = {
+        user: (secrets / f"mqtt_{user}_password").read_text() for user in ("greenbridge", "simulators")
+    }
+    async with broker(secrets, tmp_path) as port:
+        strangers = ((None, None), ("greenbridge", "wrong"), ("simulators", passwords["greenbridge"]))
+        for user, password in strangers:
+            with pytest.raises(aiomqtt.MqttError, match=r"(?i)not authori"):
+                async with client(port, user, password):
+                    pass
+        async with client(port, "greenbridge", passwords["greenbridge"]) as greenbridge, asyncio.timeout(10):
+            await greenbridge.subscribe("corridor/#", qos=1)
+            with contextlib.suppress(aiomqtt.MqttError):  # it may be thrown out for trying
+                async with client(port, "greenbridge", passwords["greenbridge"]) as forger:
+                    await forger.publish(TOPIC, b"forged", qos=1)
+            async with client(port, "simulators", passwords["simulators"]) as simulators:
+                await simulators.publish(TOPIC, b"reading", qos=1)
+            message = await anext(aiter(greenbridge.messages))
+            assert (message.topic.value, message.payload) == (TOPIC, b"reading")
