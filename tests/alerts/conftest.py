@@ -277,7 +277,9 @@ class Bench:
                 task.cancel()
                 await asyncio.wait([task])
                 died = isinstance(self.journal, MortalJournal) and self.journal.dead
-                if not task.cancelled() and not died:
+                if died:
+                    task.exception()
+                elif not task.cancelled():
                     task.result()
 
 

@@ -139,6 +139,7 @@ async def test_escalation_asks_again(bench: Bench) -> None:
         await bench.run(70)
         worse = only(desk.active())
         assert (worse.id, worse.priority, worse.state) == (mild.id, Priority.HIGH, AlarmState.UNACKNOWLEDGED)
+        assert worse.raised_at == mild.raised_at < worse.updated_at
         assert worse.acknowledged_by == ""
         assert [event for _, event, _ in await story(bench)] == ["raise", "acknowledge", "escalate"]
 
@@ -192,6 +193,19 @@ async def test_a_backlog_after_a_restart_is_judged_in_its_own_time(bench: Bench)
         alarm = only(desk.active())
         assert alarm.key == "R6/SHY-TAS"
         assert (await story(bench)) == [("R6/SHY-TAS", "raise", "unacknowledged")]
+
+
+async def test_a_step_of_the_clock_within_a_backlog(bench: Bench) -> None:
+    async with bench.running():
+        await bench.run(60)
+    bench.clock.set_wall(bench.clock.now_ns() - 3600 * SECOND)
+    bench.tap(30)
+    for _ in range(90):
+        bench.send()
+        await bench.clock.advance(1)
+    async with bench.running() as desk:
+        await bench.run(3)
+        assert only(desk.active()).key == "R6/SHY-TAS"
 
 
 async def test_a_long_stop_is_no_alarm(bench: Bench) -> None:
@@ -313,6 +327,25 @@ async def test_a_failed_commit_is_not_shown_and_tried_again(
         refusing_journal.full = False
         assert (await desk.acknowledge(alarm.id, "A")).state is AlarmState.ACKNOWLEDGED
         assert [event for _, event, _ in await story(bench)] == ["raise", "acknowledge"]
+
+
+async def test_a_return_to_normal_outlives_a_failed_commit(
+    bench: Bench, refusing_journal: RefusingJournal
+) -> None:
+    async with bench.running(refusing_journal) as desk:
+        bench.tap(30)
+        await bench.run(70)
+        await desk.acknowledge(only(desk.active()).id, "A")
+        bench.tap(0)
+        await bench.run(30)
+        refusing_journal.full = True
+        await bench.run(10)
+        refusing_journal.full = False
+        await bench.run(5)
+    async with bench.running() as desk:
+        assert desk.active() == ()
+        await bench.run(40)
+        assert [event for _, event, _ in await story(bench)] == ["raise", "acknowledge", "clear"]
 
 
 async def test_the_reading_journal_learns_what_is_still_needed(bench: Bench) -> None:
