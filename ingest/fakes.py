@@ -21,6 +21,7 @@ from ingest.ports import (
     Series,
     Totals,
 )
+from ingest.stages.continuity import missed
 from ingest.stages.summary import summed
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock, ManualClock
@@ -218,8 +219,7 @@ class FakeStore:
         for record in records:
             if record.offset <= self._position.offset:
                 continue
-            missed = record.readings_before - self._position.totals.accounted
-            counts = Counter[str](missed=missed)
+            counts = Counter[str](missed=missed([record], self._position.totals.accounted))
             batch = record.batch
             columns = (
                 batch.point.tolist(),

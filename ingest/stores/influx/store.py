@@ -135,10 +135,12 @@ class InfluxStore:
         await self._letters.add(self._dead_letters(written, encoded, refused), self.name)
         totals = position.totals.plus(_totals(plan, np.concatenate(lost))).plus(Totals(missed=gaps))
         newest = batch.columns.where(batch.newest)
-        marks.raise_to(newest.point, newest.t_source)
+        raised = HighWaterMarks.from_bytes(marks.to_bytes())
+        raised.raise_to(newest.point, newest.t_source)
         async with self._saving:
             position = replace(await self.position(), offset=records[-1].offset, totals=totals)
-            await self._cursors.save(self.name, position, marks.to_bytes())
+            await self._cursors.save(self.name, position, raised.to_bytes())
+        self._marks = raised  # only now: readings of a failed attempt must count as new again
         return position
 
     async def apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
