@@ -16,9 +16,9 @@ TRIAL = "test_the_trial_of_the_demonstration_holds"
 def trial_process(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[subprocess.Popen[bytes] | None]:
-    """``greenbridge demo --for 180 --headless --json``: begins with the first system test, judged by the last.
+    """``greenbridge demo --for 180 --headless --json``: begins with the first system test.
 
-    None when the test that judges it is not part of the run.
+    Judged by the last of them; None when that is not part of the run.
     """
     if not any(item.name == TRIAL for item in request.session.items):
         yield None
