@@ -16,6 +16,20 @@ function time(ms) {
   return el("time", { title: utcDateTime(ms), datetime: new Date(ms).toISOString() }, localDateTime(ms));
 }
 
+// Text over the whole width, one paragraph each.
+function prose(name, paragraphs) {
+  if (!paragraphs.some(Boolean)) return [];
+  return [
+    el("dt", { class: "prose" }, name),
+    el("dd", { class: "prose" }, ...paragraphs.map((text) => el("p", {}, text))),
+  ];
+}
+
+// A response as its numbered steps: "1. Call. 2. Wait." is two.
+function steps(response) {
+  return response.split(/\s+(?=\d+\. )/);
+}
+
 function fact(name, ...content) {
   return [el("dt", {}, name), el("dd", {}, ...content)];
 }
@@ -72,9 +86,9 @@ class Row {
     this.acknowledge.setAttribute("aria-label", `Acknowledge ${alarm.title}`);
     this.commentLine.hidden = !due;
     this.facts.replaceChildren(
-      ...(alarm.cause ? fact("Cause", alarm.cause) : []),
-      ...(alarm.consequence ? fact("Consequence", alarm.consequence) : []),
-      ...(alarm.response ? fact("Response", alarm.response) : []),
+      ...prose("Cause", [alarm.cause]),
+      ...prose("Response", steps(alarm.response)),
+      ...prose("Consequence", [alarm.consequence]),
       ...Object.entries(alarm.evidence).flatMap(([name, value]) =>
         fact(name, typeof value === "number" ? number(value, Math.abs(value) >= 1000 ? 0 : 2) : (value ?? "not known")),
       ),

@@ -170,3 +170,8 @@ def test_values_come_from_the_environment_where_the_file_says_so() -> None:
     configuration = load("corridor", {"GB_MODBUS_PORT_EKI": "16001", "GB_INFLUX_ENABLED": "true"})
     assert configuration.settings.modbus.gateway[0].port == 16001
     assert summarise(configuration).stores == ["embedded", "influx"]
+
+
+@pytest.mark.parametrize("site_file", sorted(Path("examples").glob("*/greenbridge.toml")), ids=str)
+def test_every_example_is_valid(site_file: Path) -> None:
+    assert summarise(load(str(site_file), {})).devices > 0
