@@ -1,0 +1,1 @@
+"""Faults on purpose: on the truth, on meters and on the bytes of a link."""

@@ -1,0 +1,165 @@
+"""What a bad link makes of bytes: answers of a device in, pieces with their delays out. No socket here.
+
+The same transforms act in the proxy in front of a real port and on the in-memory links of a scenario that is
+played in virtual time. Framing after *MODBUS Messaging on TCP/IP Implementation Guide V1.0b*, section 3.1.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from simulators.faults.model import (
+    BrokerRestart,
+    Down,
+    Duplicate,
+    ExceptionStorm,
+    Garbage,
+    HalfOpen,
+    Intermittent,
+    LateReply,
+    LinkFault,
+    OutOfOrder,
+    ShortFrame,
+    Slow,
+    Trickle,
+    WrongTransaction,
+)
+
+_HEADER = struct.Struct(">HHHBB")  # transaction, protocol, length, unit, function
+_EXCEPTION_BIT = 0x80
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes that arrive some time after the piece before them."""
+
+    after_s: float
+    data: bytes
+
+
+class FrameCutter:
+    """Cuts the stream of a device into Modbus TCP frames; what is no frame passes as it comes."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that are complete now."""
+        self._buffer += data
+        frames: list[bytes] = []
+        while len(self._buffer) >= 6:
+            size = 6 + int.from_bytes(self._buffer[4:6], "big")
+            if len(self._buffer) < size:
+                break
+            frames.append(bytes(self._buffer[:size]))
+            del self._buffer[:size]
+        return frames
+
+
+class LinkFaults:
+    """The faults of one link at work; ``seed`` decides the garbage."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - garbage, not a secret
+        self._active: tuple[LinkFault, ...] = ()
+        self._answers = 0
+        self._messages = 0
+        self._held: list[tuple[int, Any]] = []
+
+    def follow(self, active: Iterable[LinkFault]) -> None:
+        """From now on exactly these faults work."""
+        self._active = tuple(active)
+
+    @property
+    def healthy(self) -> bool:
+        """Nothing is wrong with the link."""
+        return not self._active
+
+    @property
+    def accepts(self) -> bool:
+        """Whether a connection can be made; one that stands is broken off when it turns false."""
+        return not any(isinstance(fault, Down | BrokerRestart) for fault in self._active)
+
+    def answer(self, frame: bytes) -> list[Piece]:
+        """What arrives in place of an answer of the device; nothing may."""
+        pieces = [Piece(0.0, frame)]
+        self._answers += 1
+        for fault in self._active:
+            if isinstance(fault, Intermittent) and self._answers % fault.every:
+                continue
+            pieces = [changed for piece in pieces for changed in self._changed(fault, piece)]
+        return pieces
+
+    def _changed(self, fault: LinkFault, piece: Piece) -> Sequence[Piece]:  # noqa: PLR0911 - one case each
+        data = piece.data
+        match fault:
+            case Down() | HalfOpen() | BrokerRestart():
+                return ()
+            case Slow() | LateReply():
+                return (Piece(piece.after_s + fault.delay_s, data),)
+            case Trickle():
+                pause = 1 / fault.bytes_per_s
+                return [
+                    Piece(pause + (piece.after_s if i == 0 else 0.0), data[i : i + 1])
+                    for i in range(len(data))
+                ]
+            case Garbage():
+                return (Piece(piece.after_s, self._random.randbytes(len(data))),)
+            case ShortFrame():
+                return (Piece(piece.after_s, shortened(data)),)
+            case WrongTransaction():
+                return (Piece(piece.after_s, renumbered(data)),)
+            case ExceptionStorm():
+                return (Piece(piece.after_s, refused(data, fault.code)),)
+            case Duplicate() | OutOfOrder():
+                return (piece,)
+
+    def deliver(self, messages: Iterable[Item]) -> list[Item]:
+        """Messages in the order and number in which a broker with these faults delivers them."""
+        doubles = [fault for fault in self._active if isinstance(fault, Duplicate)]
+        shuffles = [fault for fault in self._active if isinstance(fault, OutOfOrder)]
+        out: list[Item] = []
+        for message in messages:
+            self._messages += 1
+            held = next((f for f in shuffles if self._messages % f.every == 0), None)
+            if held is not None:
+                self._held.append((self._messages + held.by, message))
+            else:
+                out.append(message)
+                out += [message for fault in doubles if self._messages % fault.every == 0]
+            out += self._released(self._messages if shuffles else None)
+        return out + ([] if shuffles else self._released(None))
+
+    def _released(self, number: int | None) -> list[Any]:
+        due = [entry for entry in self._held if number is None or entry[0] <= number]
+        self._held = [entry for entry in self._held if entry not in due]
+        return [message for _, message in due]
+
+
+def shortened(frame: bytes) -> bytes:
+    """A read reply without its last register, with lengths that fit; anything else without its last byte."""
+    if len(frame) < 13 or frame[8] != len(frame) - 9:
+        return frame[:-1]
+    transaction, protocol, length, unit, function = _HEADER.unpack_from(frame)
+    head = _HEADER.pack(transaction, protocol, length - 2, unit, function)
+    return head + bytes([frame[8] - 2]) + frame[9:-2]
+
+
+def renumbered(frame: bytes) -> bytes:
+    """A frame with the transaction identifier of the request before."""
+    transaction = (int.from_bytes(frame[:2], "big") - 1) % 0x10000
+    return transaction.to_bytes(2, "big") + frame[2:]
+
+
+def refused(frame: bytes, code: int) -> bytes:
+    """An exception in place of an answer."""
+    if len(frame) < _HEADER.size:
+        return frame
+    transaction, protocol, _, unit, function = _HEADER.unpack_from(frame)
+    return _HEADER.pack(transaction, protocol, 3, unit, function | _EXCEPTION_BIT) + bytes([code])
