@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,8 +16,9 @@ from adapters.modbus._connection import Connection, ConnectionLostError, ReplyTi
 from adapters.modbus._outlet import Outlet
 from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError
 from adapters.modbus.config import GatewaySettings
-from adapters.modbus.plan import DevicePlan, Read, plan_device
+from adapters.modbus.plan import plan_device
 from adapters.modbus.schedule import Schedule
+from adapters.modbus.unit import Poll, ReadState, Unit
 from ingest.ports import Intake
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock
@@ -35,45 +35,6 @@ class _UnansweredError(Exception):
         super().__init__(str(error))
         self.quality = quality
         self.event = event
-
-
-class _ReadState:
-    """A read and the bad quality last reported for its points, so that a failure is told once."""
-
-    def __init__(self, read: Read) -> None:
-        self.read = read
-        self.reported: Quality | None = None
-
-    def answered(self, data: bytes, now_ns: int) -> Columns:
-        self.reported = None
-        value, quality = self.read.decoder.decode(data)
-        return Columns.of(self.read.point, np.full(len(value), now_ns), value, quality)
-
-    def failed(self, quality: Quality, now_ns: int) -> Columns:
-        """The points as bad from now on; empty when that is known already."""
-        if self.reported is quality:
-            return Columns.empty()
-        self.reported = quality
-        n = len(self.read.point)
-        return Columns.of(self.read.point, np.full(n, now_ns), np.full(n, np.nan), np.full(n, quality))
-
-
-class _Unit:
-    """One device, with what was last reported of each of its reads."""
-
-    def __init__(self, plan: DevicePlan) -> None:
-        self.plan = plan
-        self.reads = [_ReadState(read) for read in plan.reads]
-        self.failing = False
-
-    def split(self, state: _ReadState) -> list[_ReadState]:
-        """Replaces a read by reads without gaps; returns those, or nothing if it has no gap."""
-        parts = [_ReadState(read) for read in state.read.without_gaps()]
-        if len(parts) < 2:
-            return []
-        at = self.reads.index(state)
-        self.reads[at : at + 1] = parts
-        return parts
 
 
 class ModbusSource:
@@ -118,7 +79,7 @@ class ModbusSource:
         by_device: dict[str, list[SitePoint]] = {}
         for point in points:
             by_device.setdefault(point.key.device, []).append(point)
-        self._units = [_Unit(plan_device(members[0].device, members)) for members in by_device.values()]
+        self._units = [Unit(plan_device(members[0].device, members)) for members in by_device.values()]
         self._session = 0
         self._seq = 0
         self._lost = False
@@ -192,32 +153,29 @@ class ModbusSource:
             if not connection.alive:
                 return
 
-    async def _poll(self, unit: _Unit, connection: Connection, outlet: Outlet) -> bool:
+    async def _poll(self, unit: Unit, connection: Connection, outlet: Outlet) -> bool:
         """Reads a device once and hands its batch over; False when the unit did not answer soundly."""
         columns: list[Columns] = []
-        waiting = deque(unit.reads)
+        poll = Poll(unit)
         failure: _UnansweredError | None = None
-        while waiting and failure is None:
-            state = waiting.popleft()
+        while (state := poll.next()) is not None:
             try:
                 columns.append(await self._read(state, unit, connection))
             except DeviceRefusedError as refusal:
-                parts = unit.split(state) if refusal.is_address else []
-                if parts:
+                if parts := poll.refused(state, refusal):
                     _log.info("modbus_read_split", link=self.name, device=unit.plan.device, reads=len(parts))
-                    waiting.extendleft(reversed(parts))
                     continue
                 self._note_refusal(unit, state, refusal)
                 columns.append(state.failed(Quality.DEVICE_REFUSED, self._clock.now_ns()))
             except _UnansweredError as failed:
                 failure = failed
-                columns += [s.failed(failed.quality, self._clock.now_ns()) for s in (state, *waiting)]
+                columns += poll.unanswered(state, failed.quality, self._clock.now_ns())
         if failure is not None:
             self._note_failure(unit, failure)
         await self._hand_over(columns, outlet)
         return failure is None
 
-    async def _read(self, state: _ReadState, unit: _Unit, connection: Connection) -> Columns:
+    async def _read(self, state: ReadState, unit: Unit, connection: Connection) -> Columns:
         request = state.read.request(connection.next_transaction(), unit.plan.unit)
         self.state.count("requests")
         asked = self._clock.monotonic()
@@ -284,7 +242,7 @@ class ModbusSource:
         self.state.count("doubts" if isinstance(connection.fault, ProtocolDoubtError) else "connections_lost")
         self.state.failed(self._clock.now_ns(), str(connection.fault))
 
-    def _note_failure(self, unit: _Unit, failure: _UnansweredError) -> None:
+    def _note_failure(self, unit: Unit, failure: _UnansweredError) -> None:
         self.state.count(failure.event)
         text = f"{unit.plan.device}: {failure}"
         self.state.failed(self._clock.now_ns(), text)
@@ -292,7 +250,7 @@ class ModbusSource:
             _log.warning("modbus_device_failing", link=self.name, device=unit.plan.device, error=str(failure))
         unit.failing = True
 
-    def _note_refusal(self, unit: _Unit, state: _ReadState, refusal: DeviceRefusedError) -> None:
+    def _note_refusal(self, unit: Unit, state: ReadState, refusal: DeviceRefusedError) -> None:
         first, last = state.read.address, state.read.address + state.read.count - 1
         text = f"{unit.plan.device}: registers {first}-{last}: {refusal}"
         self.state.failed(self._clock.now_ns(), text)
@@ -302,7 +260,7 @@ class ModbusSource:
                 "modbus_read_refused", link=self.name, device=unit.plan.device, points=points, error=text
             )
 
-    def _recovered(self, unit: _Unit) -> None:
+    def _recovered(self, unit: Unit) -> None:
         if unit.failing:
             unit.failing = False
             _log.info("modbus_device_recovered", link=self.name, device=unit.plan.device)
