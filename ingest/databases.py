@@ -29,8 +29,8 @@ class DatabaseKind:
     """What to do when the file is damaged."""
 
 
-def open_database(path: Path, kind: DatabaseKind) -> sqlite3.Connection:
-    """Opens a file in WAL mode with ``synchronous=FULL``, creating it if there is none.
+def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sqlite3.Connection:
+    """Opens a file in WAL mode with ``synchronous=FULL``; creates it if there is none and ``create`` is set.
 
     The connection is in autocommit mode; transactions are explicit (:func:`transaction`).
 
@@ -41,6 +41,8 @@ def open_database(path: Path, kind: DatabaseKind) -> sqlite3.Connection:
 
     """
     new = _check_header(path, kind)
+    if new and not create:
+        raise StorageError(f"{kind.title} {path} does not exist")
     try:
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:

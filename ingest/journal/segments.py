@@ -230,7 +230,8 @@ class SegmentReader:
         if self._open is not None and self._open[0] == segment:
             return self._open[1]
         self.close()
-        connection = open_database(segment.path, SEGMENT)
+        # retention may have deleted it a moment ago
+        connection = open_database(segment.path, SEGMENT, create=False)
         connection.execute("PRAGMA query_only = ON")
         self._open = (segment, connection)
         return connection

@@ -158,7 +158,9 @@ class GroupWriter:
         if not self.segments or self.segments[-1] in self._sealed_bytes:
             following = Segment.at(self._directory, self._head + 1)
             self._segment = SegmentWriter(following)
-            self.segments = (*self.segments, following)
+            if following not in self.segments:  # else the process died before its first record
+                self.segments = (*self.segments, following)
+            self._sealed_bytes.pop(following, None)
             return self._segment
         newest = self.segments[-1]
         self._segment = SegmentWriter(newest)

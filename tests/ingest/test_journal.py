@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
@@ -10,6 +11,7 @@ import pytest
 
 from ingest.config import JournalSettings
 from ingest.journal.journal import Journal
+from ingest.journal.segments import Segment, SegmentWriter
 from ingest.ports import Position, Totals
 from telemetry.clock import ManualClock
 from telemetry.errors import StorageError
@@ -101,6 +103,16 @@ async def test_a_refusing_disk_refuses_the_batch_and_heals_by_itself(
         obstacle.rmdir()
         assert (await journal.append(batch())).offset == 1
         assert len(await journal.read(0)) == 1
+
+
+async def test_after_a_failed_commit_the_end_on_disk_is_the_truth(journal: Journal, tmp_path: Path) -> None:
+    await journal.append(batch())
+    with closing(sqlite3.connect(segments(tmp_path)[0])) as connection, connection:
+        connection.execute("INSERT INTO record VALUES (2, 1, 5, x'00')")
+    with pytest.raises(StorageError, match="nothing was committed"):
+        await journal.append(batch())
+    assert (await journal.append(batch())).offset == 3
+    assert [(r.offset, r.readings_before) for r in await journal.read(0)] == [(1, 0), (3, 6)]
 
 
 async def test_a_closed_journal_refuses(tmp_path: Path, clock: ManualClock) -> None:
@@ -221,6 +233,28 @@ async def test_a_damaged_newest_segment_stops_the_start_with_the_fix_and_no_offs
         assert [(r.offset, r.readings_before) for r in await journal.read(1)] == [(2, 2)]
     async with Journal(tmp_path, SMALL, clock) as journal:
         assert (journal.head, journal.readings) == (2, 3)
+
+
+async def test_a_process_that_died_before_the_first_record_of_a_segment_leaves_no_trace(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        for seq in range(3):
+            await journal.append(batch(WIDE, seq=seq))
+        await journal.cursors.save("embedded", Position(3))
+    SegmentWriter(Segment.at(tmp_path, 4)).close()
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        assert (await journal.append(batch())).offset == 4
+    for path in segments(tmp_path)[1:]:
+        path.unlink()
+    # the consumer is ahead of what is left, and the segment that was to follow it is empty
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        await journal.cursors.save("embedded", Position(9))
+    os.close(os.open(Segment.at(tmp_path, 10).path, os.O_CREAT))
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        assert (await journal.append(batch())).offset == 10
+        assert [r.offset for r in await journal.read(0)] == [1, 2, 3, 10]
+    assert [p.stem.lstrip("0") for p in segments(tmp_path)] == ["1", "10"]
 
 
 async def test_a_newer_format_is_refused_and_left_untouched(tmp_path: Path, clock: ManualClock) -> None:
