@@ -67,9 +67,16 @@ class Cursors:
         return min((self._positions.get(name, Position()).offset for name in names), default=0)
 
     @property
-    def highest(self) -> Position:
-        """The position that is furthest ahead; the start without any."""
-        return max(self._positions.values(), key=lambda p: p.offset, default=Position())
+    def furthest(self) -> tuple[int, int]:
+        """Highest offset and highest number of readings that a consumer has accounted for; zeros without any.
+
+        The two may be of different consumers: not each of them counts readings.
+        """
+        positions = self._positions.values()
+        return (
+            max((p.offset for p in positions), default=0),
+            max((p.totals.accounted for p in positions), default=0),
+        )
 
     async def load(self, name: str) -> Position:
         """Position of a consumer; the start if it has none yet."""

@@ -65,7 +65,7 @@ class Journal:
         self._directory.mkdir(parents=True, exist_ok=True)
         await self._stack.enter_async_context(self.cursors)
         try:
-            self._head, self._readings = await asyncio.to_thread(self._writer.open, self.cursors.highest)
+            self._head, self._readings = await asyncio.to_thread(self._writer.open, *self.cursors.furthest)
         except StorageError:
             await self._stack.aclose()
             raise

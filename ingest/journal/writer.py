@@ -16,7 +16,7 @@ from ingest.config import JournalSettings
 from ingest.databases import sync_directory
 from ingest.journal.format import encode
 from ingest.journal.segments import Segment, SegmentWriter, remove, segments_in
-from ingest.ports import Committed, JournalRecord, Position
+from ingest.ports import Committed, JournalRecord
 from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
@@ -71,11 +71,11 @@ class GroupWriter:
         self.segments: tuple[Segment, ...] = ()
         """All segments, oldest first; replaced as a whole, so that any thread may read it."""
 
-    def open(self, furthest: Position) -> tuple[int, int]:
+    def open(self, offset: int, readings: int) -> tuple[int, int]:
         """Finds the end of the journal: offset of the last record and number of readings through it.
 
-        ``furthest`` is the highest saved position of a consumer; offsets never begin again below it, even
-        when segments were moved aside.
+        ``offset`` and ``readings`` are the highest that a consumer has saved; the journal never begins again
+        below them, even when segments were moved aside.
 
         Raises
         ------
@@ -88,10 +88,10 @@ class GroupWriter:
         self._head, self._readings = 0, 0
         if self.segments:
             self._reopen()
-        if self._head < furthest.offset:
-            log.error("journal_behind_cursors", head=self._head, cursor=furthest.offset)
-            self._head = furthest.offset
-            self._readings = max(self._readings, furthest.totals.accounted)
+        if self._head < offset:
+            log.error("journal_behind_cursors", head=self._head, cursor=offset)
+            self._head = offset
+            self._readings = max(self._readings, readings)
             self._seal()
         return self._head, self._readings
 

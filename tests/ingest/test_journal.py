@@ -221,6 +221,7 @@ async def test_a_damaged_newest_segment_stops_the_start_with_the_fix_and_no_offs
 ) -> None:
     async with Journal(tmp_path, SMALL, clock) as journal:
         await journal.append(batch([1.0, 2.0]))
+        await journal.cursors.save("rules", Position(1))
         await journal.cursors.save("embedded", Position(1, 0, Totals(stored=2)))
     (path,) = segments(tmp_path)
     path.write_bytes(b"junk" * 1000)
