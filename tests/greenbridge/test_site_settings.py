@@ -87,10 +87,10 @@ def test_at_least_half_of_the_corridor_speaks_modbus_and_every_branch_end_is_met
     modbus = [device for device in configuration.devices if device.modbus is not None]
     assert len(modbus) * 2 >= len(configuration.devices)
     metered = {(d.branch, d.node) for d in configuration.devices if d.role is Role.MAIN}
-    branches = [*configuration.grid.line, *configuration.grid.hvdc]
-    assert metered == {(b.id, node) for b in branches for node in (b.from_node, b.to_node)}
+    ends = {line.id: (line.from_node, line.to_node) for line in configuration.grid.line}
+    ends |= {link.id: (link.from_node, link.to_node) for link in configuration.grid.hvdc}
+    assert metered == {(branch, node) for branch, nodes in ends.items() for node in nodes}
     checked = {(d.branch, d.node) for d in configuration.devices if d.role is Role.CHECK}
-    ends = {b.id: (b.from_node, b.to_node) for b in branches}
     assert checked == {(tie.id, node) for tie in configuration.grid.tie for node in ends[tie.id]}
 
 
