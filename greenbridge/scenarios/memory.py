@@ -17,7 +17,7 @@ _REQUEST = struct.Struct(">HHHBBHH")
 _HEAD = struct.Struct(">HHHBB")
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _NO_TARGET = 1, 2, 11
 _READS = frozenset({3, 4})
-_NOT_AVAILABLE = (0x7FC0, 0x0000)
+_NOT_AVAILABLE = b"\x7f\xc0\x00\x00"
 
 
 class MemoryMeter:
@@ -72,31 +72,31 @@ def _window(
     """
     if not (layout.start <= address and address + count <= layout.start + layout.length):
         return None
+    end = address + count
     inside = sorted(
-        (r for r in layout.registers if address <= r.address and r.address + r.encoding.words <= address + count),
+        (r for r in layout.registers if address <= r.address and r.address + r.encoding.words <= end),
         key=lambda r: r.address,
     )
-    form, spans, at = ">", [], address
-    fields: list[Callable[[Reading], Any] | int] = []
-
-    def fill(end: int) -> None:
-        nonlocal form, at
-        for position in range(at, end):
-            form += "H"
-            fields.append(_NOT_AVAILABLE[(position - layout.start) % 2])
-        at = end
-
-    for register in inside:
-        fill(register.address)
-        form += register.encoding.value
-        fields.append(_quantity(register.quantity, whole=register.encoding is not Encoding.FLOAT32))
-        spans.append((2 * (register.address - address), 2 * register.encoding.words))
-        at = register.address + register.encoding.words
-    fill(address + count)
+    form, at = ">", address
+    fields: list[Callable[[Reading], float] | bytes] = []
+    spans: list[tuple[int, int]] = []
+    for register in (*inside, None):
+        gap = (end if register is None else register.address) - at
+        if gap:
+            blank = _NOT_AVAILABLE * (gap // 2 + 1)
+            first = 2 * ((at - layout.start) % 2)
+            form += f"{2 * gap}s"
+            fields.append(blank[first : first + 2 * gap])
+        if register is not None:
+            form += register.encoding.value
+            fields.append(_quantity(register.quantity, whole=register.encoding is not Encoding.FLOAT32))
+            words = register.encoding.words
+            spans.append((2 * (register.address - address), 2 * words))
+            at = register.address + words
     packed = struct.Struct(form)
 
     def encode(reading: Reading, swapped: bool) -> bytes:
-        data = packed.pack(*[field if isinstance(field, int) else field(reading) for field in fields])
+        data = packed.pack(*[field(reading) if callable(field) else field for field in fields])
         return _swapped(data, spans) if swapped else data
 
     return encode

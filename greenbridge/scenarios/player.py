@@ -26,7 +26,7 @@ from ingest.stages.soundness import sound
 from simulators.bench import Bench
 from simulators.faults.model import BROKER
 from simulators.scenario import Scenario
-from telemetry.batch import ReadingBatch
+from telemetry.batch import Columns, ReadingBatch
 from telemetry.profiles import DeviceProfile
 from telemetry.registry import PointRegistry
 
@@ -141,8 +141,9 @@ class _Run:
         collapse = stage.world.snapshot.collapse
         if collapse is not None and not self._collapsed:
             self._collapsed = f"{elapsed_s:g} s: {collapse.reason}"
-        for batch in self._batches(elapsed_s, step_s):
-            self._commit(batch)
+        batches = [self._committed(batch) for batch in self._batches(elapsed_s, step_s)]
+        if batches:
+            self._note(self._evaluation.take(self._gathered(batches), batches[-1].t_received))
         for second in range(1, round(step_s) + 1):
             now = self._start_ns + round((elapsed_s + second) * SECOND)
             self._note(self._evaluation.tick(now, at_head=True))
@@ -171,14 +172,21 @@ class _Run:
         self._seqs[source, session] = seq = self._seqs.get((source, session), 0) + 1
         return seq
 
-    def _commit(self, batch: ReadingBatch) -> None:
-        """What the journal does to a batch, and its reader, without the disk."""
+    def _committed(self, batch: ReadingBatch) -> ReadingBatch:
+        """What the journal makes of a batch, and its reader, without the disk."""
         batch, _ = sound(batch)
         self._offset += 1
         record = JournalRecord(self._offset, batch.t_received, self._readings, batch)
-        stored = record_format.decode(record_format.encode(record))
         self._readings += len(batch)
-        self._note(self._evaluation.take(stored, batch.t_received))
+        return record_format.decode(record_format.encode(record)).batch
+
+    def _gathered(self, batches: Sequence[ReadingBatch]) -> JournalRecord:
+        """The records of one second as the rules gather them, since they judge whole seconds."""
+        columns, newest = Columns.joined(batches), max(batch.t_received for batch in batches)
+        batch = ReadingBatch(
+            "all", 0, 0, newest, columns.point, columns.t_source, columns.value, columns.quality
+        )
+        return JournalRecord(self._offset, newest, self._readings - len(batch), batch)
 
     def _note(self, changes: Sequence[Change]) -> None:
         for change in changes:

@@ -10,8 +10,8 @@ import msgspec
 from greenbridge.scenarios.memory import MemoryGateway, MemoryMeter
 from greenbridge.scenarios.publishing import Published
 from simulators.bench import Bench, SimulatedDevice
+from simulators.devices.catalogue import READING_MAPS
 from simulators.devices.payloads import PAYLOADS
-from simulators.devices.registers import MAPS
 from simulators.faults.link import LinkFaults
 from simulators.faults.meter import MeterFaults
 from simulators.faults.model import BROKER, LinkFault, MeterFault, TruthFault
@@ -60,7 +60,7 @@ class Stage:
         self._publishing: list[tuple[int, SimulatedDevice, int]] = []
         for i, device in enumerate(devices):
             if device.gateway is not None and device.unit is not None:
-                meter = MemoryMeter(MAPS[device.kind.value])
+                meter = MemoryMeter(READING_MAPS[device.kind.value])
                 units.setdefault(device.gateway, {})[device.unit] = meter
                 self._polled.append((i, meter))
             elif device.topic is not None:
@@ -108,6 +108,7 @@ class Stage:
 def _instrument(world: World, device: SimulatedDevice) -> Instrument:
     if device.plant is not None:
         return Instrument(device.id, Observes.PLANT, world.fleet.index[device.plant])
+    node = device.node or ""
     if device.branch is not None:
-        return Instrument(device.id, Observes.END, world.end(device.branch, device.node))
-    return Instrument(device.id, Observes.NODE, world.nodes.index(device.node))
+        return Instrument(device.id, Observes.END, world.end(device.branch, node))
+    return Instrument(device.id, Observes.NODE, world.nodes.index(node))
