@@ -53,6 +53,7 @@ class AlarmBook:
     def __init__(self, tracked: Iterable[Tracked] = (), number: int = 0) -> None:
         self._tracked = {entry.key: entry for entry in tracked}
         self._ids = {entry.alarm.id: entry.key for entry in self._tracked.values() if entry.alarm}
+        self._open = {entry.key for entry in self._tracked.values() if entry.open}
         self._indeterminate: dict[str, Indeterminate] = {}
         self._dirty: set[str] = set()
         self.number = number
@@ -146,7 +147,7 @@ class AlarmBook:
 
     def alarm_keys(self) -> set[str]:
         """Conditions that a delay runs for or that have an alarm."""
-        return {key for key, entry in self._tracked.items() if entry.open}
+        return set(self._open)
 
     def restore(self, tracked: Tracked) -> None:
         """Puts a condition back as it was, because the change could not be made durable."""
@@ -154,7 +155,7 @@ class AlarmBook:
 
     def open_keys(self) -> set[str]:
         """Conditions that a delay runs for, that have an alarm, or that are indeterminate."""
-        return self.alarm_keys() | self._indeterminate.keys()
+        return self._open | self._indeterminate.keys()
 
     def active(self) -> list[Alarm]:
         """Alarms that are not normal, most urgent first, then newest first."""
@@ -255,5 +256,9 @@ class AlarmBook:
         if tracked.alarm is not None:
             self._ids[tracked.alarm.id] = tracked.key
         self._tracked[tracked.key] = tracked
+        if tracked.open:
+            self._open.add(tracked.key)
+        else:
+            self._open.discard(tracked.key)
         if was_open or tracked.open:
             self._dirty.add(tracked.key)

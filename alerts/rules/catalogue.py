@@ -53,7 +53,8 @@ def rules_of(site: Site, settings: AlertsSettings) -> tuple[Sequence[Rule], Sequ
 
 def _exchange(site: Site, settings: AlertsSettings, tie: Tie, branch: Line | Hvdc) -> Rule:
     meter = _main_meter(site, tie.id, tie.delivery_node)
-    return ExchangeRule(tie, branch, _point(site, meter, POWER), settings.exchange.of(tie.id))
+    period_s = site.profiles[meter.profile].period_s
+    return ExchangeRule(tie, branch, _point(site, meter, POWER), settings.exchange.of(tie.id), period_s)
 
 
 def _two_end(site: Site, settings: AlertsSettings, line: Line) -> Rule:

@@ -46,10 +46,12 @@ class ExchangeRule:
     """R1 on one tie: mean over a window of P - S(t).
 
     The difference is averaged, not the power: a ramp that is followed perfectly would otherwise show a
-    deviation.
+    deviation. ``period_s`` is the period of the power's readings: new ones are what is averaged.
     """
 
-    def __init__(self, tie: Tie, branch: Line | Hvdc, power: int, settings: ExchangeSettings) -> None:
+    def __init__(
+        self, tie: Tie, branch: Line | Hvdc, power: int, settings: ExchangeSettings, period_s: float = 1.0
+    ) -> None:
         self.subject = Subject("R1", 1, tie.id, tie.from_area)
         self.inputs: Sequence[int] = (power,)
         self.timing = Timing(
@@ -60,6 +62,7 @@ class ExchangeRule:
         self._limits = [max(limit.mw, limit.pct_ntc / 100 * tie.ntc_mw) for limit in settings.limits]
         self._deadband = settings.deadband_pct / 100
         self._window = round(settings.mean_s * SECOND)
+        self._due = max(1.0, settings.mean_s / max(1.0, period_s))
         self._ends = {branch.from_node, branch.to_node}
         self._differences: deque[tuple[int, float]] = deque()
         self._sum = 0.0
@@ -78,9 +81,11 @@ class ExchangeRule:
         agreed = self._schedule.at(instant)
         self._differences.append((instant, leg.value - agreed))
         self._sum += leg.value - agreed
-        count, due = len(self._differences), self._window / SECOND
-        if count < _COVERAGE * due:
-            return self.subject.unknown(instant, f"the mean of {due:.0f} s has too few data yet")
+        count = len(self._differences)
+        if count < _COVERAGE * self._due:
+            return self.subject.unknown(
+                instant, f"the mean of {self._window / SECOND:.0f} s has too few data yet"
+            )
         delta = self._sum / count
         level, held = level_of(abs(delta), self._limits, self._deadband)
         limit = self._limits[max(level, 1) - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -219,6 +220,21 @@ def test_exchange_says_nothing_until_its_window_is_filled(site: Site) -> None:
     findings = exchange(site, lambda _: 0.0, 60)
     assert all(f.indeterminate for f in findings[:47])
     assert not any(f.indeterminate for f in findings[47:])
+
+
+def test_exchange_of_a_slow_meter_needs_no_more_readings_than_it_sends(site: Site) -> None:
+    slow = {name: p.model_copy(update={"period_s": 4.0}) for name, p in site.profiles.items()}
+    tested = rule(replace(site, profiles=slow), "R1/MGC-SAM")
+    index = point(site, "MGC-SAM", "SAM")
+    alignment = Alignment({index: 4.0}, 3.0)
+    known = []
+    for second in range(0, 120, 4):
+        now = T0 + second * SECOND
+        alignment.push(
+            ReadingBatch.of("t", 1, second, now, point=[index], t_source=[now], value=[-550.0], quality=[0])
+        )
+        known.append(not tested.evaluate(Snapshot(now, alignment)).indeterminate)
+    assert known == [second >= 44 for second in range(0, 120, 4)]
 
 
 def test_exchange_texts(site: Site) -> None:
