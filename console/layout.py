@@ -35,19 +35,23 @@ LABEL = Box(92.0, 46.0)
 """What is written on a branch."""
 NEIGHBOUR = Box(84.0, 52.0)
 """The name of a neighbour outside the model."""
-ARROW = 15.0
-"""Length of line that must be seen between a card and a label, for the arrow."""
+ARROW = 3.0
+"""Length of line between the free space of a card and that of a label, so that an arrow can be seen."""
 
-_RANK_SHARE_X = 0.45
-_RANK_SHARE_Y = 0.35
+_RANK_SHARE_X = 0.3
+_RANK_SHARE_Y = 0.5
 _BEYOND_DEG = 1.0
-_MOVES_PER_NODE = 300
-_FIRST_STEP = 70.0
+_TRIALS = 8
+"""Searches side by side, of which the best is taken: each gets stuck somewhere else."""
+_MOVES_PER_NODE = 200
+_FIRST_STEP = 130.0
 _LAST_STEP = 3.0
 _HOMESICK = 0.004
 """Cost of a distance from home, against 1 for each unit of overlap."""
-_SAME_SIDE_X = 0.5
-_SAME_SIDE_Y = 0.5
+_SWAPPED = 0.6
+"""Cost of a distance on the wrong side of another node."""
+_SAME_SIDE_X = 1.0
+_SAME_SIDE_Y = 1.0
 """Nodes further apart than this keep their order [degrees]."""
 
 
@@ -78,22 +82,22 @@ def place(
     if not everything:
         return {}
     plan = _Plan(everything, branches, outside)
-    at = plan.home.copy()
+    at = np.repeat(plan.home[None], _TRIALS, axis=0)
     cost = plan.cost(at)
+    trial = np.arange(_TRIALS)
     # a fixed seed: the same grid is always drawn the same way
     random = np.random.default_rng(1)
-    moves = _MOVES_PER_NODE * len(at)
+    moves = _MOVES_PER_NODE * len(everything)
     for move in range(moves):
         reach = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (move / moves)
-        node = int(random.integers(len(at)))
+        node = random.integers(len(everything), size=_TRIALS)
         there = at.copy()
-        there[node] = plan.within(node, at[node] + random.normal(0.0, reach, 2))
-        lower = plan.cost(there)
-        if lower < cost:
-            at, cost = there, lower
-    return {
-        node: (round(float(x), 1), round(float(y), 1)) for node, (x, y) in zip(everything, at, strict=True)
-    }
+        there[trial, node] = plan.within(node, at[trial, node] + random.normal(0.0, reach, (_TRIALS, 2)))
+        cost_there = plan.cost(there)
+        better = cost_there < cost
+        at[better], cost[better] = there[better], cost_there[better]
+    best = at[int(np.argmin(cost))].tolist()
+    return {node: (round(x, 1), round(y, 1)) for node, (x, y) in zip(everything, best, strict=True)}
 
 
 class _Plan:
@@ -129,43 +133,50 @@ class _Plan:
         apart = degrees[:, None, :] - degrees[None, :, :]
         self._order = np.where(np.abs(apart) > (_SAME_SIDE_X, _SAME_SIDE_Y), np.sign(apart), 0.0)
 
-    def within(self, node: int, centre: Floats) -> Floats:
-        """A centre moved into the diagram."""
+    def within(self, node: NDArray[np.int64], centre: Floats) -> Floats:
+        """Centres of some nodes moved into the diagram, one row for each."""
         half = self._half[node]
         return np.clip(centre, half, np.array([WIDTH, HEIGHT]) - half)
 
-    def cost(self, at: Floats) -> float:
-        """How bad a placement of the nodes is; 0 if nothing collides and every node is at home."""
-        centres = np.concatenate([at, (at[self._label_a] + at[self._label_b]) / 2])
-        over = self._pair_half - np.abs(centres[:, None, :] - centres[None, :, :])
+    def cost(self, at: Floats) -> Floats:
+        """How bad placements are, shape (trials, nodes, 2); 0 if nothing collides and all are at home."""
+        centres = np.concatenate([at, (at[:, self._label_a] + at[:, self._label_b]) / 2], axis=1)
+        over = self._pair_half - np.abs(centres[:, :, None] - centres[:, None, :])
         overlap = np.minimum(over[..., 0], over[..., 1])
-        collisions = overlap[self._above & (overlap > 0)].sum()
-        swapped = np.maximum(0.0, -self._order * (at[:, None, :] - at[None, :, :])).sum() / 2
-        away = np.hypot(*(at - self.home).T).sum()
-        return float(collisions + self._lines(at, centres) + 0.3 * swapped + _HOMESICK * away)
+        collisions = np.where(self._above & (overlap > 0), overlap, 0.0).sum(axis=(1, 2))
+        swapped = np.maximum(0.0, -self._order * (at[:, :, None] - at[:, None, :])).sum(axis=(1, 2, 3)) / 2
+        away = np.hypot(at[..., 0] - self.home[:, 0], at[..., 1] - self.home[:, 1]).sum(axis=1)
+        lines = self._struck(at, centres) + self._short(at)
+        return np.asarray(collisions + lines + _SWAPPED * swapped + _HOMESICK * away)
 
-    def _lines(self, at: Floats, centres: Floats) -> float:
-        start = at[self._line_a]
-        span = at[self._line_b] - start
-        length = np.maximum(np.hypot(span[:, 0], span[:, 1]), 1.0)
-        way = span / length[:, None]
-        rel = centres[None, :, :] - start[:, None, :]
-        along = rel[..., 0] * way[:, None, 0] + rel[..., 1] * way[:, None, 1]
-        across = np.abs(rel[..., 0] * way[:, None, 1] - rel[..., 1] * way[:, None, 0])
+    def _struck(self, at: Floats, centres: Floats) -> Floats:
+        """Lines that run through boxes of others: how deep."""
+        start, way, length = self._ways(at)
+        x = centres[:, None, :, 0] - start[..., 0, None]
+        y = centres[:, None, :, 1] - start[..., 1, None]
+        way_x, way_y = way[..., 0, None], way[..., 1, None]
+        along = x * way_x + y * way_y
+        across = np.abs(x * way_y - y * way_x)
         # half of what a box covers of a direction across the line
-        needed = self._half[None, :, 0] * np.abs(way[:, None, 1]) + self._half[None, :, 1] * np.abs(
-            way[:, None, 0]
-        )
-        struck = self._foreign & (along > 0) & (along < length[:, None])
-        through = np.maximum(0.0, needed - across)[struck].sum()
-        short = 0.0
+        needed = self._half[:, 0] * np.abs(way_y) + self._half[:, 1] * np.abs(way_x)
+        struck = self._foreign & (along > 0) & (along < length[..., None])
+        return np.asarray(np.where(struck, np.maximum(0.0, needed - across), 0.0).sum(axis=(1, 2)))
+
+    def _short(self, at: Floats) -> Floats:
+        """Lines that leave no room for an arrow between the card and the label: how much is missing."""
+        _, way, length = self._ways(at)
         n = len(self._label_a)
-        if n:
-            aside = np.maximum(np.abs(way[:n]), 1e-9)
-            card = (self._half[self._line_a[:n]] / aside).min(axis=1)
-            label = (np.array([LABEL.width / 2, LABEL.height / 2]) / aside).min(axis=1)
-            short = float(np.maximum(0.0, card + label + ARROW - length[:n] / 2).sum())
-        return float(through) + short
+        aside = np.maximum(np.abs(way[:, :n]), 1e-9)
+        card = (self._half[self._line_a[:n]] / aside).min(axis=2)
+        label = (np.array([LABEL.width / 2, LABEL.height / 2]) / aside).min(axis=2)
+        return np.asarray(np.maximum(0.0, card + label + ARROW - length[:, :n] / 2).sum(axis=1))
+
+    def _ways(self, at: Floats) -> tuple[Floats, Floats, Floats]:
+        """Start, direction and length of every line."""
+        start = at[:, self._line_a]
+        span = at[:, self._line_b] - start
+        length = np.maximum(np.hypot(span[..., 0], span[..., 1]), 1.0)
+        return start, span / length[..., None], length
 
 
 def _outward(

@@ -43,7 +43,7 @@ NODES = {
     "KUN": ("Kungrad", "UZ", 43.1, 58.9),
     "AKT": ("Aktau", "KZ", 43.7, 51.2),
     "KRB": ("Karabatan", "KZ", 47.1, 52.0),
-    "ULK": ("Ulke", "KZ", 48.2, 58.5),
+    "ULK": ("Ulke", "KZ", 50.3, 57.9),
     "ALT": ("Alat-Navahi", "AZ", 40.0, 49.4),
     "ABS": ("Absheron", "AZ", 40.5, 49.6),
     "MGC": ("Mingachevir", "AZ", 40.8, 47.1),
