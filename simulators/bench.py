@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from simulators import bench_checks
+from simulators.devices.identification import RefusalName
+from simulators.devices.modbus import Transport
+from simulators.devices.payloads import Shape
+from simulators.devices.registers import WordOrder
+from simulators.kinds import Kind
 from simulators.world.corridor import reference
-from simulators.world.plants import PlantKind, reference_plants
+from simulators.world.plants import reference_plants
 from simulators.world.world import WorldPlan
 from telemetry.errors import ConfigError, Problem
 from telemetry.points import Identifier
-from telemetry.settings import Settings, nearest, parse
+from telemetry.settings import Settings, parse
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Kind(StrEnum):
-    """What a device is, and with it how it speaks."""
-
-    PM5XXX = "pm5xxx"
-    UMG = "umg"
-    BUS_METER = "bus-meter"
-    WIND_PLANT = "wind-plant"
-    SOLAR_PLANT = "solar-plant"
-    POWER_PLANT = "power-plant"
-
-    @property
-    def modbus(self) -> bool:
-        """Whether it stands behind a Modbus gateway; the others publish over MQTT."""
-        return self in {Kind.PM5XXX, Kind.UMG}
-
-    @property
-    def plants(self) -> frozenset[PlantKind]:
-        """Kinds of plant that it can be the controller of; empty for a meter."""
-        return _PLANTS_OF.get(self, frozenset())
-
-
-_PLANTS_OF: Mapping[Kind, frozenset[PlantKind]] = {
-    Kind.WIND_PLANT: frozenset({PlantKind.WIND}),
-    Kind.SOLAR_PLANT: frozenset({PlantKind.SOLAR}),
-    Kind.POWER_PLANT: frozenset({PlantKind.THERMAL, PlantKind.HYDRO}),
-}
+UnitId = Annotated[int, Field(ge=1, le=247)]
 
 
 class Broker(Settings):
@@ -58,6 +36,12 @@ class Broker(Settings):
     username: str = ""
     """Empty for a broker that lets anyone in."""
     password: str = ""
+    ca_file: str = ""
+    """Certificates (PEM) that the broker's must lead to; with it the connection is encrypted."""
+    certificate_file: str = ""
+    """Certificate (PEM) that the publisher shows, for a broker that asks for one."""
+    key_file: str = ""
+    """Private key (PEM) of that certificate."""
     buffer: Annotated[int, Field(ge=1)] = 20_000
     """Messages kept while the broker is away; beyond it the oldest is dropped and counted."""
     in_flight: Annotated[int, Field(ge=1, le=1000)] = 16
@@ -67,27 +51,68 @@ class Broker(Settings):
 
 
 class GatewaySettings(Settings):
-    """A Modbus TCP server."""
+    """A Modbus server."""
 
     id: Identifier
-    port: Port
-    """0 takes a free one."""
+    transport: Transport = Transport.TCP
+    port: Port = 0
+    """TCP port; 0 takes a free one."""
+    units: UnitId = 247
+    """Units on one port; numbered devices beyond it go on at the next port."""
+    serial_port: str = ""
+    """Device file of a serial line."""
+    baudrate: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
+    parity: Literal["N", "E", "O"] = "E"
+    stopbits: Literal[1, 2] = 1
 
 
 class SimulatedDevice(Settings):
-    """One device."""
+    """One device, or ``count`` numbered ones."""
 
     id: Identifier
-    """Also its serial number, which decides its class error."""
+    """Also its serial number, which decides its class error; numbered devices are ``id-1`` and so on."""
     kind: Kind
-    node: Identifier
+    node: Identifier | None = None
     branch: Identifier | None = None
     """Line or HVDC link whose end at ``node`` a meter observes; without it, the node's injection."""
     plant: Identifier | None = None
-    """Plant that a plant controller reports."""
+    """Plant that a controller, turbine, inverter or mast stands in."""
+    number: Annotated[int, Field(ge=1)] = 1
+    """Which turbine or inverter of the plant it is; numbered devices count on from it."""
+    count: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How many devices this is: units count on from ``unit``, and ``{n}`` in a topic is the number."""
     gateway: Identifier | None = None
-    unit: Annotated[int, Field(ge=1, le=247)] | None = None
+    unit: UnitId | None = None
+    word_order: WordOrder = WordOrder.ABCD
+    offset: Annotated[int, Field(ge=-65535, le=65535)] = 0
+    """Added to every address of the register map: -1 for a device that counts registers from 1."""
+    exception: RefusalName | None = None
+    """Answer every request with this exception."""
+    base: Literal[0, 40000, 50000] = 40000
+    """Address of the marker of a SunSpec chain."""
+    models: tuple[int, ...] = ()
+    """SunSpec models behind model 1; empty for those usual for the kind."""
+    wh_exponent: Annotated[int, Field(ge=0, le=6)] = 0
+    """Scale factor of 32-bit energy counters: with 0 they roll over at 4.29 GWh."""
+    file: str = ""
+    """Recording to serve, relative to the bench file."""
+    recorded_unit: UnitId | None = None
+    """Unit of the recording; not needed if it has only one."""
     topic: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^#+\x00 ]+$")] | None = None
+    shape: Shape = Shape.OBJECT
+    batch: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Samples in one message of the shape ``samples``."""
+
+    def numbered(self, n: int, gateway: GatewaySettings | None) -> SimulatedDevice:
+        """The ``n``-th of its devices, counted from 0."""
+        shown = str(n + 1).zfill(len(str(self.count)))
+        changes: dict[str, object] = {"id": f"{self.id}-{shown}", "count": 1, "number": self.number + n}
+        if self.unit is not None and gateway is not None:
+            port, slot = divmod(self.unit - 1 + n, gateway.units)
+            changes |= {"unit": slot + 1, "gateway": _port_name(gateway.id, port)}
+        if self.topic is not None:
+            changes["topic"] = self.topic.replace("{n}", shown)
+        return self.model_copy(update=changes)
 
 
 class TapScript(Settings):
@@ -101,6 +126,22 @@ class TapScript(Settings):
     """Duration [s]."""
     repeat_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Period from one start to the next [s]; without it the tap comes once."""
+
+
+class Server(NamedTuple):
+    """A server that the bench runs: a gateway, or the next port of one."""
+
+    position: int
+    """Position of its gateway in the configuration."""
+    settings: GatewaySettings
+
+
+class Served(NamedTuple):
+    """A device that the bench serves."""
+
+    position: int
+    """Position of its line in the configuration."""
+    device: SimulatedDevice
 
 
 class Bench(Settings):
@@ -122,77 +163,38 @@ class Bench(Settings):
         """The world that the devices observe."""
         return WorldPlan(reference(), reference_plants())
 
-    def problems(self, file: str) -> Iterator[Problem]:
-        """Faults that only the bench as a whole shows."""
-        gateways = {gateway.id for gateway in self.gateway}
-        yield from _repeated(file, "gateway", "id", [gateway.id for gateway in self.gateway])
-        yield from _repeated(file, "device", "id", [device.id for device in self.device])
-        yield from _repeated(file, "device", "topic", [device.topic for device in self.device])
-        ports = [gateway.port or None for gateway in self.gateway]
-        yield from _repeated(file, "gateway", "port", ports)
-        if self.control_port and self.control_port in ports:
-            yield Problem(file, "control_port", str(self.control_port), "is also the port of a gateway")
-        units: dict[tuple[str | None, int | None], str] = {}
+    def served(self) -> tuple[Served, ...]:
+        """Every single device, numbered ones included, in the order of configuration."""
+        return tuple(self._served())
+
+    def servers(self) -> tuple[Server, ...]:
+        """Every single server: the gateways, and the further ports that numbered devices need."""
+        needed = {gateway.id: 1 for gateway in self.gateway}
+        by_id = {gateway.id: gateway for gateway in self.gateway}
+        for device in self.device:
+            gateway = by_id.get(device.gateway or "")
+            if gateway is not None and device.unit is not None and device.count > 1:
+                ports = (device.unit - 2 + device.count) // gateway.units + 1
+                needed[gateway.id] = max(needed[gateway.id], ports)
+        return tuple(
+            Server(i, gateway.model_copy(update={"id": _port_name(gateway.id, k), "port": port}))
+            for i, gateway in enumerate(self.gateway)
+            for k in range(needed[gateway.id])
+            for port in [gateway.port + k if gateway.port else 0]
+        )
+
+    def _served(self) -> Iterator[Served]:
+        by_id = {gateway.id: gateway for gateway in self.gateway}
         for i, device in enumerate(self.device):
-            where = f"device[{i}]"
-            yield from self._misplaced(file, where, device)
-            if not device.kind.modbus:
-                continue
-            if device.gateway is not None and device.gateway not in gateways:
-                yield _unknown(file, f"{where}.gateway", device.gateway, "gateway", gateways)
-            holder = units.setdefault((device.gateway, device.unit), device.id)
-            if device.unit is not None and holder != device.id:
-                reason = f"unit of gateway {device.gateway} is taken by {holder}"
-                yield Problem(
-                    file, f"{where}.unit", str(device.unit), reason, "give each device its own unit"
-                )
-        lines = {line.id for line in self.plan.corridor.lines}
-        for i, tap in enumerate(self.tap):
-            if tap.line not in lines:
-                yield _unknown(file, f"tap[{i}].line", tap.line, "line", lines)
-            if tap.repeat_s is not None and tap.repeat_s <= tap.for_s:
-                reason = f"must be longer than for_s = {tap.for_s:g}"
-                yield Problem(file, f"tap[{i}].repeat_s", f"{tap.repeat_s:g}", reason)
-
-    def _misplaced(self, file: str, where: str, device: SimulatedDevice) -> Iterator[Problem]:
-        kind = f"a {device.kind.value}"
-        needed = {"gateway", "unit"} if device.kind.modbus else {"topic"}
-        if device.kind.plants:
-            needed.add("plant")
-        allowed = needed | (set() if device.kind.plants else {"branch"})
-        for key in ("gateway", "unit", "topic", "plant", "branch"):
-            value = getattr(device, key)
-            if value is None and key in needed:
-                yield Problem(file, f"{where}.{key}", "", f"{kind} needs it", f"add {key} to {device.id}")
-            if value is not None and key not in allowed:
-                yield Problem(file, f"{where}.{key}", str(value), f"{kind} has none", "remove it")
-        nodes = {bus.id for bus in self.plan.corridor.nodes}
-        if device.node not in nodes:
-            yield _unknown(file, f"{where}.node", device.node, "node", nodes)
-            return
-        if device.branch is not None:
-            yield from self._wrong_branch(file, where, device)
-        if device.plant is not None and device.kind.plants:
-            plants = {plant.id: plant for plant in self.plan.plants if plant.kind in device.kind.plants}
-            if device.plant not in plants:
-                yield _unknown(file, f"{where}.plant", device.plant, f"plant for {kind}", plants)
-            elif plants[device.plant].node != device.node:
-                reason = f"{device.plant} stands at {plants[device.plant].node}"
-                yield Problem(file, f"{where}.node", f'"{device.node}"', reason)
-
-    def _wrong_branch(self, file: str, where: str, device: SimulatedDevice) -> Iterator[Problem]:
-        corridor = self.plan.corridor
-        ends = {line.id: (line.from_bus, line.to_bus) for line in corridor.lines}
-        ends[corridor.hvdc.id] = (corridor.hvdc.from_bus, corridor.hvdc.to_bus)
-        if device.branch not in ends:
-            yield _unknown(file, f"{where}.branch", str(device.branch), "line or HVDC link", ends)
-        elif device.node not in ends[device.branch]:
-            reason = f"{device.branch} does not end there"
-            yield Problem(file, f"{where}.node", f'"{device.node}"', reason, " or ".join(ends[device.branch]))
+            if device.count == 1:
+                yield Served(i, device)
+            else:
+                for n in range(device.count):
+                    yield Served(i, device.numbered(n, by_id.get(device.gateway or "")))
 
 
-def load(text: str, file: str, environment: Mapping[str, str]) -> Bench:
-    """Reads a bench from TOML text; ``file`` names it in errors.
+def load(text: str, file: str, environment: Mapping[str, str], folder: Path | None = None) -> Bench:
+    """Reads a bench from TOML text; ``file`` names it in errors, ``folder`` is where its files are.
 
     Raises
     ------
@@ -201,7 +203,13 @@ def load(text: str, file: str, environment: Mapping[str, str]) -> Bench:
 
     """
     bench = parse(text, file, Bench, environment)
-    if problems := list(bench.problems(file)):
+    if folder is not None:
+        found = tuple(
+            device.model_copy(update={"file": str(folder / device.file)}) if device.file else device
+            for device in bench.device
+        )
+        bench = bench.model_copy(update={"device": found})
+    if problems := list(bench_checks.problems(bench, file)):
         raise ConfigError(problems)
     return bench
 
@@ -222,14 +230,8 @@ def load_file(path: Path | None, environment: Mapping[str, str]) -> Bench:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(str(path), "", "", f"cannot be read: {error}")]) from None
-    return load(text, str(path), environment)
+    return load(text, str(path), environment, path.parent)
 
 
-def _repeated(file: str, table: str, key: str, values: Sequence[str | int | None]) -> Iterator[Problem]:
-    for i, value in enumerate(values):
-        if value is not None and value in values[:i]:
-            yield Problem(file, f"{table}[{i}].{key}", str(value), "used twice", f"give it another {key}")
-
-
-def _unknown(file: str, key: str, value: str, what: str, valid: Mapping[str, object] | set[str]) -> Problem:
-    return Problem(file, key, f'"{value}"', f"no such {what}", nearest(value, valid))
+def _port_name(gateway: str, port: int) -> str:
+    return gateway if port == 0 else f"{gateway}-{port + 1}"

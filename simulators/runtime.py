@@ -11,86 +11,19 @@ from pathlib import Path
 
 import structlog
 
-from simulators.bench import Bench, SimulatedDevice
-from simulators.control import ControlServer, Status, application
-from simulators.devices.modbus import Gateway, MeterUnit
-from simulators.devices.payloads import PAYLOADS
-from simulators.devices.publisher import Ledger, Message, Publisher
-from simulators.devices.registers import MAPS
-from simulators.exercise import Exercise
+from simulators.bench import Bench, GatewaySettings
+from simulators.control import ControlServer, application
+from simulators.devices.modbus import Gateway, Line, Transport
+from simulators.devices.publisher import Ledger, Publisher
 from simulators.metrics import COLLAPSED, STEPS, STEPS_SKIPPED
-from simulators.world.meters import Instrument, MeterBank, Observes, Reading
-from simulators.world.world import Snapshot, World
+from simulators.state import STEP_S, BenchState
 from telemetry.clock import Clock
 from telemetry.errors import ConfigError, Problem
 
 _log = structlog.get_logger(__name__)
 
-STEP_S = 1.0
 MAX_LAG_S = 5.0
 """Behind by more than this, the missed seconds are left out and counted, not stepped in a burst."""
-
-
-class BenchState:
-    """The bench without its wires: the world, its meters, the units that show them and the exercise."""
-
-    def __init__(self, bench: Bench, start_ns: int) -> None:
-        self.bench = bench
-        self.started_ns = start_ns
-        self.world = World(bench.plan, bench.seed, start_ns)
-        self.meters = MeterBank(self.world, [_instrument(self.world, d) for d in bench.device], bench.seed)
-        self.exercise = Exercise(bench.tap, [line.id for line in bench.plan.corridor.lines])
-        self.units: dict[str, dict[int, MeterUnit]] = {gateway.id: {} for gateway in bench.gateway}
-        self._shown: list[tuple[int, MeterUnit]] = []
-        self._plant = [self.world.fleet.index.get(device.plant or "", -1) for device in bench.device]
-        self.publishing = [i for i, device in enumerate(bench.device) if not device.kind.modbus]
-        """Positions of the devices that publish."""
-        for i, device in enumerate(bench.device):
-            if device.gateway is not None and device.unit is not None:
-                meter = self.units[device.gateway][device.unit] = MeterUnit(MAPS[device.kind.value])
-                self._shown.append((i, meter))
-        self.readings: list[Reading] = []
-        """What each device shows, in the order of configuration."""
-        self._look(self.world.snapshot, 0.0)
-
-    def step(self, elapsed_s: float, now_ns: int) -> None:
-        """Advances the world by one second; ``elapsed_s`` is the time since the start, for the scripts."""
-        announced = self.exercise.advance(elapsed_s, now_ns)
-        self.world.set_taps(self.exercise.taps)
-        down_before = self.world.snapshot.collapse is not None
-        snapshot = self.world.step(STEP_S)
-        if snapshot.collapse is not None and not down_before:
-            self.exercise.announce(f"The simulated grid has collapsed: {snapshot.collapse.reason}", now_ns)
-            announced += self.exercise.advance(elapsed_s, now_ns)
-        self._look(snapshot, STEP_S)
-        for announcement in announced:
-            _log.info("announcement", text=announcement.text)
-
-    def message(self, position: int, now_ns: int) -> Message:
-        """What the publishing device at ``position`` has to say now."""
-        device = self.bench.device[position]
-        members = PAYLOADS[device.kind.value](
-            self.readings[position], self.world.snapshot.plants, self._plant[position], now_ns // 1_000_000
-        )
-        return Message(device.topic or "", members)
-
-    def status(self) -> Status:
-        """What the control interface reports."""
-        collapse = self.world.snapshot.collapse
-        return Status(
-            started_ns=self.started_ns,
-            speed=1.0,
-            steps=self.world.snapshot.step,
-            collapse=None if collapse is None else collapse.reason,
-            announcements=self.exercise.announcements,
-            faults=self.exercise.faults,
-        )
-
-    def _look(self, snapshot: Snapshot, dt_s: float) -> None:
-        self.meters.observe(snapshot, dt_s)
-        self.readings = self.meters.readings()
-        for i, meter in self._shown:
-            meter.show(self.readings[i])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +48,8 @@ async def simulate(
     Raises
     ------
     ConfigError
-        A port is in use (``file`` names the bench in the message); nothing has been started then.
+        A port is in use, a serial line or recording is not there (``file`` names the bench in the message);
+        nothing has been started then.
     StorageError
         The ledger cannot be opened. (One that cannot be written later ends the bench with it in a group.)
 
@@ -125,8 +59,10 @@ async def simulate(
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(Path(bench.ledger))) if bench.ledger else None
         gateways = [
-            await stack.enter_async_context(Gateway(g.id, bench.host, g.port, state.units[g.id]))
-            for g in bench.gateway
+            await stack.enter_async_context(
+                Gateway(s.settings.id, _line(s.settings, bench.host), state.lines[s.settings.id])
+            )
+            for s in bench.servers()
         ]
         listener = stack.enter_context(_listen(bench.host, bench.control_port))
         control = ControlServer(application(state.exercise, clock, state.status))
@@ -141,7 +77,7 @@ async def simulate(
                 if state.publishing:
                     group.create_task(_publish(state, publisher, clock), name="sim-publish")
                     group.create_task(publisher.run(), name="sim-publisher")
-                _log.info("bench_ready", devices=len(bench.device), gateways=len(gateways))
+                _log.info("bench_ready", devices=len(state.devices), gateways=len(gateways))
                 if ready is not None:
                     ready(running)
         finally:
@@ -150,17 +86,25 @@ async def simulate(
 
 
 def check_ports(bench: Bench, file: str) -> None:
-    """Finds out whether every port of the bench can be listened on.
+    """Finds out whether every port and serial line of the bench can be used.
 
     Raises
     ------
     ConfigError
-        With every port that cannot.
+        With every one that cannot.
 
     """
-    wanted = [(f"gateway[{i}].port", gateway.port) for i, gateway in enumerate(bench.gateway)]
     problems = []
-    for key, port in [*wanted, ("control_port", bench.control_port)]:
+    wanted = [("control_port", bench.control_port)]
+    for position, server in bench.servers():
+        if server.transport is not Transport.SERIAL:
+            wanted.append((f"gateway[{position}].port", server.port))
+        elif not Path(server.serial_port).exists():
+            reason = "no such serial line"
+            problems.append(
+                Problem(file, f"gateway[{position}].serial_port", f'"{server.serial_port}"', reason)
+            )
+    for key, port in [*wanted[1:], wanted[0]]:
         try:
             _listen(bench.host, port).close()
         except OSError as error:
@@ -168,6 +112,18 @@ def check_ports(bench: Bench, file: str) -> None:
             problems.append(Problem(file, key, str(port), reason, "stop what holds it or set another port"))
     if problems:
         raise ConfigError(problems)
+
+
+def _line(gateway: GatewaySettings, host: str) -> Line:
+    return Line(
+        gateway.transport,
+        host,
+        gateway.port,
+        gateway.serial_port,
+        gateway.baudrate,
+        gateway.parity,
+        gateway.stopbits,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -199,14 +155,7 @@ async def _publish(state: BenchState, publisher: Publisher, clock: Clock) -> Non
         for position in state.publishing:
             due += pause
             await clock.sleep(due - clock.monotonic())
-            publisher.offer(state.message(position, clock.now_ns()))
+            for message in state.messages(position, clock.now_ns()):
+                publisher.offer(message)
         # after a stall the devices go on from now: nobody measured in the meantime
         due = max(due, clock.monotonic() - STEP_S)
-
-
-def _instrument(world: World, device: SimulatedDevice) -> Instrument:
-    if device.plant is not None:
-        return Instrument(device.id, Observes.PLANT, world.fleet.index[device.plant])
-    if device.branch is not None:
-        return Instrument(device.id, Observes.END, world.end(device.branch, device.node))
-    return Instrument(device.id, Observes.NODE, world.nodes.index(device.node))

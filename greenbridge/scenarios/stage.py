@@ -44,7 +44,7 @@ class Stage:
     def __init__(
         self, bench: Bench, known: Collection[str], timeline: Iterable[Timed], seed: int, start_ns: int
     ) -> None:
-        devices = [device for device in bench.device if device.id in known]
+        devices = [served.device for served in bench.served() if served.device.id in known]
         self.world = World(bench.plan, seed, start_ns)
         self._start_ns = start_ns
         self._timeline = tuple(timeline)

@@ -1,17 +1,66 @@
-"""JSON objects of the devices that publish over MQTT: one object for each device and second.
+"""JSON of the MQTT devices, in the three shapes that plants use.
 
-Members: ``ts`` milliseconds since 1970 UTC; powers in MW and Mvar, + into the bus for a bus meter and +
-delivered for a plant; energy in MWh, never decreasing.
+``object``: one object for each device and second, with the device's time, millisecond resolution, as
+``ts``. ``points``: one topic for each point, ``{"ts": ..., "value": ...}`` on ``topic/member``. ``samples``:
+an array of timestamped objects, sent when it is full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 from simulators.world.meters import Reading
 from simulators.world.plants import PlantState
 
 Members = dict[str, float | int]
+
+
+class Shape(StrEnum):
+    """How a device writes what it has to say."""
+
+    OBJECT = "object"
+    POINTS = "points"
+    SAMPLES = "samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One payload on its way."""
+
+    topic: str
+    payload: Members | Sequence[Members]
+
+    @property
+    def rows(self) -> Sequence[Members]:
+        """The objects in it."""
+        return (self.payload,) if isinstance(self.payload, dict) else self.payload
+
+
+class Writer:
+    """Writes what one device says in its shape; keeps the samples of a message that is not full yet."""
+
+    def __init__(self, topic: str, shape: Shape = Shape.OBJECT, batch: int = 10) -> None:
+        self._topic, self._shape, self._batch = topic, shape, batch
+        self._samples: list[Members] = []
+
+    def messages(self, members: Members) -> list[Message]:
+        """What there is to publish now that these members were measured."""
+        if self._shape is Shape.OBJECT:
+            return [Message(self._topic, members)]
+        if self._shape is Shape.POINTS:
+            ts = members["ts"]
+            return [
+                Message(f"{self._topic}/{name}", {"ts": ts, "value": value})
+                for name, value in members.items()
+                if name != "ts"
+            ]
+        self._samples.append(members)
+        if len(self._samples) < self._batch:
+            return []
+        samples, self._samples = self._samples, []
+        return [Message(self._topic, samples)]
 
 
 def bus_meter(reading: Reading, plants: PlantState, plant: int, ts_ms: int) -> Members:

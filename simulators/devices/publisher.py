@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol, Self
@@ -15,7 +15,8 @@ import msgspec
 import structlog
 
 from simulators.bench import Broker
-from simulators.devices.payloads import Members
+from simulators.devices.disorder import Disorder
+from simulators.devices.payloads import Message
 from simulators.metrics import BROKER_CONNECTED, PUBLISH_DROPPED, PUBLISH_PENDING, PUBLISHED
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
@@ -24,14 +25,6 @@ _log = structlog.get_logger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
 _KEEPALIVE_S = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One JSON object on its way."""
-
-    topic: str
-    members: Members
 
 
 class Witness(Protocol):
@@ -43,9 +36,9 @@ class Witness(Protocol):
 
 
 class Ledger:
-    """A file with one line of JSON for each acknowledged message: its topic and the members of its payload.
+    """A file with one line of JSON for each object of an acknowledged message: the topic and its members.
 
-    Each line is flushed before the next message is sent, so that a test can prove what the broker took over.
+    Each message is flushed before the next is sent, so that a test can prove what the broker took over.
 
     Raises
     ------
@@ -76,7 +69,7 @@ class Ledger:
             self._file = None
 
     def acknowledged(self, message: Message) -> None:
-        """Appends and flushes a line.
+        """Appends and flushes its lines.
 
         Raises
         ------
@@ -87,7 +80,8 @@ class Ledger:
         if self._file is None:
             return
         try:
-            self._file.write(self._encoder.encode({"topic": message.topic, **message.members}) + b"\n")
+            for row in message.rows:
+                self._file.write(self._encoder.encode({"topic": message.topic, **row}) + b"\n")
             self._file.flush()
         except OSError as error:
             raise StorageError(f"ledger {self._path}: cannot be written ({error}); make room") from None
@@ -115,6 +109,8 @@ class Publisher:
         self.dropped = 0
         """Messages dropped because the buffer was full."""
         self.connected = False
+        self.disorder = Disorder()
+        """Duplicates and reorders what is offered; a fault sets its shares."""
 
     @property
     def pending(self) -> int:
@@ -123,6 +119,10 @@ class Publisher:
 
     def offer(self, message: Message) -> None:
         """Takes a message over; never waits."""
+        for offered in self.disorder.applied(message):
+            self._queue(offered)
+
+    def _queue(self, message: Message) -> None:
         if self.pending >= self._broker.buffer and self._waiting:
             self._waiting.popleft()
             self.dropped += 1
@@ -157,6 +157,7 @@ class Publisher:
             self._broker.port,
             username=self._broker.username or None,
             password=self._broker.password or None,
+            tls_params=_tls(self._broker),
             keepalive=_KEEPALIVE_S,
             timeout=self._broker.ack_timeout_s,
             max_inflight_messages=self._broker.in_flight,
@@ -181,7 +182,7 @@ class Publisher:
                 await self._offered.wait()
             number = next(self._numbers)
             message = self._in_flight[number] = self._waiting.popleft()
-            await client.publish(message.topic, self._encoder.encode(message.members), qos=1)
+            await client.publish(message.topic, self._encoder.encode(message.payload), qos=1)
             del self._in_flight[number]
             self.acknowledged += 1
             PUBLISHED.inc()
@@ -193,6 +194,18 @@ class Publisher:
         self.connected = up
         BROKER_CONNECTED.set(up)
         _log.info("broker_connection", broker=f"{self._broker.host}:{self._broker.port}", up=up)
+
+
+def _tls(broker: Broker) -> aiomqtt.TLSParameters | None:
+    if not broker.ca_file:
+        return None
+    return aiomqtt.TLSParameters(
+        ca_certs=broker.ca_file,
+        certfile=broker.certificate_file or None,
+        keyfile=broker.key_file or None,
+        cert_reqs=ssl.CERT_REQUIRED,
+        tls_version=ssl.PROTOCOL_TLS_CLIENT,
+    )
 
 
 async def _until_lost(client: aiomqtt.Client) -> None:

@@ -1,59 +1,174 @@
-"""Register maps of the simulated meters, as tables. All addresses are those sent on the wire.
+"""Registers: how quantities lie in 16-bit words, and maps of them as tables.
 
-``pm5xxx`` follows the public register list of the Schneider PowerLogic PM5000 series (register number minus
-one on the wire; big-endian words; energy "delivered" flows into the load, that is out of the busbar).
-``umg`` follows the Modbus address list of the Janitza UMG series (addresses sent as listed; "consumed" is out
-of the busbar). Both are from general knowledge of these lists: check a device's own list at commissioning.
+All addresses are those sent on the wire, where registers count from 0 (Modbus Application Protocol V1.1b3,
+4.4).
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, TypeVar
 
-from simulators.world.meters import Reading
+T = TypeVar("T")
+"""What a map shows: a reading of a meter, the state of a generating unit."""
+Value = float | int | str
+Quantity = Callable[[T], Value]
 
 
 class Encoding(StrEnum):
-    """How a number lies in registers; the most significant word comes first."""
+    """How a value lies in registers; the value is the code of :mod:`struct`."""
 
-    FLOAT32 = "f"
+    UINT16 = "H"
+    INT16 = "h"
+    UINT32 = "I"
+    INT32 = "i"
+    UINT64 = "Q"
     INT64 = "q"
+    FLOAT32 = "f"
+    TEXT = "s"
 
     @property
     def words(self) -> int:
-        """Number of 16-bit registers."""
-        return struct.calcsize(self.value) // 2
+        """Number of 16-bit registers; of a text, the smallest."""
+        return max(1, struct.calcsize(f">{self.value}") // 2)
+
+    @property
+    def signed(self) -> bool:
+        """Whether it is an integer that can be negative."""
+        return self in {Encoding.INT16, Encoding.INT32, Encoding.INT64}
+
+    @property
+    def not_available(self) -> int:
+        """What stands for "not implemented": the lowest signed, the highest unsigned number."""
+        bits = 16 * self.words
+        return -(1 << (bits - 1)) if self.signed else (1 << bits) - 1
+
+
+class WordOrder(StrEnum):
+    """Order of the bytes A (most significant) to D of a number in two registers; four registers go alike."""
+
+    ABCD = "abcd"
+    """As the standard has it."""
+    CDAB = "cdab"
+    """Least significant register first."""
+    BADC = "badc"
+    """Bytes swapped within each register."""
+    DCBA = "dcba"
+
+    def arranged(self, words: Sequence[int]) -> list[int]:
+        """Words of one number from the standard's order into this one, and back."""
+        arranged = list(words[::-1] if self in {WordOrder.CDAB, WordOrder.DCBA} else words)
+        if self in {WordOrder.BADC, WordOrder.DCBA}:
+            arranged = [word >> 8 | (word & 0xFF) << 8 for word in arranged]
+        return arranged
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
+class Held:
+    """What a register, or the registers of one number, hold now."""
+
+    table: str
+    """``holding``, ``input`` or both: ``holding+input``."""
+    address: int
+    """First address on the wire."""
+    name: str
+    words: tuple[int, ...]
+    value: Value | None
+    """Engineering value [unit]; None when the words say "not available"."""
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Register(Generic[T]):
     """One quantity of a map."""
 
     address: int
     encoding: Encoding
-    quantity: Callable[[Reading], float]
-    """Value in the unit of the register."""
+    quantity: Quantity[T] | None
+    """Value [unit]; None for one that the device does not implement."""
     name: str
+    unit: str = ""
+    exponent: int = 0
+    """The registers hold the value divided by ten to this power."""
+    wraps: bool = False
+    """A counter that starts again from zero when it is full."""
+    length: int = 0
+    """Words of a text."""
+
+    @property
+    def words(self) -> int:
+        """Number of registers."""
+        return self.length or self.encoding.words
+
+    def encode(self, observation: T) -> list[int]:
+        """The words in the standard's order; a value that does not fit reads as not available."""
+        value = None if self.quantity is None else self.quantity(observation)
+        if self.encoding is Encoding.TEXT:
+            raw = str(value or "").encode("ascii", "replace")[: 2 * self.words].ljust(2 * self.words, b"\0")
+        elif self.encoding is Encoding.FLOAT32:
+            raw = struct.pack(">f", math.nan if value is None else float(value) / 10**self.exponent)
+        else:
+            raw = self._integer(value).to_bytes(2 * self.words, "big", signed=self.encoding.signed)
+        return list(struct.unpack(f">{self.words}H", raw))
+
+    def decode(self, words: Sequence[int]) -> Value | None:
+        """The value [unit] that words in the standard's order stand for; None if they stand for none."""
+        raw = struct.pack(f">{len(words)}H", *words)
+        if self.encoding is Encoding.TEXT:
+            return raw.rstrip(b"\0").decode("ascii")
+        (number,) = struct.unpack(f">{self.encoding.value}", raw)
+        if (isinstance(number, float) and math.isnan(number)) or (
+            not self.wraps and number == self.encoding.not_available
+        ):
+            return None
+        value: Value = number * 10**self.exponent if self.exponent >= 0 else number / 10**-self.exponent
+        return value
+
+    def _integer(self, value: Value | None) -> int:
+        if value is None or isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
+            return 0 if self.wraps else self.encoding.not_available
+        # whole numbers stay whole: a counter has more digits than a float
+        if isinstance(value, int) and self.exponent == 0:
+            number = value
+        elif isinstance(value, int) and self.exponent > 0:
+            number = value // 10**self.exponent
+        else:
+            number = round(value * 10**-self.exponent)
+        bits = 16 * self.words
+        if self.wraps:
+            return number % (1 << bits)
+        lowest = -(1 << (bits - 1)) if self.encoding.signed else 0
+        fits = lowest <= number < lowest + (1 << bits)
+        return number if fits else self.encoding.not_available
 
 
 @dataclass(frozen=True)
-class RegisterMap:
-    """The readable block of a kind of meter."""
+class RegisterMap(Generic[T]):
+    """The readable block of a kind of device.
+
+    Raises
+    ------
+    ValueError
+        Registers overlap or lie outside the block.
+
+    """
 
     kind: str
     start: int
     """First address of the block."""
     length: int
-    registers: tuple[Register, ...]
+    registers: tuple[Register[T], ...]
+    functions: frozenset[int] = frozenset({3, 4})
+    """Function codes that read it: 3 holding, 4 input registers (V1.1b3, 6.3 and 6.4)."""
 
     def __post_init__(self) -> None:
         taken: dict[int, str] = {}
         for register in self.registers:
-            for address in range(register.address, register.address + register.encoding.words):
+            for address in range(register.address, register.address + register.words):
                 if not self.start <= address < self.start + self.length:
                     raise ValueError(f"map {self.kind}: {register.name} at {address} lies outside the block")
                 if address in taken:
@@ -62,78 +177,29 @@ class RegisterMap:
                     )
                 taken[address] = register.name
 
-    def encode(self, reading: Reading) -> list[int]:
+    @property
+    def table(self) -> str:
+        """Tables of the data model that show the block."""
+        return "+".join(name for code, name in ((3, "holding"), (4, "input")) if code in self.functions)
+
+    def encode(self, observation: T, order: WordOrder = WordOrder.ABCD) -> list[int]:
         """The words of the whole block; what no register defines reads as a float32 NaN, "not available"."""
-        words = [0x7FC0, 0x0000] * ((self.length + 1) // 2)
+        words = order.arranged([0x7FC0, 0x0000]) * ((self.length + 1) // 2)
         for register in self.registers:
-            encoding = register.encoding
-            value = register.quantity(reading)
-            raw = struct.pack(f">{encoding.value}", value if encoding is Encoding.FLOAT32 else round(value))
+            encoded = register.encode(observation)
+            if order is not WordOrder.ABCD and register.encoding is not Encoding.TEXT:
+                encoded = order.arranged(encoded)
             at = register.address - self.start
-            words[at : at + encoding.words] = struct.unpack(f">{encoding.words}H", raw)
+            words[at : at + len(encoded)] = encoded
         return words[: self.length]
 
-
-def _apparent_mva(reading: Reading) -> float:
-    return math.hypot(reading.p_mw, reading.q_mvar)
-
-
-def _f32(address: int, name: str, quantity: Callable[[Reading], float]) -> Register:
-    return Register(address, Encoding.FLOAT32, quantity, name)
-
-
-def _phases(address: int, name: str, quantity: Callable[[Reading], float]) -> tuple[Register, ...]:
-    """Three equal phases, two registers apart: the simulated grid is balanced."""
-    return tuple(_f32(address + 2 * k, f"{name} {phase}", quantity) for k, phase in enumerate("ABC"))
-
-
-_ROOT3 = math.sqrt(3.0)
-
-PM5XXX = RegisterMap(
-    "pm5xxx",
-    start=2999,
-    length=216,
-    registers=(
-        *_phases(2999, "current [A]", lambda r: r.i_a),
-        _f32(3009, "current avg [A]", lambda r: r.i_a),
-        *_phases(3019, "voltage L-L [V]", lambda r: r.v_kv * 1e3),
-        _f32(3025, "voltage L-L avg [V]", lambda r: r.v_kv * 1e3),
-        *_phases(3027, "voltage L-N [V]", lambda r: r.v_kv * 1e3 / _ROOT3),
-        _f32(3035, "voltage L-N avg [V]", lambda r: r.v_kv * 1e3 / _ROOT3),
-        *_phases(3053, "active power [kW]", lambda r: r.p_mw * 1e3 / 3),
-        _f32(3059, "active power total [kW]", lambda r: r.p_mw * 1e3),
-        *_phases(3061, "reactive power [kVAr]", lambda r: r.q_mvar * 1e3 / 3),
-        _f32(3067, "reactive power total [kVAr]", lambda r: r.q_mvar * 1e3),
-        *_phases(3069, "apparent power [kVA]", lambda r: _apparent_mva(r) * 1e3 / 3),
-        _f32(3075, "apparent power total [kVA]", lambda r: _apparent_mva(r) * 1e3),
-        _f32(3109, "frequency [Hz]", lambda r: r.f_hz),
-        Register(3203, Encoding.INT64, lambda r: r.export_wh, "active energy delivered [Wh]"),
-        Register(3207, Encoding.INT64, lambda r: r.import_wh, "active energy received [Wh]"),
-    ),
-)
-
-UMG = RegisterMap(
-    "umg",
-    start=19000,
-    length=120,
-    registers=(
-        *_phases(19000, "voltage L-N [V]", lambda r: r.v_kv * 1e3 / _ROOT3),
-        *_phases(19006, "voltage L-L [V]", lambda r: r.v_kv * 1e3),
-        *_phases(19012, "current [A]", lambda r: r.i_a),
-        *_phases(19020, "active power [W]", lambda r: r.p_mw * 1e6 / 3),
-        _f32(19026, "active power sum [W]", lambda r: r.p_mw * 1e6),
-        *_phases(19028, "apparent power [VA]", lambda r: _apparent_mva(r) * 1e6 / 3),
-        _f32(19034, "apparent power sum [VA]", lambda r: _apparent_mva(r) * 1e6),
-        *_phases(19036, "reactive power [var]", lambda r: r.q_mvar * 1e6 / 3),
-        _f32(19042, "reactive power sum [var]", lambda r: r.q_mvar * 1e6),
-        _f32(19050, "frequency [Hz]", lambda r: r.f_hz),
-        _f32(19060, "active energy [Wh]", lambda r: r.export_wh - r.import_wh),
-        *_phases(19062, "active energy consumed [Wh]", lambda r: r.export_wh / 3),
-        _f32(19068, "active energy consumed sum [Wh]", lambda r: r.export_wh),
-        *_phases(19070, "active energy delivered [Wh]", lambda r: r.import_wh / 3),
-        _f32(19076, "active energy delivered sum [Wh]", lambda r: r.import_wh),
-    ),
-)
-
-MAPS: Mapping[str, RegisterMap] = {m.kind: m for m in (PM5XXX, UMG)}
-"""Register map of each kind of Modbus meter."""
+    def held(self, words: Sequence[int], order: WordOrder, offset: int) -> list[Held]:
+        """What each register holds in the words of the block, shifted by ``offset`` on the wire."""
+        rows = []
+        for register in self.registers:
+            at = register.address - self.start
+            raw = tuple(words[at : at + register.words])
+            standard = raw if register.encoding is Encoding.TEXT else order.arranged(raw)
+            value = None if register.quantity is None else register.decode(standard)
+            rows.append(Held(self.table, register.address + offset, register.name, raw, value, register.unit))
+        return rows

@@ -22,7 +22,7 @@ from ingest.config import InfluxSettings
 from ingest.fakes import FakeCursors, FakeJournal, FakeLetters
 from ingest.stores.influx.store import InfluxStore
 from simulators.bench import load_file
-from simulators.runtime import BenchState
+from simulators.state import BenchState
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock
 from telemetry.quality import Quality
@@ -52,7 +52,7 @@ def measured(site: Site) -> Iterator[ReadingBatch]:
     for second in range(1, LENGTH_S + 1):
         now = START + second * SECOND
         state.step(second, now)
-        for device, reading in zip(bench.device, state.readings, strict=True):
+        for device, reading in zip(state.metered, state.readings, strict=True):
             if device.id == SILENT[0] and SILENT[1] <= second < SILENT[2]:
                 continue
             broken = device.id in BROKEN

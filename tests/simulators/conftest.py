@@ -31,10 +31,14 @@ def make_world(corridor: Corridor) -> MakeWorld:
     return make
 
 
+def port_variable(gateway: str) -> str:
+    return f"GB_MODBUS_PORT_{gateway.upper().replace('-', '_')}"
+
+
 @pytest.fixture
 def bench() -> Bench:
     """The shipped bench on free ports, with nobody at the broker's port."""
-    free = {f"GB_MODBUS_PORT_{gateway.id}": "0" for gateway in load_file(None, {}).gateway}
+    free = {port_variable(gateway.id): "0" for gateway in load_file(None, {}).gateway}
     return load_file(None, {**free, "GB_SIM_CONTROL_PORT": "0", "GB_BROKER_PORT": "1"})
 
 

@@ -43,11 +43,12 @@ def problems(text: str) -> list[tuple[str, str]]:
 
 def test_shipped_bench_is_the_demo_site() -> None:
     bench = load_file(None, {})
-    kinds = Counter(device.kind.value for device in bench.device)
+    kinds = Counter(device.kind.value for _, device in bench.served())
     assert kinds == {
         "pm5xxx": 36, "umg": 8, "bus-meter": 17, "wind-plant": 10, "solar-plant": 8, "power-plant": 2,
+        "wind-farm": 10, "met-mast": 10, "turbine": 43, "sunspec-met": 8, "sunspec-inverter": 24,
     }  # fmt: skip
-    assert [gateway.port for gateway in bench.gateway] == list(range(15501, 15518))
+    assert [gateway.port for gateway in bench.gateway] == [*range(15501, 15518), *range(15521, 15539)]
     assert (bench.host, bench.control_port, bench.broker.port) == ("127.0.0.1", 15500, 1883)
     (tap,) = bench.tap
     assert (tap.line, tap.mw, tap.at_s, tap.for_s) == ("SHY-TAS", 30, 60, 300)

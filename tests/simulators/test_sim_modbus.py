@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from simulators.devices.modbus import Gateway, MeterUnit
-from simulators.devices.registers import PM5XXX, UMG
+from simulators.devices.meter_maps import PM5XXX, UMG
+from simulators.devices.modbus import Gateway, Line, MappedUnit, Transport
 from simulators.world.meters import Reading
 from telemetry.errors import UnavailableError
 
@@ -16,10 +16,8 @@ WATT = -322_124_992.0  # the float32 nearest to -322.125 MW
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
-    meter, check = MeterUnit(PM5XXX), MeterUnit(UMG)
-    meter.show(READING)
-    check.show(READING)
-    async with Gateway("SHY", "127.0.0.1", 0, {2: meter, 3: check}) as gateway:
+    meter, check = MappedUnit(PM5XXX, lambda: READING), MappedUnit(UMG, lambda: READING)
+    async with Gateway("SHY", Line(Transport.TCP), {2: meter, 3: check}) as gateway:
         yield gateway
 
 
@@ -67,5 +65,5 @@ async def test_nothing_can_be_written_and_no_coil_be_read(client: AsyncModbusTcp
 
 async def test_a_taken_port_names_the_gateway(gateway: Gateway) -> None:
     with pytest.raises(UnavailableError, match=f"gateway TAS.*{gateway.port}"):
-        async with Gateway("TAS", "127.0.0.1", gateway.port, {}):
+        async with Gateway("TAS", Line(Transport.TCP, port=gateway.port), {}):
             pass

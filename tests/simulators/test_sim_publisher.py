@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from simulators.bench import Broker
-from simulators.devices.publisher import Ledger, Message, Publisher
+from simulators.devices.payloads import Message
+from simulators.devices.publisher import Ledger, Publisher
 from telemetry.clock import ManualClock, SystemClock
 from telemetry.errors import StorageError
 
@@ -30,7 +31,7 @@ class Counting:
         self._ledger = ledger
 
     def acknowledged(self, message: Message) -> None:
-        self.numbers.append(int(message.members["ts"]))
+        self.numbers.append(int(message.rows[0]["ts"]))
         if self._ledger is not None:
             self._ledger.acknowledged(message)
         if len(set(self.numbers)) >= self._wanted:

@@ -5,13 +5,15 @@ import struct
 
 import pytest
 
-from simulators.devices.registers import MAPS, PM5XXX, UMG, Encoding, Register, RegisterMap
+from simulators.devices.catalogue import READING_MAPS
+from simulators.devices.meter_maps import PM5XXX, UMG
+from simulators.devices.registers import Encoding, Register, RegisterMap
 from simulators.world.meters import Reading
 
 READING = Reading(-322.125, -100.5, 501.25, 371.5, 50.0125, 123_456_789_012_345, 9_876_543_210)
 
 
-def f32(layout: RegisterMap, address: int) -> float:
+def f32(layout: RegisterMap[Reading], address: int) -> float:
     words = layout.encode(READING)[address - layout.start :][:2]
     value: float = struct.unpack(">f", struct.pack(">HH", *words))[0]
     return value
@@ -64,8 +66,8 @@ def test_a_float_counter_moves_in_steps_of_8_kwh_at_100_gwh() -> None:
     assert sorted(shown) == [99_999_997_952.0 + 8192 * k for k in range(4)]
 
 
-@pytest.mark.parametrize("layout", MAPS.values(), ids=lambda layout: layout.kind)
-def test_whole_block_is_readable_and_gaps_are_not_available(layout: RegisterMap) -> None:
+@pytest.mark.parametrize("layout", READING_MAPS.values(), ids=lambda layout: layout.kind)
+def test_whole_block_is_readable_and_gaps_are_not_available(layout: RegisterMap[Reading]) -> None:
     words = layout.encode(READING)
     assert len(words) == layout.length
     assert all(0 <= word <= 0xFFFF for word in words)
@@ -76,8 +78,8 @@ def test_whole_block_is_readable_and_gaps_are_not_available(layout: RegisterMap)
 
 
 def test_overlapping_and_outlying_registers_are_refused() -> None:
-    a = Register(10, Encoding.FLOAT32, lambda r: r.p_mw, "a")
-    b = Register(11, Encoding.FLOAT32, lambda r: r.q_mvar, "b")
+    a: Register[Reading] = Register(10, Encoding.FLOAT32, lambda r: r.p_mw, "a")
+    b: Register[Reading] = Register(11, Encoding.FLOAT32, lambda r: r.q_mvar, "b")
     with pytest.raises(ValueError, match="b overlaps a at 11"):
         RegisterMap("m", 10, 4, (a, b))
     with pytest.raises(ValueError, match="outside the block"):

@@ -14,20 +14,23 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 from structlog.testing import capture_logs
 
-from simulators.bench import Bench, Kind
+from simulators.bench import Bench
 from simulators.devices.payloads import PAYLOADS
-from simulators.runtime import BenchState, Running, simulate
+from simulators.kinds import Kind
+from simulators.runtime import Running, simulate
+from simulators.state import BenchState
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import ConfigError
 
 StartBroker = Callable[[], Awaitable[asyncio.subprocess.Process]]
+METERS = (Kind.PM5XXX, Kind.UMG)
 START_NS = 1_795_500_000_000_000_000
 
 
 @pytest.fixture
 def wired(bench: Bench) -> Bench:
     """The shipped bench without the devices that need a broker."""
-    return bench.model_copy(update={"device": tuple(d for d in bench.device if d.kind.modbus)})
+    return bench.model_copy(update={"device": tuple(d for d in bench.device if d.kind in METERS)})
 
 
 @asynccontextmanager
@@ -59,7 +62,7 @@ async def read_all(bench: Bench, running: Running) -> dict[str, tuple[float, flo
             return value
 
         f32, i64 = client.DATATYPE.FLOAT32, client.DATATYPE.INT64
-        for device in bench.device:
+        for device in running.state.metered:
             if device.gateway != gateway or device.unit is None:
                 continue
             unit = device.unit
@@ -91,7 +94,7 @@ async def test_every_modbus_device_shows_the_world(wired: Bench, clock: ManualCl
         assert len(shown) == 44
         for device, reading in zip(wired.device, running.state.readings, strict=True):
             p, v, f, out, into = shown[device.id]
-            end = world.end(device.branch or "", device.node)
+            end = world.end(device.branch or "", device.node or "")
             assert p == pytest.approx(world.snapshot.end_p_mw[end], rel=0.005), device.id
             assert v == pytest.approx(world.snapshot.end_v_kv[end], rel=0.005), device.id
             assert f == pytest.approx(50, abs=0.05)
@@ -182,17 +185,16 @@ def test_published_objects_have_the_members_of_their_kind(bench: Bench) -> None:
     assert set(PAYLOADS) == set(members)
     assert len(state.publishing) == 37
     for position in state.publishing:
-        device = bench.device[position]
-        message = state.message(position, START_NS + 1_234_567_890)
+        device = state.metered[position]
+        (message,) = state.messages(position, START_NS + 1_234_567_890)
+        assert isinstance(message.payload, dict)
         assert message.topic == device.topic
-        assert set(message.members) == members[device.kind.value]
-        assert message.members["ts"] == (START_NS + 1_234_567_890) // 10**6
-        assert all(math.isfinite(value) for value in message.members.values()), message
+        assert set(message.payload) == members[device.kind.value]
+        assert message.payload["ts"] == (START_NS + 1_234_567_890) // 10**6
+        assert all(math.isfinite(value) for value in message.payload.values()), message
     world, now = state.world, state.world.snapshot
     by_id: dict[str, Callable[[str], float]] = {
-        device.id: state.message(i, 0).members.__getitem__
-        for i, device in enumerate(bench.device)
-        if i in state.publishing
+        state.metered[i].id: state.messages(i, 0)[0].rows[0].__getitem__ for i in state.publishing
     }
     alm = now.node_p_mw[world.nodes.index("ALM")]
     assert by_id["ALM_injection"]("p_mw") == pytest.approx(alm, rel=0.005)

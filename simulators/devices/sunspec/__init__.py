@@ -1,0 +1,1 @@
+"""SunSpec devices: chains of information models in registers, with the standard's point tables as data."""

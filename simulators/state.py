@@ -1,0 +1,173 @@
+"""The bench without its wires: the world, the devices that observe it, and what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import structlog
+
+from simulators.bench import Bench, SimulatedDevice
+from simulators.control import Status
+from simulators.devices import catalogue
+from simulators.devices.generation import WHOLE, GenerationBank, Sight
+from simulators.devices.modbus import MappedUnit, Unit
+from simulators.devices.payloads import PAYLOADS, Message, Writer
+from simulators.devices.registers import Held, WordOrder
+from simulators.exercise import Exercise
+from simulators.faults.meter import MeterFaults
+from simulators.faults.model import MeterFault
+from simulators.world.meters import Instrument, MeterBank, Observes, Reading
+from simulators.world.world import Snapshot, World
+
+_log = structlog.get_logger(__name__)
+
+STEP_S = 1.0
+_SWAPPED = {
+    WordOrder.ABCD: WordOrder.CDAB,
+    WordOrder.CDAB: WordOrder.ABCD,
+    WordOrder.BADC: WordOrder.DCBA,
+    WordOrder.DCBA: WordOrder.BADC,
+}
+
+
+class BenchState:
+    """Steps the world and shows it on the devices.
+
+    Raises
+    ------
+    ConfigError
+        A recording cannot be read.
+
+    """
+
+    def __init__(self, bench: Bench, start_ns: int) -> None:
+        self.bench = bench
+        self.started_ns = start_ns
+        self.world = World(bench.plan, bench.seed, start_ns)
+        self.devices: tuple[SimulatedDevice, ...] = tuple(served.device for served in bench.served())
+        """Every device of the bench, numbered ones included."""
+        self.metered = tuple(d for d in self.devices if d.kind.meter or not d.kind.modbus)
+        """Devices that show what an instrument measures, in the order of :attr:`readings`."""
+        inside = [d for d in self.devices if d not in self.metered and d.plant is not None]
+        self.meters = MeterBank(self.world, [_instrument(self.world, d) for d in self.metered], bench.seed)
+        self.generation = GenerationBank(self.world, [_sight(self.world, d) for d in inside], bench.seed)
+        self.exercise = Exercise(bench.tap, [line.id for line in bench.plan.corridor.lines])
+        self.meter_faults = MeterFaults({device.id: i for i, device in enumerate(self.metered)})
+        self.struck: Mapping[str, MeterFault] = {}
+        """Faults of meters at work, by their id; the next step shows them."""
+        self.readings: Sequence[Reading] = []
+        """What each metered device shows."""
+        self.units: dict[str, Unit] = {}
+        """Each device that answers on Modbus, by its id."""
+        self.lines: dict[str, dict[int, Unit]] = {server.settings.id: {} for server in bench.servers()}
+        """The same units, by server and unit identifier."""
+        self._look(self.world.snapshot, 0.0)
+        positions = {device.id: i for i, device in enumerate(self.metered)}
+        sights = {device.id: i for i, device in enumerate(inside)}
+        for device in self.devices:
+            if device.gateway is not None and device.unit is not None:
+                unit = self._unit(device, positions, sights)
+                self.units[device.id] = self.lines[device.gateway][device.unit] = unit
+        self._mapped = {name: unit for name, unit in self.units.items() if isinstance(unit, MappedUnit)}
+        self._orders = {
+            positions[name]: (unit, unit.word_order)
+            for name, unit in self._mapped.items()
+            if name in positions
+        }
+        self._swapped: frozenset[int] = frozenset()
+        self.publishing = [i for i, device in enumerate(self.metered) if not device.kind.modbus]
+        """Positions of the metered devices that publish."""
+        self._writers = {
+            i: Writer(self.metered[i].topic or "", self.metered[i].shape, self.metered[i].batch)
+            for i in self.publishing
+        }
+        self._plant = [self.world.fleet.index.get(device.plant or "", -1) for device in self.metered]
+
+    def step(self, elapsed_s: float, now_ns: int) -> None:
+        """Advances the world by one second; ``elapsed_s`` is the time since the start, for the scripts."""
+        announced = self.exercise.advance(elapsed_s, now_ns)
+        self.world.set_taps(self.exercise.taps)
+        down_before = self.world.snapshot.collapse is not None
+        snapshot = self.world.step(STEP_S)
+        if snapshot.collapse is not None and not down_before:
+            self.exercise.announce(f"The simulated grid has collapsed: {snapshot.collapse.reason}", now_ns)
+            announced += self.exercise.advance(elapsed_s, now_ns)
+        self._look(snapshot, STEP_S)
+        for unit in self._mapped.values():
+            unit.refresh()
+        self._swap_words()
+        for announcement in announced:
+            _log.info("announcement", text=announcement.text)
+
+    def messages(self, position: int, now_ns: int) -> list[Message]:
+        """What the publishing device at ``position`` has to say now."""
+        device = self.metered[position]
+        ahead_ms = round(self.meter_faults.clock_offset_s.get(position, 0.0) * 1e3)
+        members = PAYLOADS[device.kind.value](
+            self.readings[position],
+            self.world.snapshot.plants,
+            self._plant[position],
+            now_ns // 1_000_000 + ahead_ms,
+        )
+        return self._writers[position].messages(members)
+
+    def registers(self, device_id: str) -> list[Held]:
+        """What every register of a device holds right now.
+
+        Raises
+        ------
+        KeyError
+            No device of that id answers on Modbus.
+
+        """
+        return self.units[device_id].registers()
+
+    def status(self) -> Status:
+        """What the control interface reports."""
+        collapse = self.world.snapshot.collapse
+        return Status(
+            started_ns=self.started_ns,
+            speed=1.0,
+            steps=self.world.snapshot.step,
+            collapse=None if collapse is None else collapse.reason,
+            announcements=self.exercise.announcements,
+            faults=self.exercise.faults,
+        )
+
+    def _look(self, snapshot: Snapshot, dt_s: float) -> None:
+        self.meters.observe(snapshot, dt_s)
+        self.generation.observe(snapshot, dt_s)
+        self.readings = self.meter_faults.shown(self.struck, self.meters.readings(), snapshot.t_ns)
+
+    def _swap_words(self) -> None:
+        swapped = self.meter_faults.swapped
+        for position in swapped ^ self._swapped:
+            if position in self._orders:
+                unit, usual = self._orders[position]
+                unit.word_order = _SWAPPED[usual] if position in swapped else usual
+        self._swapped = swapped
+
+    def _unit(self, device: SimulatedDevice, positions: Mapping[str, int], sights: Mapping[str, int]) -> Unit:
+        if device.id in positions:
+            return catalogue.unit_of_meter(device, self._reader(positions[device.id]))
+        if device.id in sights:
+            return catalogue.unit_in_plant(device, partial(self.generation.look, sights[device.id]))
+        return catalogue.unit_of_recording(device)
+
+    def _reader(self, position: int) -> Callable[[], Reading]:
+        return lambda: self.readings[position]
+
+
+def _instrument(world: World, device: SimulatedDevice) -> Instrument:
+    if device.plant is not None:
+        return Instrument(device.id, Observes.PLANT, world.fleet.index[device.plant])
+    node = device.node or ""
+    if device.branch is not None:
+        return Instrument(device.id, Observes.END, world.end(device.branch, node))
+    return Instrument(device.id, Observes.NODE, world.nodes.index(node))
+
+
+def _sight(world: World, device: SimulatedDevice) -> Sight:
+    single = "number" in device.kind.traits.allowed
+    return Sight(world.fleet.index[device.plant or ""], device.number if single else WHOLE)
