@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,12 @@ import structlog
 
 from greenbridge.demo import broker, ports
 from greenbridge.demo.children import Child, Program
-from greenbridge.settings import load
+from simulators.bench import load_file
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError
 
 log = structlog.get_logger(__name__)
 
-_MODBUS_PORT = 15501
 _CONTROL_PORT = 15500
 _BROKER_PORT = 15590
 _CONSOLE_PORT = 15580
@@ -81,12 +80,12 @@ async def demonstration(options: Options, clock: Clock) -> AsyncIterator[Running
 
     """
     with _claimed(options) as claim:
-        gateways = [gateway.id for gateway in load("corridor", {}).settings.modbus.gateway]
+        gateways = {gateway.id: gateway.port for gateway in load_file(None, {}).gateway}
         wanted = [
             _CONTROL_PORT,
             _BROKER_PORT,
             _CONSOLE_PORT,
-            *(_MODBUS_PORT + i for i in range(len(gateways))),
+            *gateways.values(),
         ]
         shift = ports.free_shift(wanted)
         console = f"http://127.0.0.1:{_CONSOLE_PORT + shift}"
@@ -123,12 +122,15 @@ def _keep(lines: asyncio.Queue[tuple[str, str]], name: str, line: str) -> None:
 
 
 def _programs(
-    options: Options, server: broker.Broker, gateways: Sequence[str], shift: int, token: str
+    options: Options, server: broker.Broker, gateways: Mapping[str, int], shift: int, token: str
 ) -> list[Program]:
     state = options.state
     environment = {
         **os.environ,
-        **{f"GB_MODBUS_PORT_{gateway}": str(_MODBUS_PORT + shift + i) for i, gateway in enumerate(gateways)},
+        **{
+            f"GB_MODBUS_PORT_{gateway.upper().replace('-', '_')}": str(port + shift)
+            for gateway, port in gateways.items()
+        },
         "GB_BROKER_PORT": str(_BROKER_PORT + shift),
         "GB_SIM_CONTROL_PORT": str(_CONTROL_PORT + shift),
         "GB_CONSOLE_PORT": str(_CONSOLE_PORT + shift),
