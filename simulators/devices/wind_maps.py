@@ -11,8 +11,9 @@ import math
 
 from simulators.devices.generation import Condition, Generation
 from simulators.devices.registers import Encoding, Quantity, Register, RegisterMap
-from simulators.world.plants import CUT_OUT_M_S, RATED_M_S
 
+RATED_M_S, CUT_OUT_M_S = 12.0, 25.0
+"""Winds at which a turbine reaches its rating, and at which it stops."""
 RATED_RPM, IDLE_RPM, GEAR_RATIO = 12.0, 1.0, 110.0
 """Speed of rotor at rated and at idle, and of the generator relative to it (illustrative)."""
 TURBINE_STATES = {

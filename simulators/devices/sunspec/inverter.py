@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from simulators.devices.generation import Condition, Generation
 from simulators.devices.registers import Quantity, Value
 from simulators.devices.sunspec.chain import INT16_TOP, UINT16_TOP, Content, exponent_for
-from simulators.world.plants import INVERTER_EFFICIENCY
 
 Values = dict[str, Quantity[Generation] | Value]
 
 MODELS = (101, 102, 103, 120, 121, 122, 123, 160, 701, 714)
 CLASSIC = (103, 120, 121, 122, 123, 160)
 NEWER = (701, 714)
+EFFICIENCY = 0.985
+"""AC over DC power."""
 INPUTS = 2
 """DC inputs of an inverter, which share its power equally."""
 EPOCH_S = 946_684_800
@@ -91,7 +92,7 @@ def power_factor(unit: Generation) -> float:
 
 def dc_watt(unit: Generation) -> float:
     """Power of all DC inputs [W]."""
-    return watt(unit) / INVERTER_EFFICIENCY
+    return watt(unit) / EFFICIENCY
 
 
 def dc_volt(unit: Generation) -> float:
@@ -254,7 +255,7 @@ def _mppt(plate: Nameplate, wh_exponent: int) -> Content[Generation]:
             "DCA": lambda u: dc_amp(u) / INPUTS,
             "DCV": dc_volt,
             "DCW": lambda u: dc_watt(u) / INPUTS,
-            "DCWH": lambda u: int(u.energy_wh / INVERTER_EFFICIENCY) // INPUTS,
+            "DCWH": lambda u: int(u.energy_wh / EFFICIENCY) // INPUTS,
             "Tms": sunspec_seconds,
             "Tmp": cabinet_c,
             "DCSt": lambda u: _STATE_103[u.condition],
@@ -314,7 +315,7 @@ def _der_dc(plate: Nameplate) -> Content[Generation]:
             "DCA": lambda u: dc_amp(u) / INPUTS,
             "DCV": dc_volt,
             "DCW": lambda u: dc_watt(u) / INPUTS,
-            "DCWhInj": lambda u: int(u.energy_wh / INVERTER_EFFICIENCY) // INPUTS,
+            "DCWhInj": lambda u: int(u.energy_wh / EFFICIENCY) // INPUTS,
             "DCSta": lambda u: int(u.condition in _WORKING),
             "DCAlrm": 0,
         }
@@ -324,7 +325,7 @@ def _der_dc(plate: Nameplate) -> Content[Generation]:
         "NPrt": INPUTS,
         "DCA": dc_amp,
         "DCW": dc_watt,
-        "DCWhInj": lambda u: int(u.energy_wh / INVERTER_EFFICIENCY),
+        "DCWhInj": lambda u: int(u.energy_wh / EFFICIENCY),
     }
     scales = {
         "DCA_SF": _current_exponent(plate, INT16_TOP), "DCV_SF": -1, "DCW_SF": _power_exponent(plate),
