@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from alerts.book import AlarmBook, Change
 from alerts.config import AlertsSettings
 from alerts.evaluation import Evaluation
@@ -160,7 +162,7 @@ class _Run:
         at = 0
         for harvest in harvests:
             count = sum(len(reply.state.read.wanted) for reply in harvest.replies)
-            own = decoded.where(slice(at, at + count))
+            own = decoded.where(np.arange(at, at + count))
             at += count
             yield batch_of(harvest, own, self._next(harvest.source, harvest.session))
         for link in self._published:
