@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
 
 from grafana_foundation_sdk.builders import dashboard, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync
 
-from alerts.config import AlertsSettings, TwoEndSettings
+from alerts.config import AlertsSettings
+from alerts.rules.two_end import MeterAccuracy
 from grafana.influxql import (
     ACTIVE_ALARMS,
     ALARM_LOG,
@@ -21,12 +21,14 @@ from grafana.influxql import (
     filled,
     grouped_mean,
     residual,
+    residual_share,
     together,
 )
+from grafana.limits import two_end_limit
 from grafana.losses import hvdc_expression, line_expression
 from grafana.panels import band, bars, dashed, listing, trend
 from telemetry.devices import Device, Role
-from telemetry.grid import Grid, Hvdc, Line, Tie, TieKind
+from telemetry.grid import Grid, Hvdc, Tie, TieKind
 from telemetry.profiles import DeviceProfile
 
 POWER, FREQUENCY, VOLTAGE = "megwatt", "hertz", "kvolt"
@@ -142,25 +144,36 @@ class Corridor:
         )
 
     def _two_ends(self) -> Iterator[Panel]:
-        settings = self.alerts.two_end
-        limits = [max(self._limit(line, settings, grade) for line in self.grid.line) for grade in (0, -1)]
-        queries, losses = [], []
+        residuals, shares, losses = [], [], []
         for line in self.grid.line:
-            near, far = self._meter(line.id, line.from_node), self._meter(line.id, line.to_node)
-            if near is None or far is None:
+            ends = [self._device(line.id, node, Role.MAIN) for node in (line.from_node, line.to_node)]
+            devices = [device for device in ends if device is not None]
+            if len(devices) < 2:
                 continue
-            queries.append((line.id, residual(near, line_expression(self.grid, line), far)))
+            near, far = map(Meter.of, devices)
+            expected = line_expression(self.grid, line)
+            accuracies = [MeterAccuracy.of(self.profiles[device.profile]) for device in devices]
+            limit = two_end_limit(self.grid, line, self.alerts.two_end.of(line.id).limits[0], *accuracies)
+            residuals.append((line.id, residual(near, expected, far)))
+            shares.append((line.id, residual_share(near, expected, limit, far)))
             losses.append((line.id, together([near.mean("TotW", "loss"), far.mean("TotW", "loss")], "loss")))
+        yield trend(
+            "Two-end residual against the limit of R6",
+            "The residual below as a multiple of the rule's first limit while power is steady: beyond 1 for "
+            "the on-delay, R6 raises an alarm.",
+            "none",
+            shares,
+            thresholds=band(0, 1),
+            width=24,
+            decimals=2,
+        )
         yield trend(
             "Two-end residual",
             "Power of both ends of a line less the loss that its two-port expects: about 0 unless power "
-            "leaves between the meters, a meter is wrong or weather raises the corona loss. Dashed: limits "
-            "of rule R6 for the strongest line at its transfer limit; a lightly loaded line alarms earlier.",
+            "leaves between the meters, a meter is wrong or weather raises the corona loss.",
             POWER,
-            queries,
-            thresholds=band(0, *limits),
+            residuals,
             width=24,
-            height=10,
             decimals=2,
         )
         yield trend(
@@ -171,16 +184,6 @@ class Corridor:
             width=24,
             decimals=2,
         )
-
-    def _limit(self, line: Line, settings: TwoEndSettings, grade: int) -> float:
-        """Limit of rule R6 for a line at its transfer limit [MW]."""
-        meter = self._device(line.id, line.from_node, Role.MAIN)
-        profile = self.profiles[meter.profile] if meter is not None else None
-        pct, floor = (profile.accuracy_pct, profile.accuracy_floor_mw) if profile is not None else (0.0, 0.0)
-        corona = self.grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits / 1000
-        sigma = hypot(sqrt(2) * pct / 100 * line.limit_mw, sqrt(2) * floor, corona)
-        limit = settings.limits[grade]
-        return round(max(limit.sigmas * sigma, limit.pct_p / 100 * line.limit_mw))
 
     def _hvdc(self, link: Hvdc) -> Iterator[Panel]:
         near, far = self._meter(link.id, link.from_node), self._meter(link.id, link.to_node)

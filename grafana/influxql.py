@@ -92,10 +92,29 @@ def residual(near: Meter, expected: str, far: Meter) -> str:
 
     [MW, Mvar, kV]
     """
-    columns = 'mean("TotW") AS "p", mean("TotVAr") AS "q", mean("PPV") AS "v"'
-    measured = near.select(columns, ["TotW", "TotVAr", "PPV"])
-    left = f'SELECT "p" - ({expected}) AS "residual" FROM ({measured}) WHERE $timeFilter'
+    left = f'SELECT "p" - ({expected}) AS "residual" FROM ({_one_end(near)}) WHERE $timeFilter'
     return together([left, far.mean("TotW", "residual")], "residual")
+
+
+def residual_share(near: Meter, expected: str, limit: str, far: Meter) -> str:
+    """The residual as a multiple of a ``limit``, which is an expression in the near end's p [MW]."""
+    columns = f'"p" - ({expected}) AS "residual", {limit} AS "limit"'
+    left = f"SELECT {columns} FROM ({_one_end(near)}) WHERE $timeFilter"
+    summed = (
+        'SELECT sum("residual") AS "residual", max("limit") AS "limit", count("residual") AS "n" '
+        f"FROM ({left}), ({far.mean('TotW', 'residual')}) "
+        "WHERE $timeFilter GROUP BY time($__interval) fill(none)"
+    )
+    share = f'SELECT "residual" / "limit" AS "share" FROM ({summed}) WHERE "n" = 2 AND $timeFilter'
+    return (
+        f'SELECT mean("share") AS "share" FROM ({share}) '
+        "WHERE $timeFilter GROUP BY time($__interval) fill(null)"
+    )
+
+
+def _one_end(meter: Meter) -> str:
+    columns = 'mean("TotW") AS "p", mean("TotVAr") AS "q", mean("PPV") AS "v"'
+    return meter.select(columns, ["TotW", "TotVAr", "PPV"])
 
 
 def agreed(meter: Meter, point: str, steps: Sequence[ScheduleStep], *, deviation: bool) -> list[str]:

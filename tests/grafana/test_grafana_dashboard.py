@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from math import hypot, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
+from alerts.rules.two_end import MeterAccuracy
 from alerts.two_port import LineModel, hvdc_loss_mw
 from grafana.corridor import Corridor
 from grafana.influxql import Meter, agreed, identifier, literal, number, together
+from grafana.limits import two_end_limit
 from grafana.losses import hvdc_expression, line_expression
 from grafana.panels import above, band
 from grafana.targets import DATASOURCE, targets
@@ -31,7 +34,7 @@ def panels() -> list[dict[str, Any]]:
 
 def computed(expression: str, **values: float) -> float:
     """What InfluxQL makes of an arithmetic expression."""
-    return float(eval(expression.replace('"', ""), {"__builtins__": {}}, values))  # noqa: S307 - our own text
+    return float(eval(expression.replace('"', ""), {"__builtins__": {}, "abs": abs, "sqrt": sqrt}, values))  # noqa: S307 - our own text
 
 
 def test_the_committed_json_is_what_the_code_generates(corridor: Corridor) -> None:
@@ -64,7 +67,7 @@ def test_every_panel_has_unit_description_and_queries_in_influxql() -> None:
 
 def test_every_line_tie_and_link_is_there(configuration: Configuration) -> None:
     grid, titles = configuration.grid, {panel["title"]: panel for panel in panels()}
-    for title in ("Two-end residual", "Measured loss of lines"):
+    for title in ("Two-end residual against the limit of R6", "Two-end residual", "Measured loss of lines"):
         assert [target["alias"] for target in titles[title]["targets"]] == [line.id for line in grid.line]
     for tie in grid.tie:
         aliases = [target["alias"] for target in titles[f"{tie.id} at {tie.delivery_node}"]["targets"]]
@@ -77,9 +80,19 @@ def test_limits_are_those_of_the_rules(configuration: Configuration) -> None:
     steps = titles["AKT-ALT: deviation from schedule"]["fieldConfig"]["defaults"]["thresholds"]["steps"]
     values = [step["value"] for step in steps]
     assert values == [None, -250, -100, -50, 50, 100, 250]  # NTC 1000 MW: 5, 10 and 25 %
-    worst = titles["Two-end residual"]["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    assert worst[2]["value"] == -worst[3]["value"]
-    assert 10 < worst[3]["value"] < 30 < worst[4]["value"]
+
+
+def test_the_limit_of_a_line_is_that_of_the_rule(configuration: Configuration) -> None:
+    grid, settings = configuration.grid, configuration.settings.alerts.two_end
+    meters = MeterAccuracy(0.2, 0.3), MeterAccuracy(0.5, 0.1)
+    for line in grid.line:
+        corona = grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits / 1000
+        for grade in settings.limits:
+            expression = two_end_limit(grid, line, grade, *meters)
+            for p in (-line.limit_mw, -40.0, 0.0, line.limit_mw):
+                sigma = hypot(*(hypot(meter.pct / 100 * p, meter.floor_mw) for meter in meters), corona)
+                expected = max(grade.sigmas * sigma, grade.pct_p / 100 * abs(p))
+                assert computed(expression, p=p) == pytest.approx(expected, rel=1e-4)
 
 
 def test_thresholds_grow_more_serious_outwards() -> None:

@@ -180,8 +180,9 @@ async def test_what_the_panels_show(filled: Filled, configuration: Configuration
     assert max(map(abs, before)) < 3
     assert sorted(after)[len(after) // 2] == pytest.approx(size, abs=3)
     for other in configuration.grid.line:
-        if other.id != line:
-            assert max(map(abs, (await filled.values("Two-end residual", other.id)).values())) < 12, other.id
+        shares = await filled.values("Two-end residual against the limit of R6", other.id)
+        assert (max(shares.values()) > 3) == (other.id == line), other.id
+        assert max(abs(share) for second, share in shares.items() if second + 10 <= start) < 1, other.id
 
     losses = await filled.values("Measured loss of lines", "NAV-BUK")
     assert losses.keys().isdisjoint(
