@@ -152,11 +152,11 @@ export class Diagram {
     const label = toEdge(LABEL, dx, dy);
     const angle = (Math.atan2(dy, dx) * 180) / Math.PI;
     const arrows = [(card + length / 2 - label) / 2, length - (card + length / 2 - label) / 2].map((at) =>
-      svg("path", { d: "M-6 -5.5 L6 0 L-6 5.5 Z", class: "arrow", transform: `translate(${a.x + dx * at} ${a.y + dy * at}) rotate(${angle})` }),
+      svg("path", { d: "M-5.5 -5.2 L5.5 0 L-5.5 5.2 Z", class: "arrow", transform: `translate(${a.x + dx * at} ${a.y + dy * at}) rotate(${angle})` }),
     );
     const reversed = arrows.map((arrow) => `${arrow.getAttribute("transform")} rotate(180)`);
     const forward = arrows.map((arrow) => arrow.getAttribute("transform"));
-    if (length / 2 - label - card > 13) line.append(...arrows);
+    if (length / 2 - label - card > 10) line.append(...arrows);
     lines.append(line);
 
     const hatch = box(middle, LABEL, { rx: 3, class: "hatch" });

@@ -93,6 +93,8 @@ export class Trend {
       if (turn !== this.turn) return;
       this.problem("");
       this.data = data;
+      const unit = about.unit === "1" ? "count" : about.unit;
+      setText(this.note, `${about.title} [${unit}]${data.t.length === 0 ? ", no readings in this window" : ""}`);
       this.draw();
     } catch (error) {
       if (turn !== this.turn) return;
@@ -126,6 +128,9 @@ export class Trend {
     const axis = { stroke: text, grid, ticks: { ...grid, size: 4 }, font: "11px system-ui, sans-serif" };
     const times = (_, ticks, __, ___, increment) =>
       ticks.map((s) => (increment >= 60 ? localTime(s * 1000).slice(0, 5) : localTime(s * 1000)));
+    // as many decimals as the distance of the ticks has: 2.5 apart must not be shown as 2 and 3 apart
+    const amounts = (_, ticks, __, ___, increment) =>
+      ticks.map((v) => number(v, (String(Number(increment.toFixed(6))).split(".")[1] ?? "").length));
     const digits = unit === "Hz" ? 3 : 1;
     const line = colour("--line-strong");
     return new uPlot(
@@ -137,7 +142,7 @@ export class Trend {
         scales: { x: { time: true, auto: false }, y: { range } },
         axes: [
           { ...axis, size: 28, values: times },
-          { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => number(v, Math.abs(v) >= 100 && unit !== "Hz" ? 0 : unit === "Hz" ? 3 : 2)) },
+          { ...axis, size: 62, values: amounts },
         ],
         series: [
           { label: "time", value: (_, s) => (s === null ? "–" : localTime(s * 1000)) },

@@ -150,7 +150,9 @@ async def test_an_operators_watch(corridor_rig: Rig) -> None:
         await expect(page.locator("#trend-point")).to_have_value("TAS_injection/TotW")
         await page.locator("#trend-point").fill("bash-wind/W")
         await page.locator("#trend-point").press("Enter")
-        await expect(page.locator("#trend-note")).to_have_text("Active power of the plant [MW]")
+        await expect(page.locator("#trend-note")).to_have_text(
+            "Active power of the plant [MW], no readings in this window"
+        )
         await page.get_by_text("6 h", exact=True).click()
         await expect(page.locator("#trend-problem")).to_be_hidden()
 
