@@ -74,9 +74,11 @@ class MqttSource:
         self._intake = intake
         self._clock = clock
         self._environment = os.environ if environment is None else environment
-        self._uniform = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
+        chance = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
+        self._backoff = Backoff(broker.backoff_first_s, broker.backoff_max_s, chance)
         self._plans = plan_topics(points)
         self._unknown: dict[str, set[str]] = {}
+        self._strangers: asyncio.Queue[str] = asyncio.Queue(MAX_COMPLAINTS)  # each is put there once
         self._complained: set[tuple[str, Rejection]] = set()
         self._session = 0
         self._seq = 0
@@ -109,22 +111,42 @@ class MqttSource:
         if not self._plans:
             return
         self._begin_session()
-        backoff = Backoff(self._broker.backoff_first_s, self._broker.backoff_max_s, self._uniform)
+        self._backoff.reset()
         try:
             while True:
                 password = self._broker.password(self._environment)
                 try:
                     async with ManualAckClient(self._broker, password, self._clock) as client:
                         self._client = client
-                        await self._subscribe(client)
-                        backoff.reset()
-                        await self._receive(client)
+                        self._begin_session()
+                        await self._converse(client)
                 except BrokerLostError as error:
                     await self._link_lost(error)
-                    await self._clock.sleep(backoff.next())
+                    await self._clock.sleep(self._backoff.next())
         finally:
             self._client = None
             self.state.down()
+
+    async def _converse(self, client: ManualAckClient) -> None:
+        """Does everything that a connection is for, until one part of it fails.
+
+        Receiving must not wait for the broker's answers: after an outage the session's backlog comes before
+        the answer to the subscription, and would fill the window that nobody empties.
+        """
+        tasks = [
+            asyncio.create_task(self._subscribe(client), name=f"{self.name} subscribe"),
+            asyncio.create_task(self._receive(client), name=f"{self.name} receive"),
+            asyncio.create_task(self._unsubscribe(client), name=f"{self.name} unsubscribe"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _subscribe(self, client: ManualAckClient) -> None:
         topics = list(self._plans)
@@ -139,8 +161,8 @@ class MqttSource:
             await self._mark_bad([self._plans[topic] for topic in refused], Quality.DEVICE_REFUSED)
             if len(refused) == len(topics):
                 raise SubscriptionRefusedError(f"{text}; allow client {self._broker.client_id} to read them")
-        self._begin_session()
         self._lost = False
+        self._backoff.reset()
         self.state.up(self._clock.now_ns())
         self.state.count("connects")
         _log.info("mqtt_connected", link=self.name, topics=len(topics) - len(refused))
@@ -148,20 +170,22 @@ class MqttSource:
     async def _receive(self, client: ManualAckClient) -> None:
         while True:
             messages = await client.take(DRAIN)
-            strangers = await self._store(messages)
+            await self._store(messages)
             client.acknowledge(messages)
-            for topic in strangers:
-                # an earlier configuration's subscription, which the persistent session still remembers
-                await client.unsubscribe(topic)
+            self._lost = False
 
-    async def _store(self, messages: Sequence[Received]) -> list[str]:
-        """Makes messages durable, as readings or dead letters; returns topics that no device publishes to."""
+    async def _unsubscribe(self, client: ManualAckClient) -> None:
+        """Ends what an earlier configuration subscribed to and the persistent session still remembers."""
+        while True:
+            await client.unsubscribe(await self._strangers.get())
+
+    async def _store(self, messages: Sequence[Received]) -> None:
+        """Makes messages durable, as readings or dead letters."""
         point: list[int] = []
         t_source: list[int] = []
         value: list[float] = []
         quality: list[int] = []
         letters: list[DeadLetter] = []
-        strangers: list[str] = []
         self.state.count("messages", len(messages))
         for message in messages:
             try:
@@ -171,7 +195,7 @@ class MqttSource:
                 letters.append(self._letter(message, rejected))
                 stranger = rejected.reason is Rejection.UNKNOWN_TOPIC and message.topic != ""
                 if self._is_news(message, rejected) and stranger:
-                    strangers.append(message.topic)
+                    self._strangers.put_nowait(message.topic)
                 continue
             if decoded.unknown:
                 self._note_unknown(plan.device, decoded.unknown)
@@ -185,7 +209,6 @@ class MqttSource:
         for outcome in await asyncio.gather(*commits, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-        return strangers
 
     def _plan(self, message: Received) -> TopicPlan:
         plan = self._plans.get(message.topic)

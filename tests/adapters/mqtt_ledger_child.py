@@ -34,23 +34,35 @@ N = { field = "n" }
 """
 
 
+SLOW_DISK_S = 0.05
+"""Long enough to be killed between receipt and commit, where a message is lost that is acknowledged early."""
+
+
 class LedgerIntake:
     def __init__(self, ledger: RawIOBase) -> None:
         self.ledger = ledger
 
     async def submit(self, batch: ReadingBatch) -> Committed:
         good = [value for value in batch.value.tolist() if not math.isnan(value)]
-        self._commit([f"n {value:.0f}" for value in good])
+        await self._commit([f"n {value:.0f}" for value in good])
         return Committed(1, batch.t_received)
 
     async def reject(self, letter: DeadLetter) -> None:
-        self._commit([f"x {letter.payload.decode()}"])
+        await self._commit([f"x {letter.payload.decode()}"])
 
-    def _commit(self, lines: list[str]) -> None:
+    async def _commit(self, lines: list[str]) -> None:
+        await SystemClock().sleep(SLOW_DISK_S)
+        _tell(0)
+        await SystemClock().sleep(SLOW_DISK_S)
         self.ledger.write("".join(f"{line}\n" for line in lines).encode())
         os.fsync(self.ledger.fileno())
-        sys.stdout.write(f"{len(lines)}\n")
-        sys.stdout.flush()
+        _tell(len(lines))
+
+
+def _tell(committed: int) -> None:
+    """Tells the parent: 0 in the middle of a commit, the number of messages at its end."""
+    sys.stdout.write(f"{committed}\n")
+    sys.stdout.flush()
 
 
 async def main(port: int, ledger: RawIOBase) -> None:

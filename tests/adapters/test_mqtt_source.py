@@ -152,7 +152,9 @@ def settings(broker: Broker, **changes: object) -> BrokerSettings:
 
 def publisher(broker: Broker) -> aiomqtt.Client:
     no_delay = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    return aiomqtt.Client("127.0.0.1", broker.port, socket_options=no_delay)
+    client = aiomqtt.Client("127.0.0.1", broker.port, socket_options=no_delay)
+    client.pending_calls_threshold = 100
+    return client
 
 
 def payload(n: int) -> bytes:
@@ -186,16 +188,17 @@ async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
     acknowledged: set[str] = set()
     done = asyncio.Event()
 
+    async def send(client: aiomqtt.Client, n: int) -> None:
+        broken = n % 7 == 3
+        await client.publish("site/meter", b"{%d" % n if broken else payload(n), qos=1)
+        acknowledged.add(f"x {{{n}" if broken else f"n {n}")
+
     async def publish() -> None:
         async with publisher(broker) as client:
             sent = 0
             while not done.is_set():
-                for n in range(sent, sent + 20):
-                    broken = n % 7 == 3
-                    await client.publish("site/meter", b"{%d" % n if broken else payload(n), qos=1)
-                    acknowledged.add(f"x {{{n}" if broken else f"n {n}")
+                await asyncio.gather(*(send(client, n) for n in range(sent, sent + 20)))
                 sent += 20
-                await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, no time passes
 
     async def spawn() -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -208,9 +211,10 @@ async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
         )
 
     async def commits(child: asyncio.subprocess.Process, count: int) -> None:
+        """Returns after so many messages, in the middle of the next commit."""
         assert child.stdout is not None
-        seen = 0
-        while seen < count:
+        seen, line = 0, b"1"
+        while seen < count or int(line) != 0:
             line = await child.stdout.readline()
             assert line, "the subscriber ended by itself"
             seen += int(line)
@@ -219,7 +223,7 @@ async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
     child = await spawn()
     publishing: asyncio.Task[None] | None = None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             async with publisher(broker) as probe:
                 while not (ledger.exists() and ledger.read_bytes()):
                     # the first commit is the mark of a subscription that stands
@@ -233,7 +237,8 @@ async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
             done.set()
             await publishing
             while not acknowledged <= set(ledger.read_text().split("\n")):
-                await commits(child, 1)
+                assert child.stdout is not None
+                await child.stdout.readline()
     finally:
         done.set()
         if publishing is not None:
@@ -343,15 +348,17 @@ async def packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 @asynccontextmanager
-async def scripted_broker(suback: bytes, publish: bytes, acks: list[bytes]) -> AsyncIterator[Broker]:
-    """Accepts, answers a SUBSCRIBE with the codes given, sends one packet and notes what is acknowledged."""
+async def scripted_broker(
+    suback: bytes, publish: bytes, acks: list[bytes], backlog: bytes = b""
+) -> AsyncIterator[Broker]:
+    """Sends a backlog at once, then answers the SUBSCRIBE, sends a packet and notes what is acknowledged."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 kind, body = await packet(reader)
                 if kind == 1:
-                    writer.write(b"\x20\x02\x00\x00")
+                    writer.write(b"\x20\x02\x00\x00" + backlog)
                 elif kind == 8:
                     writer.write(bytes([0x90, 2 + len(suback)]) + body[:2] + suback + publish)
                 elif kind == 4:
@@ -382,6 +389,25 @@ async def test_a_refused_topic_is_reported_and_the_others_are_received(
     assert "refused 1 of 2 topics, t/b first" in source.state.last_error
     refused = intake.batches[0]
     assert (refused.point.tolist(), refused.quality.tolist()) == ([1], [Quality.DEVICE_REFUSED])
+
+
+async def test_a_backlog_larger_than_the_window_does_not_hold_up_the_subscription(  # telegraf#16293
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    def publish(n: int) -> bytes:
+        body = b"\x00\x03t/a" + bytes([0, n]) + payload(n)
+        return bytes([0x32, len(body)]) + body
+
+    acks: list[bytes] = []
+    backlog = b"".join(publish(n) for n in range(1, 8))
+    points = make_points(("a", profile, "t/a"))
+    async with scripted_broker(b"\x01", publish(8), acks, backlog) as broker:
+        source = MqttSource(settings(broker, max_unacknowledged=2), points, intake, SystemClock())
+        async with run_source(source.run()):
+            await until(lambda: len(acks) == 8)
+    assert source.state.counts["connects"] == 1
+    assert acks == [bytes([0, n]) for n in range(1, 9)]
+    assert values(intake) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 async def test_a_broker_that_refuses_every_topic_is_an_error(
