@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -25,20 +27,68 @@ class Clock(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a clock relates to real time: at real wall time ``epoch_ns`` it showed ``wall_ns``.
+
+    Processes whose clocks have the same pace share one time.
+    """
+
+    speed: float
+    """Seconds of the clock for each real second, above 0."""
+    wall_ns: int
+    """[ns, UTC]."""
+    epoch_ns: int
+    """Real wall time [ns, UTC]."""
+
+    def __post_init__(self) -> None:
+        if not (self.speed > 0 and math.isfinite(self.speed)):
+            raise ValueError(f"a speed of {self.speed} is not above 0")
+
+    def at(self, real_ns: int) -> int:
+        """Wall time of the clock at a real wall time [ns, UTC]."""
+        return self.wall_ns + round((real_ns - self.epoch_ns) * self.speed)
+
+
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock; with a pace it runs faster or slower than real time and shows another date.
+
+    Time-outs of network connections are the machine's, whatever the pace.
+    """
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self._pace = pace
+        self._begun = self._shown = time.monotonic()
+
+    @property
+    def pace(self) -> Pace:
+        """How it runs now."""
+        real = time.time_ns()
+        return self._pace or Pace(1.0, real, real)
+
+    def set_pace(self, pace: Pace) -> None:
+        """Runs differently from now on; monotonic time does not jump, sleeps under way keep their length."""
+        self._shown, self._begun = self.monotonic(), time.monotonic()
+        self._pace = pace
+
+    def set_speed(self, speed: float) -> None:
+        """Runs at another speed from now on, without a jump."""
+        real = time.time_ns()
+        self.set_pace(Pace(speed, self.pace.at(real), real))
 
     def now_ns(self) -> int:
         """Wall time [ns, UTC]."""
-        return time.time_ns()
+        return time.time_ns() if self._pace is None else self._pace.at(time.time_ns())
 
     def monotonic(self) -> float:
         """Monotonic time [s]."""
-        return time.monotonic()
+        speed = 1.0 if self._pace is None else self._pace.speed
+        return self._shown + (time.monotonic() - self._begun) * speed
 
     async def sleep(self, seconds: float) -> None:
-        """Waits in real time."""
-        await asyncio.sleep(max(0.0, seconds))
+        """Waits, at the clock's own speed."""
+        speed = 1.0 if self._pace is None else self._pace.speed
+        await asyncio.sleep(max(0.0, seconds) / speed)
 
 
 class ManualClock:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from telemetry.clock import ManualClock, SystemClock
+from telemetry.clock import ManualClock, Pace, SystemClock
 
 
 async def test_sleepers_wake_in_order_at_their_own_time(clock: ManualClock) -> None:
@@ -56,3 +56,37 @@ def test_the_system_clock_moves_forward() -> None:
     clock = SystemClock()
     assert clock.monotonic() <= clock.monotonic()
     assert clock.now_ns() > 1_700_000_000_000_000_000
+
+
+REAL = 1_795_500_000_000_000_000
+START = 1_768_296_000_000_000_000
+
+
+def test_clocks_of_one_pace_share_one_time() -> None:
+    pace = Pace(60.0, START, REAL)
+    assert pace.at(REAL) == START
+    assert pace.at(REAL + 10**9) == START + 60 * 10**9
+    a, b = SystemClock(pace), SystemClock(pace)
+    first, second = a.now_ns(), b.now_ns()
+    assert 0 <= second - first < 60 * 10**9
+    assert a.pace == b.pace == pace
+
+
+async def test_a_faster_clock_waits_less_and_does_not_jump_when_it_changes() -> None:
+    clock = SystemClock(Pace(1e6, START, REAL))
+    before = clock.monotonic()
+    async with asyncio.timeout(5):
+        await clock.sleep(3600)
+    assert clock.monotonic() - before >= 3599
+    wall, elapsed = clock.now_ns(), clock.monotonic()
+    clock.set_speed(1.0)
+    assert clock.pace.speed == 1.0
+    assert clock.monotonic() >= elapsed
+    assert clock.now_ns() >= wall
+    assert clock.now_ns() - wall < 3600 * 10**9 * 1000
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_speed_that_is_none_is_refused(speed: float) -> None:
+    with pytest.raises(ValueError, match="not above 0"):
+        Pace(speed, START, REAL)
