@@ -100,17 +100,20 @@ class Hvdc(msgspec.Struct, frozen=True):
         """Name of the link."""
         return f"{self.from_bus}-{self.to_bus}"
 
-    def received_mw(self, sent_mw: float) -> float:
+    def received_mw(self, sent_mw: float, poles: int = 2) -> float:
         """Power at the receiving busbar [MW] for a power sent [MW].
 
-        Each converter loses a constant part and a share of its power, the two cable poles R I^2 each.
+        Each converter loses a constant part for each of its poles and a share of its power, the two cables
+        R I^2 each. With one pole the cable of the other is the return conductor, so that the current is twice
+        that of two poles.
         """
-        if sent_mw == 0.0:
+        if sent_mw <= 0.0 or poles == 0:
             return 0.0
-        dc = sent_mw - self.converter_const_loss_mw - self.converter_prop_loss * sent_mw
-        current_a = dc * 1e6 / (2 * self.u_dc_kv * 1e3)
+        constant = self.converter_const_loss_mw * poles / 2
+        dc = sent_mw - constant - self.converter_prop_loss * sent_mw
+        current_a = dc * 1e6 / (poles * self.u_dc_kv * 1e3)
         dc -= 2 * self.r_ohm_per_km * self.km * current_a**2 / 1e6
-        return dc - self.converter_const_loss_mw - self.converter_prop_loss * dc
+        return max(dc - constant - self.converter_prop_loss * dc, 0.0)
 
 
 class Corridor(msgspec.Struct, frozen=True):

@@ -1,12 +1,14 @@
 """Generating plants: what wind and sun make of them, and those that generation control moves.
 
-Ratings of named plants are published or planned ones; unit counts, base outputs and positions are
-illustrative.
+Ratings of named plants are published or planned ones; unit counts, base outputs, positions, heights and wind
+climates are illustrative.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib import resources
 
@@ -14,22 +16,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.world.weather import Drift, air_temperature, clear_sky_ghi, cos_zenith
+from simulators.world.inverters import Inverters, cell_temperature, dc_share
+from simulators.world.sun import ClearSky, Clouds
+from simulators.world.units import Outages, UnitState
+from simulators.world.weather import Drift, air_temperature
+from simulators.world.wind import SiteWind, Turbines, density
 
 Array = NDArray[np.float64]
 
-CUT_IN_M_S, RATED_M_S, CUT_OUT_M_S = 3.0, 12.0, 25.0
-AVAILABILITY = 0.97
-"""Share of wind turbines in service."""
-SLOW_WIND_SIGMA, SLOW_WIND_TAU_S = 0.03, 3600.0
-"""Relative standard deviation and time constant of the wind around its mean; modest on purpose."""
-TURBULENCE_INTENSITY, TURBULENCE_LENGTH_M = 0.11, 340.0
-ROTOR_SMOOTHING = 0.5
-"""Share of point turbulence that is left over the area of a rotor (illustrative)."""
-CLEARNESS_MEAN, CLEARNESS_SIGMA, CLEARNESS_TAU_S = 0.92, 0.02, 600.0
-DC_AC_RATIO, INVERTER_EFFICIENCY, NOCT_C, POWER_PER_K = 1.25, 0.985, 45.0, -0.0035
+WIND_AVAILABILITY, SOLAR_AVAILABILITY = 0.97, 0.99
+FIRMING_S = 8.0
+"""Lag of the local balancing behind the output of a node's plants (illustrative)."""
 REACTIVE_SHARE = 0.03
 """Reactive power that a plant delivers per active power."""
+_MINUTE_NS = 60 * 10**9
 
 
 class PlantKind(StrEnum):
@@ -52,8 +52,12 @@ class Plant(msgspec.Struct, frozen=True):
     """Turbines, inverters or generating units."""
     latitude: float
     longitude: float
+    elevation_m: float = 0.0
     base_mw: float = 0.0
-    """Output of the base case [MW]; a solar plant has that of its clear sky instead."""
+    """Output of a conventional plant in the base case [MW]."""
+    weibull_c_m_s: float = 8.5
+    """Scale of the wind's distribution at hub height."""
+    weibull_k: float = 2.1
 
 
 def reference_plants() -> tuple[Plant, ...]:
@@ -62,37 +66,16 @@ def reference_plants() -> tuple[Plant, ...]:
     return msgspec.json.decode(text, type=tuple[Plant, ...])
 
 
-def wind_share(wind_m_s: Array) -> Array:
-    """Power curve: share of the rating, growing with the cube of the wind between cut-in and rated wind."""
-    cubic = (wind_m_s**3 - CUT_IN_M_S**3) / (RATED_M_S**3 - CUT_IN_M_S**3)
-    return np.where(wind_m_s >= CUT_OUT_M_S, 0.0, np.clip(cubic, 0.0, 1.0))
-
-
-def wind_for(share: Array) -> Array:
-    """The wind [m/s] at which a plant delivers a share of its rating below 1."""
-    wind: Array = np.cbrt(share * (RATED_M_S**3 - CUT_IN_M_S**3) + CUT_IN_M_S**3)
-    return wind
-
-
-def solar_share(ghi_w_m2: Array, cell_c: Array) -> Array:
-    """Share of the AC rating that modules deliver, clipped at the inverters' rating."""
-    dc = DC_AC_RATIO * ghi_w_m2 / 1000.0 * (1 + POWER_PER_K * (cell_c - 25.0))
-    return np.clip(dc * INVERTER_EFFICIENCY, 0.0, 1.0)
-
-
-def cell_temperature(air_c: Array, ghi_w_m2: Array) -> Array:
-    """Cell temperature [degC]: T_a + (NOCT - 20) / 800 G."""
-    return air_c + (NOCT_C - 20.0) / 800.0 * ghi_w_m2
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PlantState:
-    """Columns over the plants; NaN where a quantity does not belong to the kind."""
+    """Columns over the plants, NaN where a quantity does not belong to the kind; ``unit_*`` over
+    :attr:`Fleet.units`.
+    """
 
     p_mw: Array
     q_mvar: Array
     available_mw: Array
-    """What wind or sun would allow."""
+    """What wind or sun would allow the units in service."""
     wind_m_s: Array
     wind_dir_deg: Array
     ghi_w_m2: Array
@@ -100,85 +83,188 @@ class PlantState:
     cell_c: Array
     online: Array
     """Units in service."""
+    unit_p_mw: Array
+    unit_available_mw: Array
+    unit_wind_m_s: Array
+    """Wind at the nacelle of each turbine; NaN for inverters."""
+    unit_state: NDArray[np.int8]
+    """Codes of :class:`UnitState`."""
 
-    def dark(self) -> PlantState:
-        """The same weather over plants that deliver nothing, since there is no grid."""
-        nothing = np.zeros_like(self.p_mw)
-        weather = (
-            self.available_mw,
-            self.wind_m_s,
-            self.wind_dir_deg,
-            self.ghi_w_m2,
-            self.air_c,
-            self.cell_c,
+    def where(self, live: NDArray[np.bool_], unit_live: NDArray[np.bool_]) -> PlantState:
+        """The same weather over plants that deliver nothing where there is no grid."""
+        if live.all():
+            return self
+        return replace(
+            self,
+            p_mw=self.p_mw * live,
+            q_mvar=self.q_mvar * live,
+            online=self.online * live,
+            unit_p_mw=self.unit_p_mw * unit_live,
+            unit_state=np.where(unit_live, self.unit_state, np.int8(UnitState.OFF)),
         )
-        return PlantState(nothing, nothing, *weather, nothing)
 
 
 class Fleet:
-    """All plants; steps their weather and holds the set-points of those under generation control."""
+    """All plants; steps their weather and units, and holds the set-points of conventional plants."""
 
-    def __init__(self, plants: tuple[Plant, ...], rng: np.random.Generator) -> None:
+    def __init__(self, plants: tuple[Plant, ...], rng: np.random.Generator, start_ns: int) -> None:
         self.plants = plants
         self.index = {plant.id: i for i, plant in enumerate(plants)}
         self.rated_mw = np.array([plant.rated_mw for plant in plants])
         self.setpoint_mw = np.array([plant.base_mw for plant in plants])
-        """Output of thermal and hydro plants [MW]; generation control writes it."""
+        """Output of thermal and hydro plants [MW]; generation control moves it."""
         self._rng = rng
-        self._latitude = np.array([plant.latitude for plant in plants])
-        self._longitude = np.array([plant.longitude for plant in plants])
         kinds = [plant.kind for plant in plants]
         self._wind = np.array([i for i, kind in enumerate(kinds) if kind is PlantKind.WIND], np.intp)
         self._solar = np.array([i for i, kind in enumerate(kinds) if kind is PlantKind.SOLAR], np.intp)
-        units = np.array([float(plant.units) for plant in plants])
-        self._online = units.copy()
-        self._online[self._wind] = np.round(AVAILABILITY * units[self._wind])
-        self._wind_rated = self.rated_mw[self._wind] * self._online[self._wind] / units[self._wind]
-        self._mean_wind = wind_for(self.setpoint_mw[self._wind] / self._wind_rated)
-        n_wind, n_solar = len(self._wind), len(self._solar)
-        self._slow = Drift(np.full(n_wind, SLOW_WIND_SIGMA), np.full(n_wind, SLOW_WIND_TAU_S))
-        # turbulence of single turbines averages out over a plant
-        calmed = ROTOR_SMOOTHING * TURBULENCE_INTENSITY / np.sqrt(units[self._wind])
-        self._turbulence = Drift(calmed, TURBULENCE_LENGTH_M / self._mean_wind)
-        self._direction = Drift(np.full(n_wind, 12.0), np.full(n_wind, 1800.0))
-        self._mean_direction = rng.uniform(0.0, 360.0, n_wind)
-        self._clearness = Drift(np.full(n_solar, CLEARNESS_SIGMA), np.full(n_solar, CLEARNESS_TAU_S))
-
-    def forecast_mw(self, t_ns: int) -> Array:
-        """Expected output [MW]: base case of wind and dispatched plants, mean clearness for solar ones."""
-        expected = np.array([plant.base_mw for plant in self.plants])
-        ghi = self._clear_ghi(t_ns) * CLEARNESS_MEAN
-        air = air_temperature(t_ns, self._longitude[self._solar])
-        share = solar_share(ghi, cell_temperature(air, ghi))
-        expected[self._solar] = self.rated_mw[self._solar] * share
-        return expected
-
-    def step(self, dt_s: float) -> None:
-        """Advances the weather by ``dt_s`` [s]."""
-        n_wind = len(self._wind)
-        noise = self._rng.standard_normal(3 * n_wind + len(self._solar))
-        self._slow.step(dt_s, noise[:n_wind])
-        self._turbulence.step(dt_s, noise[n_wind : 2 * n_wind])
-        self._direction.step(dt_s, noise[2 * n_wind : 3 * n_wind])
-        self._clearness.step(dt_s, noise[3 * n_wind :])
-
-    def state(self, t_ns: int) -> PlantState:
-        """What the plants deliver now."""
-        n = len(self.plants)
-        wind, direction, ghi, cell = (np.full(n, np.nan) for _ in range(4))
-        air = air_temperature(t_ns, self._longitude)
-        p = self.setpoint_mw.copy()
-        factor = np.maximum(1 + self._slow.value + self._turbulence.value, 0.0)
-        wind[self._wind] = self._mean_wind * factor
-        direction[self._wind] = (self._mean_direction + self._direction.value) % 360.0
-        p[self._wind] = self._wind_rated * wind_share(wind[self._wind])
-        clearness = np.clip(CLEARNESS_MEAN + self._clearness.value, 0.0, 1.0)
-        ghi[self._solar] = self._clear_ghi(t_ns) * clearness
-        cell[self._solar] = cell_temperature(air[self._solar], ghi[self._solar])
-        p[self._solar] = self.rated_mw[self._solar] * solar_share(ghi[self._solar], cell[self._solar])
-        return PlantState(
-            p, REACTIVE_SHARE * p, p.copy(), wind, direction, ghi, air, cell, self._online.copy()
+        self._latitude = np.array([plant.latitude for plant in plants])
+        self._longitude = np.array([plant.longitude for plant in plants])
+        self._elevation = np.array([plant.elevation_m for plant in plants])
+        self._counts = np.array([plant.units for plant in plants], np.intp)
+        self.units: tuple[tuple[str, int], ...] = tuple(
+            (plants[i].id, number + 1)
+            for i in (*self._wind, *self._solar)
+            for number in range(plants[i].units)
         )
+        """(plant, number from 1) of every turbine and inverter."""
+        self.unit_plant: NDArray[np.intp] = np.repeat(
+            np.concatenate([self._wind, self._solar]), self._counts[np.concatenate([self._wind, self._solar])]
+        )
+        """Plant of each unit."""
+        self._tripped = np.zeros(len(plants), np.bool_)
+        self._limit = np.full(len(plants), np.inf)
+        self._minute = start_ns // _MINUTE_NS
+        self._build(start_ns)
+        self._settle(start_ns)
 
-    def _clear_ghi(self, t_ns: int) -> Array:
-        return clear_sky_ghi(cos_zenith(t_ns, self._latitude[self._solar], self._longitude[self._solar]))
+    def _build(self, start_ns: int) -> None:
+        wind, solar, rng, plants = self._wind, self._solar, self._rng, self.plants
+        climate = (
+            np.array([plants[i].weibull_c_m_s for i in wind]),
+            np.array([plants[i].weibull_k for i in wind]),
+        )
+        sites = SiteWind((self._latitude[wind], self._longitude[wind]), climate, rng, start_ns)
+        self.turbines = Turbines(sites, self.rated_mw[wind], self._counts[wind], rng, start_ns)
+        self._direction = Drift(np.full(len(wind), 12.0), np.full(len(wind), 1800.0))
+        self._mean_direction = rng.uniform(0.0, 360.0, len(wind))
+        self.inverters = Inverters(self.rated_mw[solar], self._counts[solar], rng)
+        self.clouds = Clouds(self._latitude[solar], self._longitude[solar], rng, start_ns)
+        self._sky = ClearSky(
+            [(plants[i].latitude, plants[i].longitude, plants[i].elevation_m) for i in solar]
+        )
+        turbines, inverters = len(self.turbines.rated_mw), len(self.inverters.rated_mw)
+        expected = [WIND_AVAILABILITY] * turbines + [SOLAR_AVAILABILITY] * inverters
+        self._outages = Outages(np.array(expected), rng)
+
+    def _settle(self, start_ns: int) -> None:
+        count = len(self.turbines.rated_mw)
+        self._air = air_temperature(start_ns, self._longitude)
+        self._rho = density(self._air[self._wind], self._elevation[self._wind])
+        self.turbines.settle(start_ns, self._outages.state[:count], self._rho)
+        self._ghi = self._sky.at(start_ns) * self.clouds.natural
+        self._cell = cell_temperature(self._air[self._solar], self._ghi)
+        self.inverters.settle(dc_share(self._ghi, self._cell), self._outages.state[count:])
+        self.expected_mw = self.setpoint_mw.copy()
+        """Output that local balancing has made room for [MW]."""
+        self.expected_mw[self._wind] = self.turbines.by_plant(self.turbines.p_mw)
+        self.expected_mw[self._solar] = self.inverters.by_plant(self.inverters.p_mw)
+
+    # ---- causes
+
+    def trip(self, plant: int) -> None:
+        """Takes a plant off the grid."""
+        self._tripped[plant] = True
+        self.setpoint_mw[plant] = 0.0
+
+    def release(self, plant: int) -> None:
+        """Lets a tripped plant come back."""
+        self._tripped[plant] = False
+
+    def curtail(self, plant: int, mw: float | None) -> None:
+        """Limits a plant [MW]."""
+        self._limit[plant] = np.inf if mw is None else mw
+
+    def cloud(self, plants: Iterable[int], duration_s: float) -> None:
+        """A front of clouds over the solar ones among some plants."""
+        for k, i in enumerate(self._solar):
+            if i in plants:
+                self.clouds.front.start(k, duration_s)
+
+    def storm(self, plants: Iterable[int], wind_m_s: float, duration_s: float) -> None:
+        """A mean wind over the wind plants among some plants."""
+        for k, i in enumerate(self._wind):
+            if i in plants:
+                self.turbines.storm_m_s[k] = wind_m_s
+                self.turbines.front.start(k, duration_s)
+
+    def regulate(self, plant: int, setpoint_mw: float) -> None:
+        """Moves a conventional plant; a tripped one stays away."""
+        if not self._tripped[plant]:
+            self.setpoint_mw[plant] = min(setpoint_mw, float(self._limit[plant]))
+
+    # ---- stepping
+
+    def step(self, dt_s: float, t_ns: int) -> None:
+        """Advances weather and units by ``dt_s`` [s] to ``t_ns``."""
+        wind, solar = self._wind, self._solar
+        count = len(self.turbines.rated_mw)
+        minute = t_ns // _MINUTE_NS
+        if minute != self._minute:
+            self._outages.step(60.0 * (minute - self._minute))
+            self._minute = minute
+            self._air = air_temperature(t_ns, self._longitude)
+            self._rho = density(self._air[wind], self._elevation[wind])
+        out = self._outages.state
+        limit = np.where(self._tripped, 0.0, self._limit)
+        noise = self._rng.standard_normal(count + len(wind) + len(solar))
+        self.turbines.step(dt_s, t_ns, out[:count], limit[wind], rho=self._rho, gust=noise[:count])
+        self._direction.step(dt_s, noise[count : count + len(wind)])
+        clear = self._sky.at(t_ns)
+        air = self._air[solar]
+        self._ghi = clear * self.clouds.step(dt_s, t_ns, noise[count + len(wind) :])
+        self._cell = cell_temperature(air, self._ghi)
+        share = natural = dc_share(self._ghi, self._cell)
+        if self.clouds.front.intensity.any():
+            ghi = clear * self.clouds.natural
+            natural = dc_share(ghi, cell_temperature(air, ghi))
+        self.inverters.step(dt_s, share, natural, out[count:], limit[solar])
+        follow = -math.expm1(-dt_s / FIRMING_S)
+        self.expected_mw[wind] += (self.turbines.natural_mw - self.expected_mw[wind]) * follow
+        self.expected_mw[solar] += (self.inverters.natural_mw - self.expected_mw[solar]) * follow
+
+    def state(self) -> PlantState:
+        """What the plants deliver now."""
+        count = len(self.plants)
+        wind, solar = self._wind, self._solar
+        turbines, inverters = self.turbines, self.inverters
+        speed, direction, ghi, cell = (np.full(count, np.nan) for _ in range(4))
+        speed[wind] = turbines.plant_m_s
+        direction[wind] = (self._mean_direction + self._direction.value) % 360.0
+        ghi[solar], cell[solar] = self._ghi, self._cell
+        p, available = self.setpoint_mw.copy(), self.rated_mw.copy()
+        p[wind], p[solar] = turbines.by_plant(turbines.p_mw), inverters.by_plant(inverters.p_mw)
+        available[wind] = turbines.by_plant(turbines.available_mw)
+        available[solar] = inverters.by_plant(inverters.available_mw)
+        gone = self._tripped[self.unit_plant]
+        state = np.concatenate([turbines.state, inverters.state])
+        state[gone] = UnitState.OFF
+        in_service = (state < UnitState.FAULTED).astype(np.float64)
+        online: Array = np.bincount(self.unit_plant, in_service, count)
+        conventional = np.ones(count, np.bool_)
+        conventional[wind] = conventional[solar] = False
+        online[conventional] = np.where(self._tripped, 0, self._counts)[conventional]
+        return PlantState(
+            p_mw=p,
+            q_mvar=REACTIVE_SHARE * p,
+            available_mw=available,
+            wind_m_s=speed,
+            wind_dir_deg=direction,
+            ghi_w_m2=ghi,
+            air_c=self._air,
+            cell_c=cell,
+            online=online,
+            unit_p_mw=np.concatenate([turbines.p_mw, inverters.p_mw]),
+            unit_available_mw=np.concatenate([turbines.available_mw, inverters.available_mw]),
+            unit_wind_m_s=np.concatenate([turbines.wind_m_s, np.full(len(inverters.p_mw), np.nan)]),
+            unit_state=state,
+        )

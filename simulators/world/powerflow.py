@@ -20,7 +20,7 @@ class Solution:
     """A state that satisfies the power-flow equations."""
 
     voltage: NDArray[np.float64]
-    """Magnitude of each bus [pu]."""
+    """Magnitude of each bus [pu]; 0 where there is no grid."""
     angle: NDArray[np.float64]
     """[rad]."""
     injected: NDArray[np.complex128]
@@ -41,6 +41,8 @@ class Collapse:
     """No state satisfies the equations, or none was found: the grid is down. Never a held last value."""
 
     reason: str
+    nodes: tuple[str, ...] = ()
+    """Nodes that are dark because of it."""
 
 
 def solve(
@@ -57,6 +59,11 @@ def solve(
     angle = np.zeros(n) if start is None else start.angle.copy()
     voltage[network.slack] = network.slack_pu
     angle[network.slack] = 0.0
+    dead = ~network.live
+    voltage[dead] = 0.0
+    divisor = np.where(dead, 1.0, 0.0)
+    if not count:
+        return _uncoupled(network, voltage, angle)
     window = np.ix_(free, free)
     diagonal = np.arange(n)
     jacobian = np.empty((2 * count, 2 * count))
@@ -75,8 +82,9 @@ def solve(
             break
         # dS/dangle = j (diag(S) - A), dS/dV = (diag(S) + A) / V with A_ij = E_i conj(Y_ij E_j)
         coupling = phasor[:, None] * np.conj(y * phasor)
-        by_voltage = coupling / voltage
-        by_voltage[diagonal, diagonal] += drawn / voltage
+        magnitude = voltage + divisor
+        by_voltage = coupling / magnitude
+        by_voltage[diagonal, diagonal] += drawn / magnitude
         by_angle = -1j * coupling
         by_angle[diagonal, diagonal] += 1j * drawn
         by_voltage[network.controlled, network.controlled] -= 1j * slope
@@ -101,13 +109,30 @@ def controlled_reactive(network: Network, solution: Solution) -> NDArray[np.floa
     return _control(network, solution.voltage)[0]
 
 
-def line_flows(network: Network, solution: Solution) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
-    """Complex power into each line at its ``from`` and its ``to`` end [pu, + leaving the busbar]."""
+def circuit_flows(
+    network: Network, solution: Solution
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Complex power into each circuit at its ``from`` and its ``to`` end [pu, + leaving the busbar]."""
     phasor = solution.phasor
-    a, b = phasor[network.section_from], phasor[network.section_to]
+    a, b = phasor[network.piece_from], phasor[network.piece_to]
     into_from = a * np.conj(network.own * a + network.mutual * b)
     into_to = b * np.conj(network.own * b + network.mutual * a)
-    return into_from[network.first_section], into_to[network.last_section]
+    if not len(into_from):
+        nothing = np.zeros(len(network.first_share), np.complex128)
+        return nothing, nothing
+    into_from, into_to = into_from[network.first_piece], into_to[network.last_piece]
+    return into_from * network.first_share, into_to * network.last_share
+
+
+def line_flows(network: Network, solution: Solution) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+    """Complex power into each line at its ``from`` and its ``to`` end [pu, + leaving the busbar]."""
+    into_from, into_to = circuit_flows(network, solution)
+    return np.add.reduceat(into_from, network.line_start), np.add.reduceat(into_to, network.line_start)
+
+
+def _uncoupled(network: Network, voltage: NDArray[np.float64], angle: NDArray[np.float64]) -> Solution:
+    phasor = voltage * np.exp(1j * angle)
+    return Solution(voltage, angle, phasor * np.conj(network.admittance @ phasor), 0, 0.0)
 
 
 def _control(

@@ -1,4 +1,4 @@
-"""Wind, sun and temperature at the plants: simple, seeded and steppable."""
+"""What weather is made of: drifts, fronts and air temperature."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ class Drift:
         return self.value
 
 
-def cos_zenith(t_ns: int, latitude_deg: Array, longitude_deg: Array) -> Array:
-    """Cosine of the sun's zenith angle, 0 below the horizon.
+class Front:
+    """Weather that is injected at some plants for a time: comes and goes with a lag."""
 
-    Declination after Cooper (1969), solar time from the longitude alone (no equation of time: up to 16 min).
-    """
-    day_of_year = (t_ns // _DAY_NS + 0.5) % 365.2425
-    utc_h = t_ns % _DAY_NS / _DAY_NS * 24
-    declination = math.radians(23.45) * math.sin(2 * math.pi * (284 + day_of_year) / 365)
-    hour_angle = np.radians((utc_h - 12) * 15 + longitude_deg)
-    latitude = np.radians(latitude_deg)
-    cosine = np.sin(latitude) * math.sin(declination) + np.cos(latitude) * math.cos(declination) * np.cos(
-        hour_angle
-    )
-    return np.maximum(cosine, 0.0)
+    def __init__(self, count: int, tau_s: float) -> None:
+        self._tau_s = tau_s
+        self._left_s = np.zeros(count)
+        self.intensity: Array = np.zeros(count)
+        """0 none to 1 full."""
 
+    def start(self, plant: int, duration_s: float) -> None:
+        """Begins, prolongs or (0) ends the front at a plant."""
+        self._left_s[plant] = duration_s
 
-def clear_sky_ghi(cosine: Array) -> Array:
-    """Clear-sky global horizontal irradiance [W/m2] by Haurwitz (1945): 1098 cos z exp(-0.057 / cos z)."""
-    safe = np.maximum(cosine, 1e-3)
-    ghi: Array = np.where(cosine > 1e-3, 1098.0 * cosine * np.exp(-0.057 / safe), 0.0)
-    return ghi
+    def step(self, dt_s: float) -> Array:
+        """Advances by ``dt_s`` [s]; returns the intensity at each plant."""
+        if self._left_s.any() or self.intensity.any():
+            wanted = (self._left_s > 0).astype(np.float64)
+            self.intensity = self.intensity + (wanted - self.intensity) * -math.expm1(-dt_s / self._tau_s)
+            self.intensity[(wanted == 0) & (self.intensity < 1e-4)] = 0.0
+            self._left_s = np.maximum(self._left_s - dt_s, 0.0)
+        return self.intensity
 
 
 def air_temperature(t_ns: int, longitude_deg: Array) -> Array:

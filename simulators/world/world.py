@@ -1,55 +1,46 @@
-"""The world: one true state of the whole corridor, stepped second by second from a seed."""
+"""The world: one true state of the whole corridor, stepped from a seed, and all that can be done to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.world import generation, network, powerflow
+from simulators.world import generation, loads, powerflow
 from simulators.world.corridor import Corridor
+from simulators.world.frequency import NOMINAL_HZ, Frequency, governed
 from simulators.world.generation import Regulation
+from simulators.world.grid import Grid, Weather
+from simulators.world.hvdc import POLES, HvdcLink
 from simulators.world.network import BASE_MVA, Network
 from simulators.world.plants import Fleet, Plant, PlantState
-from simulators.world.powerflow import Collapse, Solution
+from simulators.world.powerflow import Solution
+from simulators.world.schedules import REFERENCE_CONTRACTS, Contract, Schedules, Steps
+from simulators.world.snapshot import Snapshot
 from simulators.world.weather import Drift
+from telemetry.settings import nearest
+
+__all__ = ["Snapshot", "World", "WorldPlan"]
 
 Array = NDArray[np.float64]
 
-NOMINAL_HZ = 50.0
+MAX_STEP_S = 60.0
 FREQUENCY_SIGMA_HZ, FREQUENCY_TAU_S = 0.006, 45.0
 LOAD_SIGMA, LOAD_TAU_S = 0.004, 300.0
 """Relative standard deviation and time constant of the local load of a node."""
+LOAD_SWING_SHARE = 0.25
+"""Share of a node's daily swing of consumption that the grid brings; local generation follows the rest."""
+EVERYWHERE = "all"
 
 REFERENCE_SYNC_AREAS: Mapping[str, str] = {"KZ": "IPS/UPS", "UZ": "IPS/UPS", "AZ": "IPS/UPS"}
 """All three areas run synchronously with IPS/UPS (general knowledge, so kept as configuration)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
-    """True state of one moment: ``end_*`` over :attr:`World.ends`, ``node_*`` over :attr:`World.nodes`."""
-
-    step: int
-    t_ns: int
-    collapse: Collapse | None
-    """Why the grid is down; then nothing flows, and every voltage and frequency is zero."""
-    end_p_mw: Array
-    """+ leaving the busbar into the branch."""
-    end_q_mvar: Array
-    end_i_a: Array
-    end_v_kv: Array
-    node_p_mw: Array
-    """Injection, + into the bus: all that is not a branch (plants, loads, shunts, a neighbouring grid)."""
-    node_q_mvar: Array
-    node_v_kv: Array
-    node_f_hz: Array
-    slack_mw: Array
-    """Supply of the neighbouring grid at each slack bus, + into the bus."""
-    balance_pu: float
-    """Largest mismatch between what the buses are given and what lines and shunts take."""
-    plants: PlantState
+REFERENCE_STANDBY: Mapping[str, str] = {"SAM": "MGC"}
+"""When the line to Georgia is lost, the hydro plant at MGC holds the island of Azerbaijan."""
+REFERENCE_RUNBACKS: Mapping[str, float] = {"BUK-KUN": 670.0, "ULK-EKI": 700.0, "KUN-AKT": 0.0}
+"""HVDC power at which the loss of a line leaves the corridor within its limits [MW] (illustrative)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +50,28 @@ class WorldPlan:
     corridor: Corridor
     plants: tuple[Plant, ...]
     regulations: tuple[Regulation, ...] = generation.REFERENCE
+    contracts: tuple[Contract, ...] = REFERENCE_CONTRACTS
     sync_areas: Mapping[str, str] = field(default_factory=lambda: REFERENCE_SYNC_AREAS)
+    standby: Mapping[str, str] = field(default_factory=lambda: REFERENCE_STANDBY)
+    """By slack bus, the bus that takes over when an island has lost it."""
+    runbacks: Mapping[str, float] = field(default_factory=lambda: REFERENCE_RUNBACKS)
+    """By line, the HVDC power when it is lost and the run-back is armed [MW]."""
+    demand_mw: Mapping[str, float] = field(default_factory=lambda: loads.DEMAND_MW)
     injection_scale: float = 1.0
-    """Factor on base injections, regulated exports and the HVDC order, to visit other loadings."""
+    """Factor on base injections, schedules and the HVDC order, to visit other loadings."""
+    switch_reactors: bool = True
 
 
 class World:
-    """Steps the true state. Start: every node injects exactly its base case.
+    """Steps the true state. Start: every node injects nearly its base case, at any hour and in any wind.
 
-    Local loads and unnamed conventional plants make up the difference between a node's base injection and the
-    expected output of its plants at any hour of the day, as day-ahead commitment would; what remains are the
-    deviations of wind, clouds and load, and generation control.
+    Local generation, storage and flexible load at each node (all illustrative) follow what wind, sun and
+    habits make of the node's plants and consumption, as day-ahead commitment and balancing would, with a
+    short lag; what remains are quick deviations, part of the daily swing of consumption, generation control,
+    and every disturbance that is injected: nothing local makes up for those.
+
+    Methods that change something set the cause; the next :meth:`step` shows the effect. Unknown names raise
+    :class:`KeyError` with the name and the nearest valid one.
     """
 
     def __init__(self, plan: WorldPlan, seed: int, start_ns: int) -> None:
@@ -82,82 +84,190 @@ class World:
             (corridor.hvdc.id, corridor.hvdc.to_bus),
         )
         """(branch, node) of every branch end."""
-        self.hvdc_order_mw = corridor.hvdc.p_order_mw * plan.injection_scale
+        self.circuit_ends: tuple[tuple[str, str, int], ...] = (
+            *((x.id, x.from_bus, c + 1) for x in corridor.lines for c in range(x.circuits)),
+            *((x.id, x.to_bus, c + 1) for x in corridor.lines for c in range(x.circuits)),
+            *((corridor.hvdc.id, corridor.hvdc.from_bus, c + 1) for c in range(POLES)),
+            *((corridor.hvdc.id, corridor.hvdc.to_bus, c + 1) for c in range(POLES)),
+        )
+        """(branch, node, number from 1) of every end of a circuit or pole."""
+        self.schedules = Schedules(plan.contracts, plan.injection_scale)
+        self.hvdc = HvdcLink(corridor.hvdc, self.schedules.tie_mw(corridor.hvdc.id, start_ns))
+        self.grid = Grid(corridor, plan.standby, switch_reactors=plan.switch_reactors)
+        self.runback_armed = False
         self._end_index = {end: i for i, end in enumerate(self.ends)}
+        self._circuit_index = {end: i for i, end in enumerate(self.circuit_ends)}
         weather_seed, load_seed = np.random.SeedSequence(seed).spawn(2)
         self._rng = np.random.default_rng(load_seed)
-        self.fleet = Fleet(plan.plants, np.random.default_rng(weather_seed))
+        self.fleet = Fleet(plan.plants, np.random.default_rng(weather_seed), start_ns)
         self._t_ns = start_ns
         self._step = 0
+        self._index(corridor)
+        metered = np.array([float(bus.metered) for bus in corridor.buses])
+        sigma = LOAD_SIGMA * np.maximum(np.abs(self._base_p), 100.0) * metered
+        sigma[self._slack_bus] = 0.0
+        self._noise = Drift(sigma, np.full(len(sigma), LOAD_TAU_S))
+        self._load_scale = np.ones(len(self.nodes))
+        self._theft = np.zeros(len(self.nodes))
+        self._sync_areas = tuple(sorted(set(plan.sync_areas.values())))
+        n_sync = len(self._sync_areas)
+        self._flicker = Drift(np.full(n_sync, FREQUENCY_SIGMA_HZ), np.full(n_sync, FREQUENCY_TAU_S))
+        self._frequency = Frequency(self._sync_areas)
+        self._deviation = dict.fromkeys(self._areas, 0.0)
+        self.snapshot = self._solve()
+        self._commit()
+
+    def _commit(self) -> None:
+        """Starts with every area at its schedule, as if generation control had always been at work."""
+        for _ in range(5):
+            for regulation in self.plan.regulations:
+                i = self.fleet.index[regulation.plant]
+                lacking = self._scheduled_mw(regulation) - self.export_mw(regulation)
+                wanted = float(self.fleet.setpoint_mw[i]) + lacking
+                self.fleet.regulate(i, min(max(wanted, 0.0), float(self.fleet.rated_mw[i])))
+                self.snapshot = self._solve()
+
+    def _index(self, corridor: Corridor) -> None:
+        """Positions of things in columns, which never change."""
+        plan = self.plan
         buses = {bus.id: i for i, bus in enumerate(corridor.buses)}
         self._base_p = np.array([bus.p_mw for bus in corridor.buses]) * plan.injection_scale
         self._base_q = np.array([bus.q_mvar for bus in corridor.buses]) * plan.injection_scale
         self._plant_bus = np.array([buses[plant.node] for plant in plan.plants], np.intp)
         self._node_bus = np.array([buses[node] for node in self.nodes], np.intp)
+        self._bus_node = {int(bus): k for k, bus in enumerate(self._node_bus)}
         self._end_bus = np.array([buses[node] for _, node in self.ends], np.intp)
+        self._circuit_bus = np.array([buses[node] for _, node, _ in self.circuit_ends], np.intp)
         self._hvdc_buses = (buses[corridor.hvdc.from_bus], buses[corridor.hvdc.to_bus])
-        end_node = [self.nodes.index(node) for _, node in self.ends]
         self._gather = np.zeros((len(self.nodes), len(self.ends)))
-        self._gather[end_node, np.arange(len(self.ends))] = 1.0
+        self._gather[[self.nodes.index(node) for _, node in self.ends], np.arange(len(self.ends))] = 1.0
         self._slack_bus = np.array([buses[slack.bus] for slack in corridor.slacks], np.intp)
         self._slack_index = {slack.bus: i for i, slack in enumerate(corridor.slacks)}
-        metered = np.array([float(bus.metered) for bus in corridor.buses])
-        sigma = LOAD_SIGMA * np.maximum(np.abs(self._base_p), 100.0) * metered
-        sigma[self._slack_bus] = 0.0
-        self._load = Drift(sigma, np.full(len(sigma), LOAD_TAU_S))
-        areas = [plan.sync_areas.get(bus.area, bus.area) for bus in corridor.nodes]
-        self._sync_areas = sorted(set(areas))
-        self._node_sync = np.array([self._sync_areas.index(area) for area in areas], np.intp)
-        n_sync = len(self._sync_areas)
-        self._frequency = Drift(np.full(n_sync, FREQUENCY_SIGMA_HZ), np.full(n_sync, FREQUENCY_TAU_S))
-        self._taps: dict[str, float] = {}
-        self._network = network.build(corridor)
-        self._solution: Solution | None = None
-        self._collapse: Collapse | None = None
-        self.snapshot = self._solve()
+        self._areas = tuple(dict.fromkeys(bus.area for bus in corridor.nodes))
+        self._node_area = np.array([self._areas.index(bus.area) for bus in corridor.nodes], np.intp)
+        self._demand = np.array([plan.demand_mw.get(node, 0.0) for node in self.nodes]) * plan.injection_scale
 
     @property
     def network(self) -> Network:
         """The network as it is now, taps included."""
-        return self._network
+        return self.grid.network
 
     @property
     def t_ns(self) -> int:
         """The world's own time [ns, UTC]."""
         return self._t_ns
 
+    # ---- causes
+
+    def set_tap(self, line: str, mw: float) -> None:
+        """A load in the middle of a line's first circuit [MW]; 0 removes it."""
+        self._line(line)
+        if mw < 0 or not math.isfinite(mw):
+            raise ValueError(f"a tap of {mw:g} MW on {line} is not a load")
+        self.grid.set_tap(line, mw)
+
     def set_taps(self, taps: Mapping[str, float]) -> None:
-        """Loads [MW] that hang in the middle of lines, by line, from the next step on.
+        """Loads [MW] in the middle of lines, by line, and no others."""
+        for line in {*taps, *self.network.taps}:
+            self.set_tap(line, taps.get(line, 0.0))
+
+    def set_theft(self, node: str, mw: float) -> None:
+        """A take-off at a bus that its injection meter does not see [MW]; 0 removes it."""
+        self._theft[self._nodes_of(node, areas=False)] = mw
+
+    def set_circuits(self, line: str, in_service: int) -> None:
+        """Circuits of a line that are in service.
 
         Raises
         ------
-        KeyError
-            A tap names no line.
+        ValueError
+            The line does not have so many.
 
         """
-        if set(taps) != set(self._network.taps):
-            previous, self._network = self._network, network.build(self.plan.corridor, taps)
-            self._solution = (
-                None if self._solution is None else _carried(self._solution, previous, self._network)
-            )
-        self._taps = dict(taps)
+        self._line(line)
+        self.grid.set_circuits(line, in_service)
 
-    def step(self, dt_s: float = 1.0) -> Snapshot:
-        """Advances the world by ``dt_s`` [s] and returns its new state.
+    def trip_plant(self, plant: str) -> None:
+        """Takes a whole plant off the grid at once."""
+        self.fleet.trip(self._plant(plant))
 
-        A grid that has collapsed stays down: restoring one is a procedure of its own, not modelled here.
+    def restore_plant(self, plant: str) -> None:
+        """Lets a tripped plant come back; it ramps up."""
+        self.fleet.release(self._plant(plant))
+
+    def set_curtailment(self, plant: str, mw: float | None) -> None:
+        """Limits a plant's output [MW]; None takes the limit away."""
+        self.fleet.curtail(self._plant(plant), mw)
+
+    def set_hvdc_order(self, mw: float | None) -> None:
+        """Orders a power of the HVDC link [MW]; None lets it follow its schedule again.
+
+        Raises
+        ------
+        ValueError
+            The link cannot send so much.
+
         """
-        self._step += 1
-        self._t_ns += round(dt_s * 1e9)
-        noise = self._rng.standard_normal(len(self._base_p) + len(self._sync_areas))
-        self._load.step(dt_s, noise[: len(self._base_p)])
-        self._frequency.step(dt_s, noise[len(self._base_p) :])
-        self.fleet.step(dt_s)
-        if self._collapse is None:
-            for regulation in self.plan.regulations:
-                self._regulate(regulation, dt_s)
-        self.snapshot = self._solve()
-        return self.snapshot
+        limit = self.hvdc.link.limit_mw
+        if mw is not None and not 0 <= mw <= limit:
+            raise ValueError(f"{self.hvdc.link.id} sends between 0 and {limit:g} MW, not {mw:g}")
+        self.hvdc.order_mw = mw
+
+    def set_hvdc_poles(self, in_service: int) -> None:
+        """Poles of the HVDC link in service; 0 blocks it.
+
+        Raises
+        ------
+        ValueError
+            The link does not have so many.
+
+        """
+        if not 0 <= in_service <= POLES:
+            raise ValueError(f"{self.hvdc.link.id} has {POLES} poles, not {in_service}")
+        self.hvdc.poles = in_service
+
+    def arm_runback(self, armed: bool) -> None:
+        """Lets the loss of a line of the plan's ``runbacks`` limit the HVDC link at once, or not."""
+        self.runback_armed = armed
+
+    def set_weather(self, target: str, weather: str) -> None:
+        """Weather along a line, or along all: fair, dry_snow, rain or hoarfrost."""
+        try:
+            named = Weather(weather)
+        except ValueError:
+            raise KeyError(f'no weather "{weather}" ({nearest(weather, list(Weather))})') from None
+        targets = [line.id for line in self.plan.corridor.lines] if target == EVERYWHERE else [target]
+        for line in targets:
+            self._line(line)
+            self.grid.set_weather(line, named)
+
+    def cloud_front(self, area_or_node: str, duration_s: float) -> None:
+        """Thick clouds over the solar plants of an area or node for a time [s]; 0 ends it."""
+        self.fleet.cloud(self._plants_of(area_or_node), duration_s)
+
+    def storm(self, area_or_node: str, wind_ms: float, duration_s: float) -> None:
+        """A mean wind [m/s] over the wind plants of an area or node for a time [s]; 0 s ends it."""
+        self.fleet.storm(self._plants_of(area_or_node), wind_ms, duration_s)
+
+    def set_schedule(self, tie_or_contract: str, steps: Steps | None) -> None:
+        """Replaces the schedule of a tie or contract from given times on; None sets it back."""
+        self.schedules.set(tie_or_contract, steps)
+
+    def frequency_event(self, sync_area: str, mw: float) -> None:
+        """Loss of generation outside the model [MW]; 0 brings it back."""
+        if sync_area not in self._sync_areas:
+            raise KeyError(f'no synchronous area "{sync_area}" ({nearest(sync_area, self._sync_areas)})')
+        self._frequency.lose(sync_area, mw)
+
+    def set_load_scale(self, node_or_area: str, factor: float) -> None:
+        """Multiplies the consumption of a node or area; 1 sets it back."""
+        self._load_scale[self._nodes_of(node_or_area)] = factor
+
+    def restore(self) -> None:
+        """Energises again what has collapsed; the HVDC link and tripped plants follow their own ways."""
+        self.grid.restore()
+
+    # ---- reading
 
     def end(self, branch: str, node: str) -> int:
         """Position of a branch end in the ``end_*`` columns.
@@ -170,6 +280,17 @@ class World:
         """
         return self._end_index[(branch, node)]
 
+    def circuit_end(self, branch: str, node: str, circuit: int) -> int:
+        """Position of an end of a circuit (from 1) in the ``circuit_*`` columns.
+
+        Raises
+        ------
+        KeyError
+            There is no such circuit end.
+
+        """
+        return self._circuit_index[(branch, node, circuit)]
+
     def export_mw(self, regulation: Regulation) -> float:
         """What an area exports now over the ties that its generation control watches [MW]."""
         now = self.snapshot
@@ -177,104 +298,209 @@ class World:
             return float(sum(now.end_p_mw[self.end(branch, node)] for branch, node in regulation.meters))
         return -float(now.slack_mw[self._slack_index[regulation.slack]])
 
+    # ---- stepping
+
+    def step(self, dt_s: float = 1.0) -> Snapshot:
+        """Advances the world by ``dt_s`` [s] and returns its new state.
+
+        Raises
+        ------
+        ValueError
+            ``dt_s`` is not above 0 and at most 60 s.
+
+        """
+        if not 0 < dt_s <= MAX_STEP_S:
+            raise ValueError(f"a step of {dt_s:g} s is not above 0 and at most {MAX_STEP_S:g} s")
+        self._step += 1
+        self._t_ns += round(dt_s * 1e9)
+        count = len(self._base_p)
+        noise = self._rng.standard_normal(count + len(self._sync_areas))
+        self._noise.step(dt_s, noise[:count])
+        self._flicker.step(dt_s, noise[count:])
+        self._advance_frequency(dt_s)
+        for regulation in self.plan.regulations:
+            self._regulate(regulation, dt_s)
+        self.fleet.step(dt_s, self._t_ns)
+        self.grid.step(dt_s)
+        self.grid.rebuild()
+        self._follow_hvdc(dt_s)
+        self.snapshot = self._solve()
+        return self.snapshot
+
+    def _follow_hvdc(self, dt_s: float) -> None:
+        armed = self.plan.runbacks.items() if self.runback_armed else ()
+        lost = [mw for line, mw in armed if self.grid.in_service(line) == 0]
+        self.hvdc.runback_mw = min(lost, default=None)
+        scheduled = self.schedules.tie_mw(self.hvdc.link.id, self._t_ns)
+        self.hvdc.step(dt_s, scheduled, energised=self._link_energised())
+
+    def _link_energised(self) -> bool:
+        return bool(self.network.live[list(self._hvdc_buses)].all())
+
+    def _advance_frequency(self, dt_s: float) -> None:
+        now = self.snapshot
+        drawn: dict[str, float] = {}
+        for regulation in self.plan.regulations:
+            area = regulation.area
+            sync = self.plan.sync_areas[area]
+            if self._islanded(regulation):
+                self._frequency.island(area, dt_s, self._island_draw, regulation.bias_mw_per_hz)
+                continue
+            self._frequency.rejoin(area)
+            if not regulation.meters and now.collapse is None:
+                planned = sum(now.schedule_mw[tie] for tie in regulation.ties)
+                supply = float(now.slack_mw[self._slack_index[regulation.slack]])
+                drawn[sync] = drawn.get(sync, 0.0) + supply + planned
+        self._frequency.step(dt_s, drawn)
+        self._deviation = {
+            area: self._frequency.deviation_hz(area, self.plan.sync_areas[area]) for area in self._areas
+        }
+
+    def _islanded(self, regulation: Regulation) -> bool:
+        """Whether an area has lost its slack and runs on the one that stands by."""
+        spare = self.plan.standby.get(regulation.slack)
+        if spare is None:
+            return False
+        network = self.network
+        return network.index[spare] in network.slack
+
     def _regulate(self, regulation: Regulation, dt_s: float) -> None:
         i = self.fleet.index[regulation.plant]
-        scaled = replace(regulation, export_mw=regulation.export_mw * self.plan.injection_scale)
-        self.fleet.setpoint_mw[i] = generation.setpoint(
-            scaled,
-            float(self.fleet.setpoint_mw[i]),
-            float(self.fleet.rated_mw[i]),
-            self.export_mw(scaled),
-            dt_s,
+        if not self.network.live[self._plant_bus[i]]:
+            return
+        deviation = self._deviation[regulation.area]
+        wanted = -regulation.bias_mw_per_hz * governed(deviation)
+        if self._islanded(regulation):
+            wanted = -regulation.bias_mw_per_hz * deviation
+        else:
+            wanted += self._scheduled_mw(regulation) - self.export_mw(regulation)
+        self.fleet.regulate(
+            i,
+            generation.setpoint(
+                regulation,
+                float(self.fleet.setpoint_mw[i]),
+                float(self.fleet.rated_mw[i]),
+                wanted,
+                dt_s,
+            ),
         )
 
+    def _scheduled_mw(self, regulation: Regulation) -> float:
+        return sum(self.schedules.tie_mw(tie, self._t_ns) for tie in regulation.ties)
+
     def _solve(self) -> Snapshot:
-        plants = self.fleet.state(self._t_ns)
-        if self._collapse is not None:
-            return self._dark(self._collapse, plants)
-        p, q = self._injections(plants)
-        result = powerflow.solve(self._network, p, q, self._solution)
-        if isinstance(result, Collapse) and self._solution is not None:
-            result = powerflow.solve(self._network, p, q)
-        if isinstance(result, Collapse):
-            self._collapse = result
-            return self._dark(result, plants)
-        self._solution = result
-        return self._observed(result, p, plants)
+        plants = self.fleet.state()
+        shapes = np.array([loads.shape(loads.COUNTRIES[area], self._t_ns) for area in self._areas])
+        consumption = self._demand * shapes[self._node_area]
+        p, q = self._injections(plants, consumption)
+        solution, wanted = self.grid.solve(p / BASE_MVA, q / BASE_MVA)
+        if self.hvdc.sent_mw and not self._link_energised():
+            # what has just collapsed takes the link with it, and the other island loses its infeed
+            self.hvdc.sent_mw = 0.0
+            p, q = self._injections(plants, consumption)
+            solution, wanted = self.grid.solve(p / BASE_MVA, q / BASE_MVA)
+        return self._observed(solution, wanted, plants, consumption * self._load_scale)
 
-    def _injections(self, plants: PlantState) -> tuple[Array, Array]:
-        """Injections of all buses [pu]."""
-        p, q = self._base_p + self._load.value, self._base_q.copy()
-        np.add.at(p, self._plant_bus, plants.p_mw - self.fleet.forecast_mw(self._t_ns))
+    def _injections(self, plants: PlantState, consumption: Array) -> tuple[Array, Array]:
+        """Injections of the data set's buses [MW, Mvar]."""
+        p, q = self._base_p + self._noise.value, self._base_q.copy()
+        p += np.bincount(self._plant_bus, plants.p_mw - self.fleet.expected_mw, len(p))
+        swing = LOAD_SWING_SHARE * (self._demand - consumption)
+        p[self._node_bus] += swing + consumption * (1 - self._load_scale) - self._theft
+        for regulation in self.plan.regulations:
+            bus = self._plant_bus[self.fleet.index[regulation.plant]]
+            deviation = self._deviation[regulation.area]
+            # an island's governors act without a dead band: they are all there is
+            seen = deviation if self._islanded(regulation) else governed(deviation)
+            p[bus] -= regulation.bias_mw_per_hz * seen
         sending, receiving = self._hvdc_buses
-        p[sending] -= self.hvdc_order_mw
-        p[receiving] += self.plan.corridor.hvdc.received_mw(self.hvdc_order_mw)
-        extra = len(self._network.buses) - len(p)
-        p, q = np.concatenate([p, np.zeros(extra)]), np.concatenate([q, np.zeros(extra)])
-        for line, bus in zip(self._network.taps, self._network.tap_bus, strict=True):
-            p[bus] -= self._taps[line]
-        return p / BASE_MVA, q / BASE_MVA
+        p[sending] -= self.hvdc.sent_mw
+        p[receiving] += self.hvdc.received_mw
+        return p, q
 
-    def _observed(self, solution: Solution, p: Array, plants: PlantState) -> Snapshot:
-        into_from, into_to = powerflow.line_flows(self._network, solution)
-        flows = np.zeros(len(self.ends), np.complex128)
-        flows[0:-2:2], flows[1:-2:2] = into_from * BASE_MVA, into_to * BASE_MVA
-        flows[-2:] = self.hvdc_order_mw, -self.plan.corridor.hvdc.received_mw(self.hvdc_order_mw)
+    def _observed(
+        self, solution: Solution, wanted: Array, plants: PlantState, consumption: Array
+    ) -> Snapshot:
+        net, link = self.network, self.hvdc
+        sent, received = link.sent_mw, link.received_mw
+        into_from, into_to = powerflow.circuit_flows(net, solution)
+        into_from, into_to = into_from * BASE_MVA, into_to * BASE_MVA
+        flows = np.empty(len(self.ends), np.complex128)
+        flows[0:-2:2] = np.add.reduceat(into_from, net.line_start)
+        flows[1:-2:2] = np.add.reduceat(into_to, net.line_start)
+        flows[-2:] = sent, -received
+        pole = np.where(np.arange(POLES) < link.poles, 1 / max(link.poles, 1), 0.0)
+        circuits = np.concatenate([into_from, into_to, sent * pole, -received * pole])
+        in_service = net.first_share > 0
         kv = solution.voltage * self.plan.corridor.u_rated_kv
-        end_kv = kv[self._end_bus]
         nodes = self._gather @ flows
-        wanted = solution.injected.real.copy()
-        wanted[self._network.free] -= p[self._network.free]
-        slack = (solution.injected.real - p)[self._slack_bus] * BASE_MVA
-        wanted[self._network.slack] = 0.0
+        live = net.live[self._node_bus]
+        drawn = (solution.injected.real - wanted) * BASE_MVA
+        own = list(self._slack_bus)
+        self._island_draw = sum(float(drawn[bus]) for bus in net.slack if bus not in own)
+        free = drawn[net.free]
+        plants = plants.where(net.live[self._plant_bus], net.live[self._plant_bus[self.fleet.unit_plant]])
+        node_p = nodes.real + self._theft * live
+        load = consumption * live
+        named = np.bincount(self._plant_bus, plants.p_mw, len(self._base_p))[self._node_bus]
+        neighbour = np.zeros(len(self._base_p))
+        neighbour[self._slack_bus] = drawn[self._slack_bus] * net.live[self._slack_bus]
+        deviation = np.array([self._deviation[area] for area in self._areas])
+        flicker = self._flicker.value[
+            [self._sync_areas.index(self.plan.sync_areas[area]) for area in self._areas]
+        ]
+        hertz = (NOMINAL_HZ + deviation + flicker)[self._node_area]
         return Snapshot(
             step=self._step,
             t_ns=self._t_ns,
-            collapse=None,
+            collapse=self.grid.collapse,
+            dead_nodes=self.grid.dead_nodes,
             end_p_mw=flows.real,
             end_q_mvar=flows.imag,
-            end_i_a=np.abs(flows) * 1e3 / (np.sqrt(3.0) * end_kv),
-            end_v_kv=end_kv,
-            node_p_mw=nodes.real,
+            end_i_a=_amperes(flows, kv[self._end_bus]),
+            end_v_kv=kv[self._end_bus],
+            circuit_p_mw=circuits.real,
+            circuit_q_mvar=circuits.imag,
+            circuit_i_a=_amperes(circuits, kv[self._circuit_bus]),
+            circuit_closed=np.concatenate([in_service, in_service, pole > 0, pole > 0]),
+            node_p_mw=node_p,
             node_q_mvar=nodes.imag,
             node_v_kv=kv[self._node_bus],
-            node_f_hz=(NOMINAL_HZ + self._frequency.value)[self._node_sync],
-            slack_mw=slack,
-            balance_pu=float(np.abs(wanted).max()),
+            node_f_hz=np.where(live, hertz, 0.0),
+            node_load_mw=load,
+            node_local_mw=node_p - named - neighbour[self._node_bus] + load,
+            slack_mw=neighbour[self._slack_bus],
+            balance_pu=float(np.abs(free).max()) / BASE_MVA if len(free) else 0.0,
             plants=plants,
+            schedule_mw={tie: self.schedules.tie_mw(tie, self._t_ns) for tie in self.schedules.ties},
+            reactor_units=self.grid.reactors.units.copy(),
+            hvdc_poles=link.poles,
         )
 
-    def _dark(self, collapse: Collapse, plants: PlantState) -> Snapshot:
-        ends, nodes = np.zeros(len(self.ends)), np.zeros(len(self.nodes))
-        slack = np.zeros(len(self._slack_bus))
-        return Snapshot(
-            self._step,
-            self._t_ns,
-            collapse,
-            ends,
-            ends,
-            ends,
-            ends,
-            nodes,
-            nodes,
-            nodes,
-            nodes,
-            slack,
-            0.0,
-            plants.dark(),
-        )
+    # ---- names
+
+    def _line(self, name: str) -> None:
+        self.plan.corridor.line(name)
+
+    def _plant(self, name: str) -> int:
+        if name not in self.fleet.index:
+            raise KeyError(f'no plant "{name}" ({nearest(name, self.fleet.index)})')
+        return self.fleet.index[name]
+
+    def _nodes_of(self, name: str, *, areas: bool = True) -> list[int]:
+        if name in self.nodes:
+            return [self.nodes.index(name)]
+        if areas and name in self._areas:
+            return [k for k, area in enumerate(self._node_area) if self._areas[area] == name]
+        valid: Iterable[str] = (*self.nodes, *self._areas) if areas else self.nodes
+        raise KeyError(f'no {"node or area" if areas else "node"} "{name}" ({nearest(name, valid)})')
+
+    def _plants_of(self, name: str) -> list[int]:
+        buses = {int(self._node_bus[k]) for k in self._nodes_of(name)}
+        return [i for i, bus in enumerate(self._plant_bus) if int(bus) in buses]
 
 
-def _carried(solution: Solution, old: Network, new: Network) -> Solution:
-    """A state of the old network as a start for the new one; an added bus starts between its neighbours."""
-    kept = {bus: i for i, bus in enumerate(old.buses)}
-    voltage, angle = np.ones(len(new.buses)), np.zeros(len(new.buses))
-    for i, bus in enumerate(new.buses):
-        near = (
-            [bus]
-            if bus in kept
-            else [b for j, b in enumerate(new.buses) if new.admittance[i, j] and b in kept]
-        )
-        voltage[i] = np.mean([solution.voltage[kept[b]] for b in near])
-        angle[i] = np.mean([solution.angle[kept[b]] for b in near])
-    return replace(solution, voltage=voltage, angle=angle)
+def _amperes(flows: NDArray[np.complex128], kv: Array) -> Array:
+    volts = np.sqrt(3.0) * kv
+    amperes: Array = np.divide(np.abs(flows) * 1e3, volts, out=np.zeros(len(flows)), where=volts > 0)
+    return amperes

@@ -80,7 +80,7 @@ def test_truth_without_meters_follows_the_model_exactly(
 
 def test_a_tap_is_far_outside(corridor: Corridor, make_world: Callable[..., World]) -> None:
     world = make_world()
-    world.set_taps({"SHY-TAS": 30.0})
+    world.set_tap("SHY-TAS", 30.0)
     readings = averaged(world, 60)
     line = corridor.line("SHY-TAS")
     sent, received = readings[line.id, "SHY"], readings[line.id, "TAS"]

@@ -62,14 +62,15 @@ def test_node_and_plant_instruments_see_theirs(make_world: MakeWorld) -> None:
     alm, mirny = bank.readings()
     assert alm.p_mw == pytest.approx(world.snapshot.node_p_mw[node], rel=0.005)
     assert alm.v_kv == pytest.approx(world.snapshot.node_v_kv[node], rel=0.005)
-    assert mirny.p_mw == pytest.approx(420, rel=0.005)
+    assert mirny.p_mw == pytest.approx(world.snapshot.plants.p_mw[plant], rel=0.005)
+    assert mirny.p_mw > 50
 
 
 def test_a_dark_grid_reads_zero_and_counts_nothing(make_world: MakeWorld) -> None:
     world = make_world()
     bank = MeterBank(world, [Instrument("n", Observes.NODE, 0)], 1)
     before = bank.readings()[0]
-    world.set_taps({"SHY-TAS": 6000.0})
+    world.set_tap("SHY-TAS", 6000.0)
     bank.observe(world.step(), 1.0)
     after = bank.readings()[0]
     assert replace(after, export_wh=0, import_wh=0) == replace(before, export_wh=0, import_wh=0)

@@ -7,7 +7,7 @@ import pytest
 
 from simulators.world import network, powerflow
 from simulators.world.corridor import Corridor
-from simulators.world.network import TwoPort, section
+from simulators.world.network import Switching, TwoPort, section
 from simulators.world.powerflow import Collapse, Solution
 
 
@@ -46,7 +46,7 @@ def test_short_section_is_nearly_its_series_impedance(corridor: Corridor) -> Non
 
 @pytest.mark.parametrize("line", ["SHY-TAS", "NUR-SHU", "ULK-EKI", "ALT-MGC"])
 def test_unloaded_tap_changes_nothing(corridor: Corridor, line: str) -> None:
-    plain, tapped = network.build(corridor), network.build(corridor, [line])
+    plain, tapped = network.build(corridor), network.build(corridor, Switching(taps=frozenset({line})))
     a = solved(plain, *base(corridor))
     b = solved(tapped, *base(corridor, len(tapped.buses) - len(plain.buses)))
     assert np.allclose(a.voltage, b.voltage[: len(a.voltage)], atol=1e-9)
@@ -55,14 +55,14 @@ def test_unloaded_tap_changes_nothing(corridor: Corridor, line: str) -> None:
 
 
 def test_tap_at_a_joint_needs_no_new_bus(corridor: Corridor) -> None:
-    tapped = network.build(corridor, ["NUR-SHU", "ULK-EKI"])
+    tapped = network.build(corridor, Switching(taps=frozenset({"NUR-SHU", "ULK-EKI"})))
     assert tapped.buses == network.build(corridor).buses
     assert [tapped.buses[i] for i in tapped.tap_bus] == ["NURSHU1", "ULKEKI2"]
 
 
 @pytest.mark.parametrize("line", ["SHY-TAS", "KUN-AKT"])
 def test_tap_shows_as_missing_power_of_its_line_alone(corridor: Corridor, line: str) -> None:
-    tapped = network.build(corridor, [line])
+    tapped = network.build(corridor, Switching(taps=frozenset({line})))
     p, q = base(corridor, len(tapped.buses) - len(corridor.buses))
     before = np.add(*powerflow.line_flows(tapped, solved(tapped, p, q))).real
     p[tapped.tap_bus[0]] -= 0.30
@@ -74,7 +74,7 @@ def test_tap_shows_as_missing_power_of_its_line_alone(corridor: Corridor, line: 
 
 def test_tap_of_an_unknown_line_is_refused(corridor: Corridor) -> None:
     with pytest.raises(KeyError, match="no line"):
-        network.build(corridor, ["SHY-TAZ"])
+        network.build(corridor, Switching(taps=frozenset({"SHY-TAZ"})))
 
 
 def test_impossible_load_is_a_collapse_not_a_state(corridor: Corridor) -> None:

@@ -17,15 +17,15 @@ def rolling_minute(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("hour", [0, 8, 14, 20])
-def test_starts_at_the_base_case_at_any_hour(corridor: Corridor, make_world: MakeWorld, hour: int) -> None:
+def test_starts_near_the_base_case_at_any_hour(corridor: Corridor, make_world: MakeWorld, hour: int) -> None:
     world = make_world(start_ns=1_795_500_000_000_000_000 + hour * HOUR_NS)
     now = world.snapshot
     base = {bus.id: bus.p_mw for bus in corridor.nodes}
-    base["EKI"], base["SAM"] = base["EKI"] + now.slack_mw[0], now.slack_mw[1]
-    shunts_mw = 3.0  # reactors of a bus stand on the bus side of its meters: 0.36 MW each
+    base["SAM"] = -620.0
     for node, mw in zip(world.nodes, now.node_p_mw, strict=True):
-        assert base[node] - shunts_mw < mw < base[node] + 1e-6, node
+        assert abs(base[node] - mw) < 175, node
     assert now.slack_mw == pytest.approx([0.0, -620.0], abs=1.0)
+    assert now.end_p_mw[world.end("AKT-ALT", "AKT")] == 800
 
 
 @pytest.mark.parametrize(("seed", "hour"), [(1, 0), (20260101, 7)])
@@ -69,7 +69,7 @@ def test_same_seed_same_world_other_seed_other_world(make_world: MakeWorld) -> N
 
 def test_injection_of_a_node_is_the_sum_of_its_branch_ends(make_world: MakeWorld) -> None:
     world = make_world()
-    world.set_taps({"SHY-TAS": 30.0})
+    world.set_tap("SHY-TAS", 30.0)
     now = world.step()
     for k, node in enumerate(world.nodes):
         ends = [i for i, (_, at) in enumerate(world.ends) if at == node]
@@ -94,18 +94,18 @@ def test_tap_comes_and_goes_and_leaves_the_radial_ties_alone(make_world: MakeWor
         return float(now.end_p_mw[shy] + now.end_p_mw[tas])
 
     before = loss()
-    world.set_taps({"SHY-TAS": 30.0})
+    world.set_tap("SHY-TAS", 30.0)
     assert loss() - before == pytest.approx(30.0, abs=0.5)
-    world.set_taps({"SHY-TAS": 12.0})
+    world.set_tap("SHY-TAS", 12.0)
     assert loss() - before == pytest.approx(12.0, abs=0.5)
-    world.set_taps({})
+    world.set_tap("SHY-TAS", 0.0)
     assert loss() == pytest.approx(before, abs=0.5)
     assert not world.network.taps
 
 
 def test_generation_control_takes_a_lasting_tap_up(make_world: MakeWorld) -> None:
     world = make_world()
-    world.set_taps({"SHY-TAS": 60.0})
+    world.set_tap("SHY-TAS", 60.0)
     first = float(world.step().slack_mw[0])
     assert first > 45
     for _ in range(180):
@@ -113,16 +113,45 @@ def test_generation_control_takes_a_lasting_tap_up(make_world: MakeWorld) -> Non
     assert abs(world.snapshot.slack_mw[0]) < 20
 
 
-def test_collapse_is_dark_and_lasts(make_world: MakeWorld) -> None:
+def test_collapse_is_dark_and_lasts_until_the_grid_is_restored(make_world: MakeWorld) -> None:
     world = make_world()
     assert world.step().collapse is None
-    world.set_taps({"SHY-TAS": 6000.0})
+    world.set_tap("SHY-TAS", 6000.0)
     now = world.step()
     assert now.collapse is not None
     assert "does not converge" in now.collapse.reason
-    for column in (now.end_p_mw, now.end_v_kv, now.end_i_a, now.node_f_hz, now.node_v_kv, now.plants.p_mw):
-        assert not column.any()
-    world.set_taps({})
+    north = [k for k, node in enumerate(world.nodes) if node not in {"ALT", "ABS", "MGC", "SAM"}]
+    assert now.dead_nodes == now.collapse.nodes == tuple(world.nodes[k] for k in north)
+    for column in (now.node_p_mw, now.node_f_hz, now.node_v_kv, now.node_load_mw, now.node_local_mw):
+        assert not column[north].any()
+    ends = [i for i, (_, node) in enumerate(world.ends) if node in now.dead_nodes]
+    for column in (now.end_p_mw, now.end_q_mvar, now.end_i_a, now.end_v_kv):
+        assert not column[ends].any()
+    dead = np.array([plant.node in now.dead_nodes for plant in world.plan.plants])
+    assert not now.plants.p_mw[dead].any()
+    assert not now.plants.online[dead].any()
+    # behind the HVDC link Azerbaijan lives on, without what came over it
+    assert now.end_p_mw[world.end("AKT-ALT", "ALT")] == 0
+    assert now.node_v_kv[world.nodes.index("ALT")] > 475
+    assert now.slack_mw[1] == pytest.approx(-620 + 781.3, abs=15)
+    world.set_tap("SHY-TAS", 0.0)
     later = world.step()
     assert later.collapse is now.collapse
     assert later.step == now.step + 1
+    world.restore()
+    back = world.step()
+    assert back.collapse is None
+    assert back.dead_nodes == ()
+    assert back.node_v_kv.min() > 450
+    for _ in range(600):
+        back = world.step()
+    assert back.end_p_mw[world.end("AKT-ALT", "AKT")] == 800
+    assert back.slack_mw == pytest.approx([0, -620], abs=20)
+
+
+def test_a_grid_that_cannot_hold_collapses_again(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.set_tap("SHY-TAS", 6000.0)
+    world.step()
+    world.restore()
+    assert world.step().collapse is not None
