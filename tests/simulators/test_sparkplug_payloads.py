@@ -21,41 +21,7 @@ from simulators.devices.sparkplug.payloads import (
     decode_state,
     encode,
 )
-
-Fields = dict[int, list[int | bytes]]
-
-
-def fields(data: bytes) -> Fields:
-    """Every field of a message by number: varints and fixed-width ones as numbers, others as bytes."""
-    found: Fields = {}
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(data):
-        key = varint()
-        value: int | bytes
-        match key & 7:
-            case 0:
-                value = varint()
-            case 1:
-                value, at = data[at : at + 8], at + 8
-            case 5:
-                value, at = data[at : at + 4], at + 4
-            case _:
-                size = varint()
-                value, at = data[at : at + size], at + size
-        found.setdefault(key >> 3, []).append(value)
-    return found
+from tests.simulators.sparkplug_reader import Fields, fields
 
 
 def metric_fields(metric: Metric) -> Fields:

@@ -26,6 +26,12 @@ class MetricPlan:
     """Of interest at the moment only: not kept for later."""
 
 
+STORE_WAITING = MetricPlan("Store/Waiting", DataType.INT64, "1", transient=True)
+"""Samples kept for later."""
+STORE_DROPPED = MetricPlan("Store/Dropped", DataType.INT64, "1", transient=True)
+"""Samples that there was no room to keep, since the start."""
+
+
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
     """One device of an edge node."""
@@ -41,7 +47,7 @@ class NodePlan:
     group: str
     id: str
     devices: tuple[DevicePlan, ...]
-    metrics: tuple[MetricPlan, ...] = ()
+    metrics: tuple[MetricPlan, ...] = (STORE_WAITING, STORE_DROPPED)
     """Metrics of the node itself, besides ``bdSeq`` and ``Node Control/Rebirth``."""
     primary_host: str | None = None
     """Host application that must be online before anything is published."""
