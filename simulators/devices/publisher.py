@@ -24,7 +24,8 @@ from telemetry.errors import StorageError
 _log = structlog.get_logger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
-_KEEPALIVE_S = 10
+KEEPALIVE_S = 10
+"""Silence after which a client asks whether the broker is there [s]."""
 
 
 class Witness(Protocol):
@@ -157,8 +158,8 @@ class Publisher:
             self._broker.port,
             username=self._broker.username or None,
             password=self._broker.password or None,
-            tls_params=_tls(self._broker),
-            keepalive=_KEEPALIVE_S,
+            tls_params=tls_parameters(self._broker),
+            keepalive=KEEPALIVE_S,
             timeout=self._broker.ack_timeout_s,
             max_inflight_messages=self._broker.in_flight,
         )
@@ -196,7 +197,8 @@ class Publisher:
         _log.info("broker_connection", broker=f"{self._broker.host}:{self._broker.port}", up=up)
 
 
-def _tls(broker: Broker) -> aiomqtt.TLSParameters | None:
+def tls_parameters(broker: Broker) -> aiomqtt.TLSParameters | None:
+    """How to encrypt the connection to a broker; None if it is not to be."""
     if not broker.ca_file:
         return None
     return aiomqtt.TLSParameters(
