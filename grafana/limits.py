@@ -13,8 +13,8 @@ from telemetry.grid import Grid, Line
 def two_end_limit(grid: Grid, line: Line, grade: TwoEndLimit, near: MeterAccuracy, far: MeterAccuracy) -> str:
     """Limit of a grade [MW] in p [MW] of the ``from`` end, while power is steady.
 
-    The rule's own is larger while power ramps (:mod:`alerts.rules.two_end`). The larger of two numbers a and b
-    is (a + b + |a - b|) / 2, for InfluxQL has no maximum of two.
+    The rule's own is larger while power ramps (:mod:`alerts.rules.two_end`). The larger of two numbers a and
+    b is (a + b + |a - b|) / 2, for InfluxQL has no maximum of two.
     """
     corona = grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits / 1000
     fixed = hypot(near.floor_mw, far.floor_mw, corona)

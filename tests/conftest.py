@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.clock import ManualClock, settle
+from tests.support.beside import SWITCH, Beside
 
 SYSTEM_PROGRAMS = {"mosquitto": "mosquitto", "influxd": "influxdb", "chromium": "chromium"}
 """Programs that system tests use, with the Debian package of each."""
@@ -25,9 +26,11 @@ GRACE_S = 5.0
 BASELINE = pytest.StashKey[tuple[set[threading.Thread], set[int]]]()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # Debian keeps daemons in a directory that an ordinary user's PATH leaves out
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    if os.environ.get(SWITCH):
+        config.pluginmanager.register(Beside(Path(__file__).parent / "system"), "beside")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
