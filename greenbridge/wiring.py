@@ -125,6 +125,7 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         ports = Ports(
             LiveValues(site, table, clock, links), embedded.query, Desk(engine, alarms), status, announcements
         )
+        stack.callback(log.info, "greenbridge_stopped")
         async with asyncio.TaskGroup() as group:
             group.create_task(_supervised(runs, clock), name="supervisor")
             # a page that showed no alarms before the stored ones are read would be a false all-clear

@@ -67,11 +67,12 @@ def _mosquitto(path: str, directory: Path, port: int) -> Broker:
 
 def _nats(path: str, directory: Path, port: int) -> Broker:
     config = directory / "nats-server.conf"
+    # the server refuses subscriptions once their pending limits add up to more than 65535: room for 130 topics
     config.write_text(
         'server_name: "greenbridge-demo"\n'
         'host: "127.0.0.1"\nport: -1\n'
         f'jetstream {{ store_dir: "{directory}/jetstream", max_file_store: 1GB, max_memory_store: 64MB }}\n'
-        f'mqtt {{ host: "127.0.0.1", port: {port}, ack_wait: "2s", max_ack_pending: 20000 }}\n'
+        f'mqtt {{ host: "127.0.0.1", port: {port}, ack_wait: "2s", max_ack_pending: 500 }}\n'
         "logtime: true\n"
     )
     return Broker("nats-server", (path, "-c", str(config)))

@@ -23,6 +23,10 @@ class ConsoleClient:
         """Exchanges the one-time token for a session, whose cookie the client keeps."""
         await self.post("/api/v1/session", {"token": token})
 
+    def share_cookies(self, jar: aiohttp.CookieJar) -> None:
+        """Lets another client use this session."""
+        jar.update_cookies({cookie.key: cookie.value for cookie in self._session.cookie_jar})
+
     async def get(self, path: str) -> Any:
         """Answer of an address, decoded.
 
