@@ -1,14 +1,14 @@
 """R13: devices and links that no longer deliver, and clocks that stand still.
 
 A periodic point is stale when nothing fresh was received for max(3 x period, 5 s). One cause is one alarm: if
-every device of a link is stale the link is reported and its devices are not, and if every link is, the
-telemetry as a whole is. Whether a formula may still use a point is not decided here but by its quality
+every device of a link is stale, or most of many, the link is reported and they are not, and if every link
+is, the telemetry as a whole is. Whether a formula may still use a point is not decided here but by its quality
 (:mod:`alerts.alignment`): a stale input makes a rule indeterminate, never false.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ from telemetry.site import Site
 RULE, VERSION = "R13", 1
 WHOLE = "telemetry"
 """Asset of the alarm that stands for all links at once."""
+
+_MANY_DEVICES = 5
+"""Behind a link of so many devices, the silence of more than half is taken for one cause."""
 
 _LINKS_FOR_WHOLE = 3
 """With fewer links, all of them being silent is not one cause."""
@@ -166,7 +169,7 @@ class TelemetryHealth:
         down = {
             link
             for link, watched in self._links.items()
-            if link in self._link_subjects and all(_silent(entry, states) for entry in watched)
+            if link in self._link_subjects and _one_cause(watched, states)
         }
         whole = len(down) >= _LINKS_FOR_WHOLE and len(down) == len(self._link_subjects)
         if whole or self._whole.key in open_keys:
@@ -183,7 +186,7 @@ class TelemetryHealth:
                 calm = not (state.stale or state.waiting or state.frozen)
                 if calm and entry.subject.key not in open_keys:
                     continue
-                if link in down:
+                if link in down and _silent(entry, states):
                     yield entry.subject.unknown(now, f"link {link} is down")
                 elif state.waiting:
                     yield entry.subject.unknown(now, f"{entry.device.id} was not heard since the start yet")
@@ -241,12 +244,15 @@ class TelemetryHealth:
     ) -> Finding:
         if not down and any(states[entry.device.id].waiting for entry in watched):
             return subject.unknown(now, f"not every device of {subject.asset} was heard since the start yet")
-        age_s = min(states[entry.device.id].age_s for entry in watched)
+        silent = [entry for entry in watched if _silent(entry, states)] or watched
+        age_s = min(states[entry.device.id].age_s for entry in silent)
         devices = "1 device" if len(watched) == 1 else f"{len(watched)} devices"
-        nodes = ", ".join(sorted({entry.device.node for entry in watched}))
+        if len(silent) < len(watched):
+            devices = f"{len(silent)} of {devices}"
+        nodes = ", ".join(sorted({entry.device.node for entry in silent}))
         texts = Texts(
             f"Link {subject.asset} is down: {devices} silent for {age_s:.0f} s",
-            f"Nothing comes through {subject.asset}: the gateway or broker is off, or the way to it is cut.",
+            f"The gateway or broker of {subject.asset} is off or refuses, or the way to it is cut.",
             f"What this link measures at {nodes} is missing; rules that need it are indeterminate.",
             "1. Check the gateway or broker and the telecommunication line. "
             "2. Ask the station by telephone for the flows meanwhile.",
@@ -307,5 +313,11 @@ def _one_grade(priority: Priority, on_s: float, off_s: float) -> Timing:
     return Timing((Grade(priority, on_s),), off_s)
 
 
-def _silent(entry: _Watched, states: dict[str, _State]) -> bool:
+def _one_cause(watched: Sequence[_Watched], states: Mapping[str, _State]) -> bool:
+    """Silence of a whole link, or of most devices of a larger one: one cause, one alarm."""
+    silent = sum(_silent(entry, states) for entry in watched)
+    return silent == len(watched) or (len(watched) >= _MANY_DEVICES and 2 * silent > len(watched))
+
+
+def _silent(entry: _Watched, states: Mapping[str, _State]) -> bool:
     return states[entry.device.id].stale == entry.count
