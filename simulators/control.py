@@ -1,37 +1,32 @@
-"""The control interface: a JSON API to see what the bench does and to inject and clear faults.
+"""The control interface: a JSON API to see what the bench does, and to make things go wrong on it.
 
-``GET /api/v1/status``, ``POST /api/v1/faults`` with ``{"kind": "tap", "line": ..., "mw": ...}``, and
-``DELETE /api/v1/faults/{id}``. It has no sign-in: it belongs on loopback or a closed network.
+It has no sign-in: it belongs on loopback or a closed network. ``simulators/README.md`` lists the requests.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Generator
-from typing import Any, Literal
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import uvicorn
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from simulators.exercise import Announcement, Exercise, Fault, FaultError, NoSuchFaultError
+from simulators.devices.registers import Held
+from simulators.exercise import Announcement, Exercise, FaultError, NoSuchFaultError
+from simulators.faults.model import FAULT, parameters
 from telemetry.clock import Clock
+from telemetry.settings import key_path, nearest
 
 MAX_BODY = 10_000
 """Largest accepted request [B]."""
-
-
-class TapRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Asks for a load in the middle of a line."""
-
-    kind: Literal["tap"]
-    line: str
-    mw: float
 
 
 class Status(msgspec.Struct):
@@ -45,32 +40,92 @@ class Status(msgspec.Struct):
     """Why the simulated grid is down, if it is."""
     announcements: tuple[Announcement, ...]
     """Newest last."""
-    faults: tuple[Fault, ...]
+    faults: list[dict[str, Any]]
+    """Active ones and the latest that were cleared, oldest first."""
 
 
-def application(exercise: Exercise, clock: Clock, status: Callable[[], Status]) -> Starlette:
-    """The API over an exercise."""
+class Controlled(Protocol):
+    """What the interface shows and changes."""
+
+    @property
+    def exercise(self) -> Exercise:
+        """Faults and announcements."""
+        ...
+
+    @property
+    def units(self) -> Mapping[str, object]:
+        """Devices that answer on Modbus, by their id."""
+        ...
+
+    def status(self) -> Status:
+        """What the bench does."""
+        ...
+
+    def registers(self, device_id: str) -> Sequence[Held]:
+        """What every register of a device holds right now."""
+        ...
+
+    def restore(self) -> None:
+        """Energises again what has collapsed."""
+        ...
+
+
+class _NoSuchDeviceError(FaultError):
+    """No device of that id has registers."""
+
+
+def application(bench: Controlled, clock: Clock) -> Starlette:
+    """The API over a bench."""
 
     async def show(_request: Request) -> Response:
-        return _json(200, status())
+        return _json(200, bench.status())
+
+    async def kinds(_request: Request) -> Response:
+        return _json(200, parameters())
+
+    async def faults(_request: Request) -> Response:
+        return _json(200, [injected.document() for injected in bench.exercise.faults])
 
     async def inject(request: Request) -> Response:
-        wanted = msgspec.json.decode(await _body(request), type=TapRequest)
-        return _json(201, exercise.tap(wanted.line, wanted.mw, clock.now_ns()))
+        wanted = msgspec.json.decode(await _body(request), type=dict[str, Any])
+        for_s = msgspec.convert(wanted.pop("for_s", None), float | None)
+        injected = bench.exercise.inject(FAULT.validate_python(wanted), clock.now_ns(), for_s)
+        return _json(201, injected.document())
 
     async def clear(request: Request) -> Response:
-        return _json(200, exercise.clear(request.path_params["id"], clock.now_ns()))
+        return _json(200, bench.exercise.clear(request.path_params["id"], clock.now_ns()).document())
+
+    async def devices(_request: Request) -> Response:
+        return _json(200, sorted(bench.units))
+
+    async def registers(request: Request) -> Response:
+        device = request.path_params["id"]
+        if device not in bench.units:
+            raise _NoSuchDeviceError(f'no device with registers "{device}" ({nearest(device, bench.units)})')
+        return _json(200, bench.registers(device))
+
+    async def restore(_request: Request) -> Response:
+        bench.restore()
+        return _json(200, bench.status())
 
     return Starlette(
         routes=[
             Route("/api/v1/status", show, methods=["GET"]),
+            Route("/api/v1/faults", faults, methods=["GET"]),
             Route("/api/v1/faults", inject, methods=["POST"]),
+            Route("/api/v1/faults/kinds", kinds, methods=["GET"]),
             Route("/api/v1/faults/{id}", clear, methods=["DELETE"]),
+            Route("/api/v1/devices", devices, methods=["GET"]),
+            Route("/api/v1/devices/{id}/registers", registers, methods=["GET"]),
+            Route("/api/v1/grid/restore", restore, methods=["POST"]),
         ],
         exception_handlers={
             msgspec.DecodeError: _refused(400),
+            msgspec.ValidationError: _refused(400),
+            ValidationError: _invalid,
             FaultError: _refused(422),
             NoSuchFaultError: _refused(404),
+            _NoSuchDeviceError: _refused(404),
             HTTPException: _http_error,
         },
     )
@@ -117,6 +172,12 @@ def _refused(status: int) -> Callable[[Request, Exception], Response]:
         return _json(status, {"error": str(error)})
 
     return handler
+
+
+def _invalid(_request: Request, error: Exception) -> Response:
+    faults = error.errors(include_url=False) if isinstance(error, ValidationError) else []
+    told = [f"{key_path(fault['loc']) or 'fault'}: {fault['msg']}" for fault in faults]
+    return _json(400, {"error": "; ".join(told)})
 
 
 def _http_error(_request: Request, error: Exception) -> Response:

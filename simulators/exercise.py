@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from simulators.bench import TapScript
+from simulators.faults.model import Assets, Fault
+from simulators.scenario import Timed
 from telemetry.errors import GreenbridgeError
 from telemetry.settings import nearest
 
 HISTORY = 100
 """Cleared faults and announcements that are kept for the status report."""
-MAX_ACTIVE = 32
-MAX_TAP_MW = 1000.0
+MAX_ACTIVE = 64
+
+Kind = TypeVar("Kind", bound=Fault)
 
 
 class FaultError(GreenbridgeError):
@@ -25,15 +28,18 @@ class NoSuchFaultError(FaultError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault on the truth."""
+class Injected:
+    """A fault that is or was at work."""
 
     id: str
-    kind: str
-    target: str
-    """Line that it strikes."""
-    mw: float
+    fault: Fault
     active: bool
+    ends_ns: int | None = None
+    """When it ends by itself [ns, UTC]."""
+
+    def document(self) -> dict[str, Any]:
+        """For JSON: its id, kind, target and parameters, and whether it is active."""
+        return {"id": self.id, **self.fault.model_dump(), "active": self.active, "ends_ns": self.ends_ns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +54,17 @@ class Announcement:
 class Exercise:
     """Keeps the faults; driven by its owner's time, it holds none of its own."""
 
-    def __init__(self, scripts: Sequence[TapScript], lines: Collection[str]) -> None:
+    def __init__(self, scripts: Sequence[Timed], assets: Assets) -> None:
         self._scripts = tuple(scripts)
-        self._lines = frozenset(lines)
+        self._assets = assets
         self._running: dict[int, str] = {}
         self._numbers = itertools.count(1)
-        self._faults: dict[str, Fault] = {}
+        self._faults: dict[str, Injected] = {}
         self._announcements: list[Announcement] = []
         self._unheard: list[Announcement] = []
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[Injected, ...]:
         """Active faults and the latest cleared ones, oldest first."""
         return tuple(self._faults.values())
 
@@ -67,46 +73,52 @@ class Exercise:
         """The latest announcements, newest last."""
         return tuple(self._announcements)
 
-    @property
-    def taps(self) -> dict[str, float]:
-        """Load in the middle of each tapped line [MW]."""
-        loads: dict[str, float] = {}
-        for fault in self._faults.values():
-            if fault.active:
-                loads[fault.target] = loads.get(fault.target, 0.0) + fault.mw
-        return loads
+    def active(self, *kinds: type[Kind]) -> Mapping[str, Kind]:
+        """Faults of some kinds that are at work, by id, oldest first."""
+        return {
+            name: injected.fault
+            for name, injected in self._faults.items()
+            if injected.active and isinstance(injected.fault, kinds)
+        }
 
     def advance(self, elapsed_s: float, now_ns: int) -> list[Announcement]:
         """Begins and ends what is scripted; returns what was announced since the last call."""
         for i, script in enumerate(self._scripts):
-            due = _due(script, elapsed_s)
+            due = script.due(elapsed_s)
             if due and i not in self._running:
-                self._running[i] = self._begin(script.line, script.mw, now_ns).id
+                self._running[i] = self._begin(script.fault, now_ns, None).id
             elif not due and i in self._running:
-                fault = self._faults.get(self._running.pop(i))
-                if fault is not None and fault.active:
-                    self._end(fault, now_ns)
+                scripted = self._faults.get(self._running.pop(i))
+                if scripted is not None and scripted.active:
+                    self._end(scripted, now_ns)
+        for injected in self.faults:
+            if injected.active and injected.ends_ns is not None and injected.ends_ns <= now_ns:
+                self._end(injected, now_ns)
         heard, self._unheard = self._unheard, []
         return heard
 
-    def tap(self, line: str, mw: float, now_ns: int) -> Fault:
-        """Hangs a load in the middle of a line.
+    def inject(self, fault: Fault, now_ns: int, for_s: float | None = None) -> Injected:
+        """Lets a fault begin, for a time [s] or until it is cleared.
 
         Raises
         ------
         FaultError
-            No such line, an impossible load, or too many faults at once.
+            It has no such target, an impossible size, or too many faults are active.
 
         """
-        if line not in self._lines:
-            raise FaultError(f'no such line "{line}" ({nearest(line, self._lines)})')
-        if not 0 < mw <= MAX_TAP_MW:
-            raise FaultError(f"mw = {mw:g} must be above 0 and at most {MAX_TAP_MW:g}")
-        if sum(fault.active for fault in self._faults.values()) >= MAX_ACTIVE:
+        problems = [
+            f"{problem.key} = {problem.value}: {problem.reason} ({problem.fix})"
+            for problem in fault.problems("fault", "fault", self._assets)
+        ]
+        if for_s is not None and not 0 < for_s <= 1e7:
+            problems.append(f"for_s = {for_s:g} must be above 0 and at most 1e7")
+        if problems:
+            raise FaultError("; ".join(problems))
+        if len(self.active(Fault)) >= MAX_ACTIVE:
             raise FaultError(f"{MAX_ACTIVE} faults are active already; clear one first")
-        return self._begin(line, mw, now_ns)
+        return self._begin(fault, now_ns, None if for_s is None else now_ns + round(for_s * 1e9))
 
-    def clear(self, fault_id: str, now_ns: int) -> Fault:
+    def clear(self, fault_id: str, now_ns: int) -> Injected:
         """Ends a fault; one that has ended already stays as it is.
 
         Raises
@@ -115,10 +127,10 @@ class Exercise:
             The id names no fault.
 
         """
-        fault = self._faults.get(fault_id)
-        if fault is None:
+        injected = self._faults.get(fault_id)
+        if injected is None:
             raise NoSuchFaultError(f'no such fault "{fault_id}" ({nearest(fault_id, self._faults)})')
-        return self._end(fault, now_ns) if fault.active else fault
+        return self._end(injected, now_ns) if injected.active else injected
 
     def announce(self, text: str, now_ns: int) -> None:
         """Tells people something."""
@@ -126,24 +138,17 @@ class Exercise:
         self._unheard.append(self._announcements[-1])
         del self._announcements[:-HISTORY]
 
-    def _begin(self, line: str, mw: float, now_ns: int) -> Fault:
-        fault = Fault(f"tap-{next(self._numbers)}", "tap", line, mw, active=True)
-        self._faults[fault.id] = fault
-        self.announce(f"Exercise: a {mw:g} MW tap in the middle of {line} begins", now_ns)
-        return fault
+    def _begin(self, fault: Fault, now_ns: int, ends_ns: int | None) -> Injected:
+        injected = Injected(f"{fault.name}-{next(self._numbers)}", fault, active=True, ends_ns=ends_ns)
+        self._faults[injected.id] = injected
+        self.announce(f"Exercise: a {fault.title} begins", now_ns)
+        return injected
 
-    def _end(self, fault: Fault, now_ns: int) -> Fault:
-        ended = replace(fault, active=False)
-        self._faults[fault.id] = ended
-        self.announce(f"Exercise: the {fault.mw:g} MW tap in the middle of {fault.target} is removed", now_ns)
+    def _end(self, injected: Injected, now_ns: int) -> Injected:
+        ended = replace(injected, active=False)
+        self._faults[ended.id] = ended
+        self.announce(f"Exercise: the {ended.fault.title} {ended.fault.ends}", now_ns)
         cleared = [key for key, known in self._faults.items() if not known.active]
         for key in cleared[:-HISTORY]:
             del self._faults[key]
         return ended
-
-
-def _due(script: TapScript, elapsed_s: float) -> bool:
-    since = elapsed_s - script.at_s
-    if since < 0:
-        return False
-    return (since % script.repeat_s if script.repeat_s else since) < script.for_s

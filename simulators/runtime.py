@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,8 @@ from simulators.bench import Bench, GatewaySettings
 from simulators.control import ControlServer, application
 from simulators.devices.modbus import Gateway, Line, Transport
 from simulators.devices.publisher import Ledger, Publisher
+from simulators.faults.model import BROKER, Duplicate, OutOfOrder
+from simulators.faults.proxy import LinkProxy
 from simulators.metrics import COLLAPSED, STEPS, STEPS_SKIPPED
 from simulators.state import STEP_S, BenchState
 from telemetry.clock import Clock
@@ -58,22 +60,20 @@ async def simulate(
     state = BenchState(bench, clock.now_ns())
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(Path(bench.ledger))) if bench.ledger else None
-        gateways = [
-            await stack.enter_async_context(
-                Gateway(s.settings.id, _line(s.settings, bench.host), state.lines[s.settings.id])
-            )
-            for s in bench.servers()
-        ]
+        gateways, proxies = await _serve(bench, state, clock, stack)
         listener = stack.enter_context(_listen(bench.host, bench.control_port))
-        control = ControlServer(application(state.exercise, clock, state.status))
+        control = ControlServer(application(state, clock))
         publisher = Publisher(bench.broker, clock, ledger)
         running = Running(
-            state, publisher, {g.name: g.port for g in gateways}, int(listener.getsockname()[1])
+            state,
+            publisher,
+            {g.name: g.port for g in gateways} | {p.name: p.port for p in proxies},
+            int(listener.getsockname()[1]),
         )
         served = asyncio.create_task(control.run_on(listener), name="sim-control")
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_step(state, clock), name="sim-world")
+                group.create_task(_step(state, clock, publisher, proxies), name="sim-world")
                 if state.publishing:
                     group.create_task(_publish(state, publisher, clock), name="sim-publish")
                     group.create_task(publisher.run(), name="sim-publisher")
@@ -130,7 +130,25 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), backlog=64)
 
 
-async def _step(state: BenchState, clock: Clock) -> None:
+async def _serve(
+    bench: Bench, state: BenchState, clock: Clock, stack: AsyncExitStack
+) -> tuple[list[Gateway], list[LinkProxy]]:
+    """Starts every server; one that speaks Modbus TCP stands behind a proxy that can break its link."""
+    gateways: list[Gateway] = []
+    proxies: list[LinkProxy] = []
+    for _, settings in bench.servers():
+        line, name = _line(settings, bench.host), settings.id
+        behind = settings.transport is Transport.TCP
+        gateway = Gateway(name, replace(line, port=0) if behind else line, state.lines[name])
+        gateways.append(await stack.enter_async_context(gateway))
+        if behind:
+            device = (bench.host, gateway.port)
+            proxy = LinkProxy(name, (bench.host, settings.port), device, state.links[name], clock)
+            proxies.append(await stack.enter_async_context(proxy))
+    return gateways, proxies
+
+
+async def _step(state: BenchState, clock: Clock, publisher: Publisher, proxies: Sequence[LinkProxy]) -> None:
     start = clock.monotonic()
     due = start
     while True:
@@ -143,6 +161,10 @@ async def _step(state: BenchState, clock: Clock) -> None:
             STEPS_SKIPPED.inc(skipped)
             _log.warning("steps_skipped", seconds=skipped)
         state.step(due - start, clock.now_ns())
+        publisher.disorder.duplicate = state.links[BROKER].share(Duplicate)
+        publisher.disorder.reorder = state.links[BROKER].share(OutOfOrder)
+        for proxy in proxies:
+            await proxy.refresh()
         STEPS.inc()
         COLLAPSED.set(state.world.snapshot.collapse is not None)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import get_args
 
 import structlog
 
-from simulators.bench import Bench, SimulatedDevice
+from simulators.bench import Bench, SimulatedDevice, TapScript
 from simulators.control import Status
 from simulators.devices import catalogue
 from simulators.devices.generation import WHOLE, GenerationBank, Sight
@@ -15,14 +16,18 @@ from simulators.devices.modbus import MappedUnit, Unit
 from simulators.devices.payloads import PAYLOADS, Message, Writer
 from simulators.devices.registers import Held, WordOrder
 from simulators.exercise import Exercise
+from simulators.faults.link import LinkFaults
 from simulators.faults.meter import MeterFaults
-from simulators.faults.model import MeterFault
+from simulators.faults.model import BROKER, Assets, LinkFault, MeterFault, Tap, TruthFault
+from simulators.faults.truth import TruthFaults
+from simulators.scenario import Timed
 from simulators.world.meters import Instrument, MeterBank, Observes, Reading
 from simulators.world.world import Snapshot, World
 
 _log = structlog.get_logger(__name__)
 
 STEP_S = 1.0
+_TRUTH, _METER, _LINK = get_args(TruthFault), get_args(MeterFault), get_args(LinkFault)
 _SWAPPED = {
     WordOrder.ABCD: WordOrder.CDAB,
     WordOrder.CDAB: WordOrder.ABCD,
@@ -52,10 +57,15 @@ class BenchState:
         inside = [d for d in self.devices if d not in self.metered and d.plant is not None]
         self.meters = MeterBank(self.world, [_instrument(self.world, d) for d in self.metered], bench.seed)
         self.generation = GenerationBank(self.world, [_sight(self.world, d) for d in inside], bench.seed)
-        self.exercise = Exercise(bench.tap, [line.id for line in bench.plan.corridor.lines])
+        self.exercise = Exercise([_timed(tap) for tap in bench.tap], Assets.of(bench))
+        self._truth = TruthFaults(self.world)
         self.meter_faults = MeterFaults({device.id: i for i, device in enumerate(self.metered)})
-        self.struck: Mapping[str, MeterFault] = {}
-        """Faults of meters at work, by their id; the next step shows them."""
+        self._struck: Mapping[str, MeterFault] = {}
+        self.links = {
+            name: LinkFaults(bench.seed + i)
+            for i, name in enumerate([*(server.settings.id for server in bench.servers()), BROKER])
+        }
+        """What is wrong with the link of each server, and with that of the publishing devices."""
         self.readings: Sequence[Reading] = []
         """What each metered device shows."""
         self.units: dict[str, Unit] = {}
@@ -87,7 +97,9 @@ class BenchState:
     def step(self, elapsed_s: float, now_ns: int) -> None:
         """Advances the world by one second; ``elapsed_s`` is the time since the start, for the scripts."""
         announced = self.exercise.advance(elapsed_s, now_ns)
-        self.world.set_taps(self.exercise.taps)
+        self._truth.follow(self.exercise.active(*_TRUTH))
+        self._struck = self.exercise.active(*_METER)
+        self._break_links()
         down_before = self.world.snapshot.collapse is not None
         snapshot = self.world.step(STEP_S)
         if snapshot.collapse is not None and not down_before:
@@ -123,6 +135,10 @@ class BenchState:
         """
         return self.units[device_id].registers()
 
+    def restore(self) -> None:
+        """Energises again what has collapsed; the next step shows it."""
+        self.world.restore()
+
     def status(self) -> Status:
         """What the control interface reports."""
         collapse = self.world.snapshot.collapse
@@ -132,13 +148,18 @@ class BenchState:
             steps=self.world.snapshot.step,
             collapse=None if collapse is None else collapse.reason,
             announcements=self.exercise.announcements,
-            faults=self.exercise.faults,
+            faults=[injected.document() for injected in self.exercise.faults],
         )
 
     def _look(self, snapshot: Snapshot, dt_s: float) -> None:
         self.meters.observe(snapshot, dt_s)
         self.generation.observe(snapshot, dt_s)
-        self.readings = self.meter_faults.shown(self.struck, self.meters.readings(), snapshot.t_ns)
+        self.readings = self.meter_faults.shown(self._struck, self.meters.readings(), snapshot.t_ns)
+
+    def _break_links(self) -> None:
+        broken = self.exercise.active(*_LINK).values()
+        for target, link in self.links.items():
+            link.follow([fault for fault in broken if fault.target == target])
 
     def _swap_words(self) -> None:
         swapped = self.meter_faults.swapped
@@ -157,6 +178,11 @@ class BenchState:
 
     def _reader(self, position: int) -> Callable[[], Reading]:
         return lambda: self.readings[position]
+
+
+def _timed(tap: TapScript) -> Timed:
+    fault = Tap(kind="tap", target=tap.line, mw=tap.mw)
+    return Timed(at_s=tap.at_s, for_s=tap.for_s, repeat_s=tap.repeat_s, fault=fault)
 
 
 def _instrument(world: World, device: SimulatedDevice) -> Instrument:

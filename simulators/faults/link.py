@@ -86,6 +86,10 @@ class LinkFaults:
         """Whether a connection can be made; one that stands is broken off when it turns false."""
         return not any(isinstance(fault, Down | BrokerRestart) for fault in self._active)
 
+    def share(self, kind: type[Intermittent]) -> float:
+        """Part of the messages that faults of a kind strike, 0 to 1."""
+        return min(1.0, sum(1 / fault.every for fault in self._active if isinstance(fault, kind)))
+
     def answer(self, frame: bytes) -> list[Piece]:
         """What arrives in place of an answer of the device; nothing may."""
         pieces = [Piece(0.0, frame)]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
-from simulators.bench import Bench, Kind
+from simulators.bench import Bench
+from simulators.world.schedules import Schedules
 from telemetry.errors import Problem
 from telemetry.settings import Settings, nearest
 
@@ -36,7 +37,7 @@ class Where(StrEnum):
     REGION = "area or node"
     PLANT = "plant"
     HVDC = "HVDC link"
-    TIE = "tie"
+    SCHEDULE = "tie or contract"
     SYNC_AREA = "synchronous area"
     METER = "meter"
     GATEWAY = "gateway"
@@ -68,13 +69,14 @@ class Assets:
                 Where.REGION: [*nodes, *areas],
                 Where.PLANT: [plant.id for plant in bench.plan.plants],
                 Where.HVDC: [corridor.hvdc.id],
+                Where.SCHEDULE: Schedules(bench.plan.contracts).names,
                 Where.SYNC_AREA: sorted(set(bench.plan.sync_areas.values())),
-                Where.METER: [d.id for d in bench.device if d.kind.modbus or d.kind is Kind.BUS_METER],
+                Where.METER: [s.device.id for s in bench.served() if s.device.kind.meter],
                 Where.GATEWAY: gateways,
                 Where.LINK: [*gateways, BROKER],
                 Where.BROKER: [BROKER],
             },
-            [d.id for d in bench.device if d.kind.modbus],
+            [s.device.id for s in bench.served() if s.device.kind.modbus],
         )
 
 
@@ -92,6 +94,11 @@ class Fault(Settings):
     def title(self) -> str:
         """For people, after an article: ``30 MW tap in the middle of SHY-TAS``."""
         raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """Its kind as a part of its id: ``plant-trip``."""
+        return str(getattr(self, "kind", "fault")).replace("_", "-")
 
     def problems(self, file: str, key: str, assets: Assets) -> Iterator[Problem]:
         """What is wrong with the fault on a bench with these assets."""
@@ -233,6 +240,19 @@ class Storm(Fault):
     def title(self) -> str:
         """For people."""
         return f"storm of {self.wind_ms:g} m/s over {self.target}"
+
+
+class Schedule(Fault):
+    """A tie or contract gets another schedule from now on, which the other side may not know of."""
+
+    where = Where.SCHEDULE
+    kind: Literal["schedule"]
+    mw: Annotated[float, Field(ge=-5000, le=5000)]
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"change of schedule of {self.target} to {self.mw:g} MW"
 
 
 class FrequencyEvent(Fault):
@@ -575,6 +595,7 @@ TruthFault = (
     | Weather
     | CloudFront
     | Storm
+    | Schedule
     | FrequencyEvent
     | LoadScale
 )
@@ -600,3 +621,17 @@ AnyFault = Annotated[TruthFault | MeterFault | LinkFault, Field(discriminator="k
 
 FAULT: TypeAdapter[TruthFault | MeterFault | LinkFault] = TypeAdapter(AnyFault)
 """Checks data of a fault that come from outside."""
+
+
+def parameters() -> dict[str, dict[str, object]]:
+    """Every kind of fault: what it is, what it strikes and the parameters that it takes besides."""
+    kinds: dict[str, dict[str, object]] = {}
+    for model in get_args(TruthFault | MeterFault | LinkFault):
+        (kind,) = get_args(model.model_fields["kind"].annotation)
+        names = {
+            name: info.description or ("required" if info.is_required() else f"default {info.default}")
+            for name, info in model.model_fields.items()
+            if name not in {"kind", "target"}
+        }
+        kinds[kind] = {"what": model.__doc__, "target": model.where.value, "parameters": names}
+    return kinds

@@ -81,7 +81,8 @@ class LinkProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = asyncio.current_task()
-        if session is None:
+        if session is None or self._server is None:
+            writer.transport.abort()  # accepted in the very moment in which the port was closed
             return
         self._sessions.add(session)
         session.add_done_callback(self._sessions.discard)

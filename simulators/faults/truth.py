@@ -15,15 +15,15 @@ from simulators.faults.model import (
     HvdcPoles,
     LoadScale,
     PlantTrip,
+    Schedule,
     Storm,
     Tap,
     Theft,
     TruthFault,
     Weather,
 )
+from simulators.world.hvdc import POLES
 from simulators.world.world import World
-
-FULL_POLES = 2
 
 Kind = TypeVar("Kind", bound=Fault)
 
@@ -36,7 +36,6 @@ class TruthFaults:
     def __init__(self, world: World) -> None:
         self._world = world
         self._active: dict[str, TruthFault] = {}
-        self._order_mw = world.hvdc_order_mw
         self._circuits = {line.id: line.circuits for line in world.plan.corridor.lines}
 
     def follow(self, active: Mapping[str, TruthFault]) -> None:
@@ -72,26 +71,29 @@ class TruthFaults:
                 world.set_curtailment(target, min(limits, default=None))
             case HvdcOrder():
                 orders = [f.mw for f in self._alike(fault, HvdcOrder)]
-                world.set_hvdc_order(orders[-1] if orders else self._order_mw)
+                world.set_hvdc_order(orders[-1] if orders else None)
             case HvdcPoles():
-                world.set_hvdc_poles(
-                    min([f.in_service for f in self._alike(fault, HvdcPoles)] + [FULL_POLES])
-                )
+                left = [f.in_service for f in self._alike(fault, HvdcPoles)]
+                world.set_hvdc_poles(min([*left, POLES]))
             case Weather():
-                kinds = [f.weather for f in self._alike(fault, Weather)]
-                world.set_weather(target, kinds[-1] if kinds else "fair")
+                if not begins:
+                    world.set_weather(target, "fair")
+                # the weather of a line is the latest that names it or all lines
+                for other in self._active.values():
+                    if isinstance(other, Weather):
+                        world.set_weather(other.target, other.weather)
             case LoadScale():
                 factors = [f.factor for f in self._alike(fault, LoadScale)]
                 world.set_load_scale(target, factors[-1] if factors else 1.0)
+            case Schedule():
+                amounts = [f.mw for f in self._alike(fault, Schedule)]
+                world.set_schedule(target, [(world.t_ns, amounts[-1])] if amounts else None)
             case FrequencyEvent():
                 world.frequency_event(target, sum(f.mw for f in self._alike(fault, FrequencyEvent)))
             case CloudFront():
-                # a front passes by itself
-                if begins:
-                    world.cloud_front(target, fault.duration_s)
+                world.cloud_front(target, fault.duration_s if begins else 0.0)
             case Storm():
-                if begins:
-                    world.storm(target, fault.wind_ms, fault.duration_s)
+                world.storm(target, fault.wind_ms, fault.duration_s if begins else 0.0)
             case _:
                 assert_never(fault)
 

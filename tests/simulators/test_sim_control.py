@@ -10,21 +10,40 @@ import aiohttp
 import pytest
 
 from simulators.control import MAX_BODY, ControlServer, Status, application
+from simulators.devices.registers import Held
 from simulators.exercise import Exercise
+from simulators.faults.model import Assets, Where
 from telemetry.clock import ManualClock
 
 
-@pytest.fixture
-def exercise() -> Exercise:
-    return Exercise([], ["SHY-TAS", "KUN-AKT"])
+class Stand:
+    """What the interface needs of a bench."""
+
+    def __init__(self) -> None:
+        assets = Assets({Where.LINE: ["SHY-TAS", "KUN-AKT"], Where.METER: ["meter-1"]}, ["meter-1"])
+        self.exercise = Exercise([], assets)
+        self.units = {"meter-1": object()}
+        self.restored = 0
+
+    def status(self) -> Status:
+        faults = [injected.document() for injected in self.exercise.faults]
+        return Status(5, 1.0, 7, None, self.exercise.announcements, faults)
+
+    def registers(self, device_id: str) -> list[Held]:
+        return [Held("holding", 3059, device_id, (0x447A, 0), 1000.0, "kW")]
+
+    def restore(self) -> None:
+        self.restored += 1
 
 
 @pytest.fixture
-async def api(exercise: Exercise, clock: ManualClock) -> AsyncIterator[aiohttp.ClientSession]:
-    def status() -> Status:
-        return Status(5, 1.0, 7, None, exercise.announcements, exercise.faults)
+def stand() -> Stand:
+    return Stand()
 
-    server = ControlServer(application(exercise, clock, status))
+
+@pytest.fixture
+async def api(stand: Stand, clock: ManualClock) -> AsyncIterator[aiohttp.ClientSession]:
+    server = ControlServer(application(stand, clock))
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.create_task(server.run_on(listener))
@@ -44,9 +63,11 @@ async def call(
 
 
 async def test_a_fault_is_injected_seen_and_cleared(api: aiohttp.ClientSession, clock: ManualClock) -> None:
-    status, fault = await call(api, "POST", "faults", b'{"kind": "tap", "line": "SHY-TAS", "mw": 30}')
+    status, fault = await call(api, "POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 30}')
     assert status == 201
-    assert fault == {"id": fault["id"], "kind": "tap", "target": "SHY-TAS", "mw": 30.0, "active": True}
+    known = {"kind": "tap", "target": "SHY-TAS", "mw": 30.0, "active": True, "ends_ns": None}
+    assert fault == {"id": fault["id"]} | known
+    assert await call(api, "GET", "faults") == (200, [fault])
     status, seen = await call(api, "GET", "status")
     assert (status, seen["started_ns"], seen["speed"], seen["steps"], seen["collapse"]) == (
         200,
@@ -66,13 +87,15 @@ async def test_a_fault_is_injected_seen_and_cleared(api: aiohttp.ClientSession, 
     ("method", "path", "body", "status", "words"),
     [
         ("POST", "faults", b"{", 400, "truncated"),
-        ("POST", "faults", b'{"kind": "trip", "line": "SHY-TAS", "mw": 1}', 400, "trip"),
-        ("POST", "faults", b'{"kind": "tap", "line": "SHY-TAS"}', 400, "mw"),
-        ("POST", "faults", b'{"kind": "tap", "line": "SHY-TAS", "mw": "1"}', 400, "mw"),
-        ("POST", "faults", b'{"kind": "tap", "line": "SHY-TAS", "mw": 1, "x": 1}', 400, "x"),
-        ("POST", "faults", b'{"kind": "tap", "line": "SHY-TAZ", "mw": 1}', 422, "SHY-TAS"),
-        ("POST", "faults", b'{"kind": "tap", "line": "SHY-TAS", "mw": -1}', 422, "above 0"),
+        ("POST", "faults", b'{"kind": "trip", "target": "SHY-TAS", "mw": 1}', 400, "trip"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS"}', 400, "mw"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": "1"}', 400, "mw"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "x": 1}', 400, "x"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAZ", "mw": 1}', 422, "SHY-TAS"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": -1}', 400, "greater than 0"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "for_s": 0}', 422, "for_s"),
         ("POST", "faults", b" " * (MAX_BODY + 1), 413, "larger"),
+        ("GET", "devices/meter-2/registers", None, 404, "meter-1"),
         ("DELETE", "faults/tap-9", None, 404, "tap-9"),
         ("PUT", "faults", b"", 405, "Not Allowed"),
         ("GET", "nothing", None, 404, "Not Found"),
@@ -80,7 +103,7 @@ async def test_a_fault_is_injected_seen_and_cleared(api: aiohttp.ClientSession, 
 )
 async def test_bad_requests_are_told_why(
     api: aiohttp.ClientSession,
-    exercise: Exercise,
+    stand: Stand,
     method: str,
     path: str,
     body: bytes | None,
@@ -90,4 +113,15 @@ async def test_bad_requests_are_told_why(
     code, answer = await call(api, method, path, body)
     assert code == status
     assert words in answer["error"]
-    assert exercise.faults == ()
+    assert stand.exercise.faults == ()
+
+
+async def test_kinds_devices_registers_and_restoration(api: aiohttp.ClientSession, stand: Stand) -> None:
+    _, kinds = await call(api, "GET", "faults/kinds")
+    assert kinds["tap"]["target"] == "line"
+    assert "mw" in kinds["tap"]["parameters"]
+    assert await call(api, "GET", "devices") == (200, ["meter-1"])
+    _, (held,) = await call(api, "GET", "devices/meter-1/registers")
+    assert (held["address"], held["words"], held["value"], held["unit"]) == (3059, [0x447A, 0], 1000.0, "kW")
+    assert (await call(api, "POST", "grid/restore"))[0] == 200
+    assert stand.restored == 1

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from simulators.bench import Bench
 from simulators.devices.payloads import PAYLOADS
+from simulators.faults.model import Tap
 from simulators.kinds import Kind
 from simulators.runtime import Running, simulate
 from simulators.state import BenchState
@@ -128,7 +129,7 @@ async def test_scripted_tap_is_announced_and_seen_at_the_meters(wired: Bench, cl
 async def test_injected_tap_reaches_the_world(wired: Bench, clock: ManualClock) -> None:
     async with up(wired, clock) as running, aiohttp.ClientSession() as http:
         url = f"http://127.0.0.1:{running.control_port}/api/v1"
-        body = {"kind": "tap", "line": "KUN-AKT", "mw": 25}
+        body = {"kind": "tap", "target": "KUN-AKT", "mw": 25}
         async with http.post(f"{url}/faults", json=body) as response:
             fault = await response.json()
         await clock.advance(1)
@@ -206,14 +207,17 @@ def test_published_objects_have_the_members_of_their_kind(bench: Bench) -> None:
 def test_collapse_is_announced_once_and_reported(bench: Bench) -> None:
     state = BenchState(bench, START_NS)
     for _ in range(7):
-        state.exercise.tap("SHY-TAS", 1000.0, 0)
+        state.exercise.inject(Tap(kind="tap", target="SHY-TAS", mw=1000.0), 0)
     with capture_logs() as logs:
         state.step(1.0, 0)
         state.step(2.0, 0)
     said = [entry["text"] for entry in logs if entry["event"] == "announcement"]
     assert sum("has collapsed" in text for text in said) == 1
     assert "does not converge" in (state.status().collapse or "")
-    assert all(reading.p_mw == 0 for reading in state.readings)
+    dead = state.world.snapshot.dead_nodes
+    assert len(dead) == 13, "Azerbaijan lives on behind the HVDC link"
+    shown = {d.id: r for d, r in zip(state.metered, state.readings, strict=True) if d.node in dead}
+    assert all(reading.p_mw == reading.v_kv == 0 for reading in shown.values())
 
 
 @pytest.mark.system("mosquitto")

@@ -1,0 +1,98 @@
+"""What faulty meters show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulators.faults.meter import MeterFaults
+from simulators.faults.model import FAULT, MeterFault
+from simulators.world.meters import Reading, class_errors
+
+SECOND = 10**9
+SOUND = Reading(300.0, 40.0, 500.0, 350.0, 50.0, 10_000_000_000, 7_000_000_000)
+OTHER = Reading(-10.0, 3.0, 501.0, 20.0, 50.0, 5_000_000, 6_000_000)
+
+
+def fault(kind: str, **parameters: Any) -> MeterFault:
+    made = FAULT.validate_python({"kind": kind, "target": "a", **parameters})
+    assert isinstance(made, MeterFault)
+    return made
+
+
+def shown(broken: MeterFault, *measured: Reading, step_s: int = 1) -> list[Reading]:
+    faults = MeterFaults({"a": 0, "b": 1})
+    out = []
+    for k, reading in enumerate(measured):
+        a, b = faults.shown({"x": broken}, [reading, OTHER], k * step_s * SECOND)
+        assert b == OTHER, "the neighbour is not touched"
+        out.append(a)
+    return out
+
+
+def test_gain_offset_polarity_and_scale() -> None:
+    (gain,) = shown(fault("gain", pct=2.0), SOUND)
+    assert (gain.p_mw, gain.q_mvar, gain.i_a) == pytest.approx((306.0, 40.8, 357.0))
+    assert (gain.v_kv, gain.export_wh) == (SOUND.v_kv, SOUND.export_wh)
+    (offset,) = shown(fault("offset", mw=-15.0), SOUND)
+    assert offset == replace(SOUND, p_mw=285.0)
+    moved = replace(SOUND, export_wh=SOUND.export_wh + 500)
+    reversed_ = shown(fault("polarity"), SOUND, moved)[-1]
+    assert (reversed_.p_mw, reversed_.q_mvar) == (-300.0, -40.0)
+    assert (reversed_.export_wh, reversed_.import_wh) == (SOUND.export_wh, SOUND.import_wh + 500)
+    (scaled,) = shown(fault("wrong_scale", factor=10.0), SOUND)
+    assert (scaled.p_mw, scaled.export_wh, scaled.i_a) == (3000.0, 100_000_000_000, 350.0)
+
+
+def test_drift_grows_with_time() -> None:
+    values = [r.p_mw for r in shown(fault("drift", pct_per_h=10.0), SOUND, SOUND, SOUND, step_s=1800)]
+    assert values == pytest.approx([300.0, 315.0, 330.0])
+
+
+def test_stuck_power_stands_and_its_counter_goes_on_with_it() -> None:
+    later = replace(SOUND, p_mw=100.0, v_kv=490.0, export_wh=SOUND.export_wh + 1)
+    stuck = shown(fault("stuck"), SOUND, later, step_s=3600)[-1]
+    assert (stuck.p_mw, stuck.q_mvar, stuck.i_a, stuck.v_kv) == (300.0, 40.0, 350.0, 490.0)
+    assert stuck.export_wh == SOUND.export_wh + 300_000_000
+    assert stuck.import_wh == SOUND.import_wh
+
+
+def test_a_late_meter_shows_the_past_and_its_clock_offset() -> None:
+    measured = [replace(SOUND, p_mw=float(k)) for k in range(8)]
+    assert [r.p_mw for r in shown(fault("skew", seconds=-3.0), *measured)] == [0, 0, 0, 0, 1, 2, 3, 4]
+    faults = MeterFaults({"a": 0})
+    faults.shown({"x": fault("skew", seconds=-3.0), "y": fault("skew", seconds=10.0)}, [SOUND], 0)
+    assert faults.clock_offset_s == {0: 7.0}
+
+
+def test_counters_begin_again_and_a_new_meter_has_its_own_error() -> None:
+    later = replace(SOUND, export_wh=SOUND.export_wh + 700)
+    reset = shown(fault("counter_reset"), SOUND, later)[-1]
+    assert (reset.export_wh, reset.import_wh, reset.p_mw) == (700, 0, 300.0)
+    new = shown(fault("exchanged", serial="spare"), SOUND, later)[-1]
+    (old_v, old_i), (new_v, new_i) = class_errors("a"), class_errors("spare")
+    assert new.p_mw == pytest.approx(300 * (1 + new_v) * (1 + new_i) / (1 + old_v) / (1 + old_i))
+    assert new.p_mw != 300.0
+    assert new.export_wh == 700
+
+
+@given(st.lists(st.sampled_from(["gain", "stuck", "skew", "counter_reset", "polarity"]), unique=True))
+def test_after_the_faults_a_meter_shows_what_it_measures(kinds: list[str]) -> None:
+    parameters: dict[str, dict[str, float]] = {"gain": {"pct": 5.0}, "skew": {"seconds": -2.0}}
+    faults = MeterFaults({"a": 0})
+    active = {kind: fault(kind, **parameters.get(kind, {})) for kind in kinds}
+    for k in range(5):
+        faults.shown(active, [replace(SOUND, p_mw=300.0 + k)], k * SECOND)
+    assert list(faults.shown({}, [SOUND], 6 * SECOND)) == [SOUND]
+    assert not faults.swapped
+    assert not faults.clock_offset_s
+
+
+def test_word_swap_is_told_by_position() -> None:
+    faults = MeterFaults({"a": 0, "b": 1})
+    assert list(faults.shown({"x": fault("word_swap")}, [SOUND, OTHER], 0)) == [SOUND, OTHER]
+    assert faults.swapped == {0}
