@@ -36,6 +36,15 @@ app = typer.Typer(
     help="Telemetry and monitoring for a cross-border green-energy corridor.",
 )
 
+scenario = typer.Typer(
+    no_args_is_help=True, help="Plays scenarios of faults and judges the alarms that follow."
+)
+app.add_typer(scenario, name="scenario")
+faults = typer.Typer(
+    no_args_is_help=True, help="Makes things go wrong on running simulators, through their control interface."
+)
+app.add_typer(faults, name="faults")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[str, typer.Argument(help='Path of a greenbridge.toml, or the built-in site "corridor".')]
 
@@ -133,6 +142,174 @@ def simulate(
         await run_bench(load_file(None if built_in else Path(bench), os.environ), SystemClock(), file=file)
 
     _run(run_it())
+
+
+@scenario.command("list")
+def scenario_list(as_json: Json = False) -> None:
+    """Lists the shipped scenarios and the rules that each of them still needs."""
+    from greenbridge.scenarios.play import catalogue
+
+    rows = catalogue()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        needs = f" (needs {', '.join(row['needs'])})" if row["needs"] else ""
+        typer.echo(f"{row['name']:<34} {row['title']}{needs}")
+
+
+@scenario.command("run")
+def scenario_run(
+    name: Annotated[str, typer.Argument(help="Name of a scenario, or path of its file (.toml).")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Play every shipped scenario.")] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="In place of the scenario's own seed.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Full length and step, not the CI size.")] = False,
+    wire: Annotated[
+        bool, typer.Option("--wire", help="Over real sockets and in real time, with all of greenbridge.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes for --all.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Plays a scenario through the real pipeline and judges its alarms.
+
+    Exit code 0: everything that can be judged passed; scenarios that need rules count apart. 1: one failed.
+    """
+    from functools import partial
+
+    from greenbridge.scenarios import play
+    from greenbridge.scenarios.report import summary, summary_text
+    from greenbridge.scenarios.verdict import Result
+
+    if every == bool(name):
+        raise typer.BadParameter("give the name of a scenario, or --all", param_hint="NAME")
+    work = partial(play.over_sockets if wire else play.in_virtual_time, seed=seed, full=full)
+    reports = []
+    try:
+        names = play.library().names if every else [play.library().get(name).name and name]
+        for report in play.each(work, names, 1 if wire else jobs):
+            reports.append(report)
+            if not as_json:
+                typer.echo(report.text())
+    except ConfigError as error:
+        raise _refused(error) from None
+    except GreenbridgeError as error:
+        typer.echo(f"greenbridge: {error}", err=True)
+        raise typer.Exit(EXIT_CANNOT_RUN) from None
+    if as_json:
+        document = {"summary": summary(reports), "scenarios": [report.document() for report in reports]}
+        typer.echo(json.dumps(document, indent=2))
+    elif every:
+        typer.echo(summary_text(reports))
+    raise typer.Exit(EXIT_FAILED if any(r.verdict.result is Result.FAILED for r in reports) else 0)
+
+
+Control = Annotated[
+    str,
+    typer.Option("--control", envvar="GB_SIM_CONTROL_URL", help="Control interface of the simulators."),
+]
+CONTROL_URL = "http://127.0.0.1:15500"
+
+
+@faults.command("list")
+def faults_list(control: Control = CONTROL_URL, as_json: Json = False) -> None:
+    """Lists the faults that are active, and the latest that were cleared."""
+    answer = _ask_simulators(control, "GET", "faults")
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    for fault in answer:
+        typer.echo(_fault_line(fault))
+    if not answer:
+        typer.echo("no faults")
+
+
+@faults.command("kinds")
+def faults_kinds(control: Control = CONTROL_URL, as_json: Json = False) -> None:
+    """Lists every kind of fault, what it strikes and its parameters."""
+    answer = _ask_simulators(control, "GET", "faults/kinds")
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    for kind, entry in answer.items():
+        parameters = ", ".join(entry["parameters"]) or "no parameters"
+        typer.echo(f"{kind:<18} {entry['target']:<18} {parameters}")
+
+
+@faults.command("inject")
+def faults_inject(
+    kind: Annotated[str, typer.Argument(help="Kind of fault: see greenbridge faults kinds.")],
+    target: Annotated[str, typer.Argument(help="What it strikes, for example SHY-TAS.")],
+    parameters: Annotated[list[str] | None, typer.Argument(help="Parameters, for example mw=30.")] = None,
+    for_: Annotated[float | None, typer.Option("--for", help="Ends after so many seconds.")] = None,
+    control: Control = CONTROL_URL,
+    as_json: Json = False,
+) -> None:
+    """Lets a fault begin: weather, orders and set-points are faults too, which are cleared again."""
+    body: dict[str, Any] = {"kind": kind, "target": target, "for_s": for_}
+    for parameter in parameters or []:
+        key, separator, value = parameter.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{parameter}: write name=value", param_hint="PARAMETERS")
+        try:
+            body[key] = json.loads(value)
+        except json.JSONDecodeError:
+            body[key] = value
+    answer = _ask_simulators(control, "POST", "faults", body)
+    typer.echo(json.dumps(answer, indent=2) if as_json else _fault_line(answer))
+
+
+@faults.command("clear")
+def faults_clear(
+    fault: Annotated[str, typer.Argument(help="Id of the fault.")],
+    control: Control = CONTROL_URL,
+    as_json: Json = False,
+) -> None:
+    """Ends a fault."""
+    answer = _ask_simulators(control, "DELETE", f"faults/{fault}")
+    typer.echo(json.dumps(answer, indent=2) if as_json else _fault_line(answer))
+
+
+@faults.command("registers")
+def faults_registers(
+    device: Annotated[str, typer.Argument(help="Id of a simulated device; empty lists them.")] = "",
+    control: Control = CONTROL_URL,
+    as_json: Json = False,
+) -> None:
+    """Shows what every register of a simulated device holds: name, raw words, engineering value."""
+    answer = _ask_simulators(control, "GET", f"devices/{device}/registers" if device else "devices")
+    if as_json or not device:
+        typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(answer))
+        return
+    for held in answer:
+        words = " ".join(f"{word:04x}" for word in held["words"])
+        value = "not available" if held["value"] is None else f"{held['value']} {held['unit']}".strip()
+        typer.echo(f"{held['address']:>5}  {held['name']:<34} {words:<40} {value}")
+
+
+@faults.command("speed")
+def faults_speed(
+    factor: Annotated[float, typer.Argument(min=0.1, max=1000, help="Simulated seconds per second.")],
+    control: Control = CONTROL_URL,
+) -> None:
+    """Changes how fast simulated time runs; a greenbridge that follows these simulators goes along."""
+    _ask_simulators(control, "PUT", "clock", {"speed": factor})
+
+
+def _fault_line(fault: dict[str, Any]) -> str:
+    hidden = {"id", "kind", "target", "active", "ends_ns"}
+    parameters = " ".join(f"{key}={value}" for key, value in fault.items() if key not in hidden)
+    state = "active" if fault["active"] else "cleared"
+    return f"{fault['id']:<22} {state:<8} {fault['kind']:<18} {fault['target']:<20} {parameters}".rstrip()
+
+
+def _ask_simulators(control: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    from greenbridge.scenarios.controls import ask
+
+    try:
+        return asyncio.run(ask(control, method, path, body))
+    except GreenbridgeError as error:
+        typer.echo(f"greenbridge: {error}", err=True)
+        raise typer.Exit(EXIT_CANNOT_RUN) from None
 
 
 def default_state() -> Path:

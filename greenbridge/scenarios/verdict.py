@@ -12,6 +12,8 @@ from alerts.lifecycle import Event
 from simulators.scenario import Expected, Scenario
 
 _RANK = {priority: rank for rank, priority in enumerate(Priority)}
+PRIORITIES = tuple(priority.value for priority in Priority)
+"""Priorities that an expectation can name, the lowest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,7 @@ def judge(scenario: Scenario, seen: Sequence[Seen], built: Collection[str]) -> V
     An expected alarm accounts for one raise within its window (or, late, after it) and for its escalations;
     every other raise is forbidden if a pattern fits it.
     """
-    wanted = {*scenario.needs, *(expected.rule for expected in scenario.expect)}
-    needs = tuple(sorted(wanted - set(built), key=lambda rule: int(rule[1:])))
+    needs = tuple(missing_rules(scenario, built))
     used: set[int] = set()
     judged = tuple(_judged(expected, seen, used, built) for expected in scenario.expect)
     rest = [s for i, s in enumerate(seen) if s.event is Event.RAISE and i not in used]
@@ -92,6 +93,12 @@ def judge(scenario: Scenario, seen: Sequence[Seen], built: Collection[str]) -> V
     else:
         result = Result.NEEDS if needs else Result.PASSED
     return Verdict(result, needs, judged, forbidden, tolerated)
+
+
+def missing_rules(scenario: Scenario, built: Collection[str]) -> list[str]:
+    """Rules that a scenario needs, or expects an alarm of, and that are not built."""
+    wanted = {*scenario.needs, *(expected.rule for expected in scenario.expect)}
+    return sorted(wanted - set(built), key=lambda rule: int(rule[1:]))
 
 
 def _judged(expected: Expected, seen: Sequence[Seen], used: set[int], built: Collection[str]) -> Judged:
