@@ -2,8 +2,8 @@
 
 A periodic point is stale when nothing fresh was received for max(3 x period, 5 s). One cause is one alarm: if
 every device of a link is stale, or most of many, the link is reported and they are not, and if every link
-is, the telemetry as a whole is. Whether a formula may still use a point is not decided here but by its quality
-(:mod:`alerts.alignment`): a stale input makes a rule indeterminate, never false.
+is, the telemetry as a whole is. Whether a formula may still use a point is not decided here but by its
+quality (:mod:`alerts.alignment`): a stale input makes a rule indeterminate, never false.
 """
 
 from __future__ import annotations
