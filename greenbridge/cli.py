@@ -107,12 +107,16 @@ def demo(
 def run(config: Config) -> None:
     """Runs greenbridge on a configuration until it is told to stop."""
     from greenbridge import logs
+    from greenbridge.pace import clock
     from greenbridge.wiring import run as run_site
-    from telemetry.clock import SystemClock
 
     configuration = _load(config)
     logs.configure(configuration.settings.logs.format, configuration.settings.logs.level)
-    _run(run_site(configuration, SystemClock(), os.environ))
+    try:
+        paced = clock(os.environ)
+    except ConfigError as error:
+        raise _refused(error) from None
+    _run(run_site(configuration, paced, os.environ))
 
 
 @app.command()
@@ -127,19 +131,36 @@ def check(config: Config, as_json: Json = False) -> None:
 @app.command()
 def simulate(
     bench: Annotated[str, typer.Argument(help='Path of a bench file, or the built-in bench "corridor".')],
+    speed: Annotated[
+        str,
+        typer.Option(
+            envvar="GREENBRIDGE_SPEED", help="Simulated seconds per second, 0.1 to 1000; run needs the same."
+        ),
+    ] = "",
+    start: Annotated[
+        str,
+        typer.Option(
+            envvar="GREENBRIDGE_START",
+            help="Date and time to start at, like 2026-01-13T10:00:00Z; run needs the same.",
+        ),
+    ] = "",
 ) -> None:
-    """Runs simulated devices until told to stop."""
-    from greenbridge import logs
+    """Runs simulated devices until told to stop.
+
+    For one time in both processes set GREENBRIDGE_SPEED, GREENBRIDGE_START and GREENBRIDGE_EPOCH (the real
+    time at which the start holds) alike for simulate and run.
+    """
+    from greenbridge import logs, pace
     from simulators.bench import load_file
     from simulators.runtime import simulate as run_bench
-    from telemetry.clock import SystemClock
 
     logs.configure("json")
     built_in = bench == "corridor"
     file = "bench.toml" if built_in else bench
 
     async def run_it() -> None:
-        await run_bench(load_file(None if built_in else Path(bench), os.environ), SystemClock(), file=file)
+        clock = pace.clock({**os.environ, pace.SPEED: speed, pace.START: start})
+        await run_bench(load_file(None if built_in else Path(bench), os.environ), clock, file=file)
 
     _run(run_it())
 
@@ -291,8 +312,11 @@ def faults_speed(
     factor: Annotated[float, typer.Argument(min=0.1, max=1000, help="Simulated seconds per second.")],
     control: Control = CONTROL_URL,
 ) -> None:
-    """Changes how fast simulated time runs; a greenbridge that follows these simulators goes along."""
-    _ask_simulators(control, "PUT", "clock", {"speed": factor})
+    """Changes how fast simulated time runs. A greenbridge that reads these simulators must be restarted with
+    the pace that this prints, or its clock and theirs drift apart.
+    """
+    pace = _ask_simulators(control, "PUT", "clock", {"speed": factor})
+    typer.echo(" ".join(f"{name}={value}" for name, value in pace["environment"].items()))
 
 
 def _fault_line(fault: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -22,8 +23,11 @@ from starlette.routing import Route
 from simulators.devices.registers import Held
 from simulators.exercise import Announcement, Exercise, FaultError, NoSuchFaultError
 from simulators.faults.model import FAULT, parameters
-from telemetry.clock import Clock
+from telemetry.clock import Clock, Pace, SystemClock
 from telemetry.settings import key_path, nearest
+
+SPEEDS = (0.1, 1000.0)
+"""Limits of the time factor."""
 
 MAX_BODY = 10_000
 """Largest accepted request [B]."""
@@ -70,6 +74,12 @@ class Controlled(Protocol):
         ...
 
 
+class _ClockRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Asks for another time factor."""
+
+    speed: float
+
+
 class _NoSuchDeviceError(FaultError):
     """No device of that id has registers."""
 
@@ -77,8 +87,13 @@ class _NoSuchDeviceError(FaultError):
 def application(bench: Controlled, clock: Clock) -> Starlette:
     """The API over a bench."""
 
+    def status() -> Status:
+        shown = bench.status()
+        shown.speed = clock.pace.speed if isinstance(clock, SystemClock) else 1.0
+        return shown
+
     async def show(_request: Request) -> Response:
-        return _json(200, bench.status())
+        return _json(200, status())
 
     async def kinds(_request: Request) -> Response:
         return _json(200, parameters())
@@ -104,9 +119,19 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
             raise _NoSuchDeviceError(f'no device with registers "{device}" ({nearest(device, bench.units)})')
         return _json(200, bench.registers(device))
 
+    async def retime(request: Request) -> Response:
+        if not isinstance(clock, SystemClock):
+            raise FaultError("the clock of this bench cannot be changed")
+        wanted = msgspec.json.decode(await _body(request), type=_ClockRequest)
+        low, high = SPEEDS
+        if not low <= wanted.speed <= high:
+            raise FaultError(f"speed = {wanted.speed:g} must be {low:g} to {high:g}")
+        clock.set_speed(wanted.speed)
+        return _json(200, _pace(clock.pace))
+
     async def restore(_request: Request) -> Response:
         bench.restore()
-        return _json(200, bench.status())
+        return _json(200, status())
 
     return Starlette(
         routes=[
@@ -117,6 +142,7 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
             Route("/api/v1/faults/{id}", clear, methods=["DELETE"]),
             Route("/api/v1/devices", devices, methods=["GET"]),
             Route("/api/v1/devices/{id}/registers", registers, methods=["GET"]),
+            Route("/api/v1/clock", retime, methods=["PUT"]),
             Route("/api/v1/grid/restore", restore, methods=["POST"]),
         ],
         exception_handlers={
@@ -172,6 +198,24 @@ def _refused(status: int) -> Callable[[Request, Exception], Response]:
         return _json(status, {"error": str(error)})
 
     return handler
+
+
+def _pace(pace: Pace) -> dict[str, Any]:
+    """A pace, and the environment of a process that is to share it."""
+    return {
+        "speed": pace.speed,
+        "wall_ns": pace.wall_ns,
+        "epoch_ns": pace.epoch_ns,
+        "environment": {
+            "GREENBRIDGE_SPEED": f"{pace.speed:g}",
+            "GREENBRIDGE_START": _iso(pace.wall_ns),
+            "GREENBRIDGE_EPOCH": _iso(pace.epoch_ns),
+        },
+    }
+
+
+def _iso(t_ns: int) -> str:
+    return datetime.fromtimestamp(t_ns / 1e9, UTC).isoformat()
 
 
 def _invalid(_request: Request, error: Exception) -> Response:

@@ -13,7 +13,7 @@ from simulators.control import MAX_BODY, ControlServer, Status, application
 from simulators.devices.registers import Held
 from simulators.exercise import Exercise
 from simulators.faults.model import Assets, Where
-from telemetry.clock import ManualClock
+from telemetry.clock import ManualClock, SystemClock
 
 
 class Stand:
@@ -95,6 +95,7 @@ async def test_a_fault_is_injected_seen_and_cleared(api: aiohttp.ClientSession, 
         ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": -1}', 400, "greater than 0"),
         ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "for_s": 0}', 422, "for_s"),
         ("POST", "faults", b" " * (MAX_BODY + 1), 413, "larger"),
+        ("PUT", "clock", b'{"speed": 2}', 422, "cannot be changed"),
         ("GET", "devices/meter-2/registers", None, 404, "meter-1"),
         ("DELETE", "faults/tap-9", None, 404, "tap-9"),
         ("PUT", "faults", b"", 405, "Not Allowed"),
@@ -125,3 +126,20 @@ async def test_kinds_devices_registers_and_restoration(api: aiohttp.ClientSessio
     assert (held["address"], held["words"], held["value"], held["unit"]) == (3059, [0x447A, 0], 1000.0, "kW")
     assert (await call(api, "POST", "grid/restore"))[0] == 200
     assert stand.restored == 1
+
+
+async def test_the_time_factor_changes_and_tells_how_to_share_it(stand: Stand) -> None:
+    clock = SystemClock()
+    server = ControlServer(application(stand, clock))
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.create_task(server.run_on(listener))
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{listener.getsockname()[1]}") as session:
+        _, pace = await call(session, "PUT", "clock", b'{"speed": 20}')
+        assert clock.pace.speed == pace["speed"] == 20
+        assert pace["environment"]["GREENBRIDGE_SPEED"] == "20"
+        assert (await call(session, "GET", "status"))[1]["speed"] == 20
+        status, refused = await call(session, "PUT", "clock", b'{"speed": 0}')
+        assert (status, "0.1 to 1000" in refused["error"]) == (422, True)
+        server.should_exit = True
+        async with asyncio.timeout(5):
+            await serving
