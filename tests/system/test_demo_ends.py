@@ -28,7 +28,7 @@ def descendants(pid: int) -> list[int]:
 
 async def gone(pids: list[int]) -> None:
     """Returns when none of the processes is left."""
-    while any(os.path.exists(f"/proc/{pid}") for pid in pids):  # noqa: ASYNC240, PTH110 - proc(5) does not block
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids):  # noqa: ASYNC240 - proc(5) does not block
         await CLOCK.sleep(0.05)
 
 
