@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 SWITCH = "GREENBRIDGE_BESIDE"
+GIVING_WAY = 10
+"""Niceness of this run once the others are started: they keep real time, these tests do not."""
 END_S = 60.0
 """Time that an interrupted process gets to end what it has started [s]."""
 
@@ -112,6 +114,8 @@ class Beside:
             return
         here = [item for item in session.items if not self._apart(item)]
         session.items[:] = [*here, *self._stand_ins(item for item in session.items if self._apart(item))]
+        if self._files:
+            os.nice(GIVING_WAY)
 
     def pytest_sessionfinish(self) -> None:
         """Ends the processes of a run that was cut short."""
