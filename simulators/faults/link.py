@@ -69,6 +69,7 @@ class LinkFaults:
         self._random = random.Random(seed)  # noqa: S311 - garbage, not a secret
         self._active: tuple[LinkFault, ...] = ()
         self._answers = 0
+        self._previous = b""
         self._messages = 0
         self._held: list[tuple[int, Any]] = []
 
@@ -98,6 +99,7 @@ class LinkFaults:
             if isinstance(fault, Intermittent) and self._answers % fault.every:
                 continue
             pieces = [changed for piece in pieces for changed in self._changed(fault, piece)]
+        self._previous = frame
         return pieces
 
     def _changed(self, fault: LinkFault, piece: Piece) -> Sequence[Piece]:  # noqa: PLR0911 - one case each
@@ -118,7 +120,7 @@ class LinkFaults:
             case ShortFrame():
                 return (Piece(piece.after_s, shortened(data)),)
             case WrongTransaction():
-                return (Piece(piece.after_s, renumbered(data)),)
+                return (Piece(piece.after_s, self._previous or renumbered(data)),)
             case ExceptionStorm():
                 return (Piece(piece.after_s, refused(data, fault.code)),)
             case Duplicate() | OutOfOrder():

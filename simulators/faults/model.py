@@ -510,7 +510,7 @@ class ShortFrame(Intermittent):
 
 
 class WrongTransaction(Intermittent):
-    """An answer carries the transaction identifier of another request."""
+    """In place of an answer comes the one to the question before, with that one's transaction identifier."""
 
     where = Where.GATEWAY
     kind: Literal["wrong_transaction"]

@@ -49,8 +49,10 @@ def test_each_fault_on_one_reply() -> None:
     assert {piece.after_s for piece in trickled} == {0.1}
     (short,) = link(fault("short_frame")).answer(REPLY)
     assert short.data == struct.pack(">HHHBBB3H", 7, 0, 9, 1, 3, 6, 1, 2, 3)
-    (renumbered,) = link(fault("wrong_transaction")).answer(REPLY)
+    shifted = link(fault("wrong_transaction"))
+    (renumbered,) = shifted.answer(REPLY)
     assert (renumbered.data[:2], renumbered.data[2:]) == (b"\0\6", REPLY[2:])
+    assert shifted.answer(b"\0\x08" + REPLY[2:]) == [Piece(0.0, REPLY)]
     (refused,) = link(fault("exception_storm", code=6)).answer(REPLY)
     assert refused.data == struct.pack(">HHHBBB", 7, 0, 3, 1, 0x83, 6)
     (garbage,) = link(fault("garbage")).answer(REPLY)
@@ -62,8 +64,9 @@ def test_one_in_every_and_faults_together() -> None:
     faults = link(fault("half_open"), fault("slow", delay_s=1.0))
     assert faults.answer(REPLY) == []
     faults = link(fault("wrong_transaction", every=3), fault("slow", delay_s=1.0))
-    arrived = [faults.answer(REPLY)[0] for _ in range(6)]
-    assert [piece.data == REPLY for piece in arrived] == [True, True, False] * 2
+    frames = [bytes([0, n]) + REPLY[2:] for n in range(6)]
+    arrived = [faults.answer(frame)[0] for frame in frames]
+    assert [piece.data for piece in arrived] == [frames[n] for n in (0, 1, 1, 3, 4, 4)]
     assert {piece.after_s for piece in arrived} == {1.0}
 
 
@@ -91,6 +94,10 @@ def test_disorder_loses_no_message(count: int, double: int, overtaken: int, by: 
     faults.follow([])
     delivered += faults.deliver([])
     assert set(delivered) == set(range(count))
+
+
+ADDRESSES = (100, 102, 300, 302)
+"""Two reads of one size, so that the answer to the one looks like that to the other."""
 
 
 class Meter:
@@ -131,10 +138,10 @@ class Meter:
 
 def points() -> list[SitePoint]:
     lines = ['id = "own"', 'title = "own"', 'source = "test"', "period_s = 0.02"]
-    for address in (100, 102, 104):
+    for address in ADDRESSES:
         lines += [f"[points.R{address}]", 'title = "own address"', 'unit = "1"']
     lines += ["[modbus]", "[modbus.registers]"]
-    lines += [f'R{address} = {{ address = {address}, type = "float32" }}' for address in (100, 102, 104)]
+    lines += [f'R{address} = {{ address = {address}, type = "float32" }}' for address in ADDRESSES]
     profile = parse_profile("\n".join(lines), "own.toml")
     device = Device(
         id="m", profile="own", node="SHY", role=Role.INJECTION, modbus=ModbusAddress(gateway="gw", unit=1)
@@ -184,7 +191,7 @@ async def test_no_wrong_value_is_marked_good(broken: LinkFault) -> None:
         if quality == Quality.GOOD
     ]
     assert values, "good readings come through between the faults"
-    assert {value for point, value in values if value != 100 + 2 * point} == set()
+    assert {value for point, value in values if value != ADDRESSES[point]} == set()
 
 
 async def test_a_link_that_goes_down_and_comes_back(clock: ManualClock) -> None:
