@@ -67,7 +67,7 @@ def _mosquitto(path: str, directory: Path, port: int) -> Broker:
 
 def _nats(path: str, directory: Path, port: int) -> Broker:
     config = directory / "nats-server.conf"
-    # the server refuses subscriptions once their pending limits add up to more than 65535: room for 130 topics
+    # the server refuses subscriptions once their pending limits exceed 65535 in sum: room for 130 topics
     config.write_text(
         'server_name: "greenbridge-demo"\n'
         'host: "127.0.0.1"\nport: -1\n'
