@@ -55,9 +55,14 @@ class Grid:
         self._metered = tuple((i, bus.id) for i, bus in enumerate(corridor.buses) if bus.metered)
         self.network: Network = network.build(corridor, self._switching)
         """The network as its switches stand."""
+        self.own_slacks: tuple[str, ...] = ()
+        """Buses that stand in for the slack that their island has lost."""
+        self.dead_nodes: tuple[str, ...] = ()
+        """Metered nodes without voltage."""
         self.collapse: Collapse | None = None
         """Why part of the grid, or all of it, is down."""
-        self._solution: Solution | None = None
+        self.solution: Solution | None = None
+        """The latest state found, of :attr:`network`."""
         self._built_for = self._switching
 
     def set_circuits(self, line: str, in_service: int) -> None:
@@ -88,21 +93,16 @@ class Grid:
         """Energises again what has collapsed; whether it holds shows the next solution."""
         self.collapse = None
         self._switching = replace(self._switching, dark=frozenset())
-        self._solution = None
+        self.solution = None
 
     def in_service(self, line: str) -> int:
         """Circuits of a line that are in service."""
         return self._switching.in_service(self._lines[line])
 
-    @property
-    def dead_nodes(self) -> tuple[str, ...]:
-        """Metered nodes without voltage."""
-        return tuple(node for i, node in self._metered if not self.network.live[i])
-
     def step(self, dt_s: float) -> None:
         """Lets the reactors look at the voltages of the latest solution for ``dt_s`` [s]."""
-        if self.switch_reactors and self._solution is not None:
-            voltage = self._solution.voltage[self._reactor_bus]
+        if self.switch_reactors and self.solution is not None:
+            voltage = self.solution.voltage[self._reactor_bus]
             if self.reactors.step(dt_s, voltage, self._reactor_bus):
                 units = tuple(int(unit) for unit in self.reactors.units)
                 self._switching = replace(self._switching, reactor_units=units)
@@ -113,8 +113,12 @@ class Grid:
             previous = self.network
             self.network = network.build(self.corridor, self._switching)
             self._built_for = self._switching
-            if self._solution is not None:
-                self._solution = carried(self._solution, previous, self.network)
+            self.dead_nodes = tuple(node for i, node in self._metered if not self.network.live[i])
+            usual = {slack.bus for slack in self.corridor.slacks}
+            holding = (self.network.buses[i] for i in self.network.slack)
+            self.own_slacks = tuple(bus for bus in holding if bus not in usual)
+            if self.solution is not None:
+                self.solution = carried(self.solution, previous, self.network)
 
     def solve(self, p: Array, q: Array) -> tuple[Solution, Array]:
         """The state at given injections of the data set's buses [pu], and the injections with taps.
@@ -124,13 +128,13 @@ class Grid:
         self.rebuild()
         for _ in range(1 + len(self.corridor.slacks)):
             wanted_p, wanted_q = self._with_taps(self.network, p, q)
-            found = powerflow.solve(self.network, wanted_p, wanted_q, self._solution)
-            if isinstance(found, Collapse) and self._solution is not None:
+            found = powerflow.solve(self.network, wanted_p, wanted_q, self.solution)
+            if isinstance(found, Collapse) and self.solution is not None:
                 found = powerflow.solve(self.network, wanted_p, wanted_q)
             if isinstance(found, Solution):
-                self._solution = found
+                self.solution = found
                 return found, wanted_p
-            self._solution = None
+            self.solution = None
             self._darken(p, q, found)
             self.rebuild()
         raise AssertionError("a network without islands has a state")  # pragma: no cover
@@ -171,4 +175,4 @@ def carried(solution: Solution, old: Network, new: Network) -> Solution:
         if near:
             voltage[i] = np.mean([solution.voltage[kept[b]] for b in near])
             angle[i] = np.mean([solution.angle[kept[b]] for b in near])
-    return replace(solution, voltage=voltage, angle=angle)
+    return replace(solution, voltage=voltage, angle=angle, inverse=None)

@@ -62,6 +62,11 @@ class Inverters:
         that each plant may deliver [MW], 0 when it has tripped.
         """
         plant, in_service = self._plant, out == 0
+        if not (natural_share.any() or self.p_mw.any()):
+            self.available_mw = self._awake_s = np.zeros(len(plant))
+            self.natural_mw = np.zeros(len(share))
+            self.state = np.where(in_service, np.int8(UnitState.WAITING), out)
+            return
         able = self.rated_mw * in_service
         wanted = share[plant] * self._yield * INVERTER_EFFICIENCY
         self.available_mw = able * np.minimum(wanted, 1.0)

@@ -18,6 +18,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from simulators.world.plants import REACTIVE_SHARE
 from simulators.world.world import Snapshot, World
 
 Array = NDArray[np.float64]
@@ -28,6 +29,7 @@ NOISE = 0.0005
 """Relative standard deviation of a single reading."""
 FREQUENCY_NOISE_HZ = 0.001
 _WS_PER_WH = 3600
+_HOUR_NS = 3600 * 10**9
 
 
 class Observes(StrEnum):
@@ -39,6 +41,10 @@ class Observes(StrEnum):
     """The injection of a node: + into the bus."""
     PLANT = "plant"
     """A plant: + delivered."""
+    CIRCUIT = "circuit"
+    """An end of a single circuit or pole: + leaving the busbar."""
+    UNIT = "unit"
+    """A turbine or an inverter: + delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,12 @@ class Reading:
     """Energy counted in the + direction of the instrument, unsigned 64 bit [Wh]."""
     import_wh: int
     """Energy counted in the - direction [Wh]."""
+    t_ns: int = 0
+    """Time of the instrument's own clock [ns, UTC]."""
+
+    def acc32(self, wh_per_count: int = 1) -> tuple[int, int]:
+        """Export and import as narrow counters show them: 32 bit, rolling over."""
+        return self.export_wh // wh_per_count % 2**32, self.import_wh // wh_per_count % 2**32
 
 
 NOTHING = Reading(0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
@@ -83,6 +95,16 @@ def class_errors(serial: str) -> tuple[float, float]:
     return voltage, power - voltage
 
 
+def clock_error(serial: str) -> tuple[float, float]:
+    """Fixed offset [s] and drift [s/s] of an instrument's clock.
+
+    Clocks are set by NTP, so offsets are small; what drifts is taken back each hour (illustrative).
+    """
+    digest = hashlib.sha256(f"clock of {serial}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    return float(np.clip(rng.normal(0.0, 0.03), -0.1, 0.1)), float(rng.normal(0.0, 5e-6))
+
+
 class MeterBank:
     """All instruments of a bench; reads them together, once for each step of the world."""
 
@@ -90,11 +112,21 @@ class MeterBank:
         self.instruments = tuple(instruments)
         self._rng = np.random.default_rng([seed, 1])
         n_ends, n_nodes = len(world.ends), len(world.nodes)
-        base = {Observes.END: 0, Observes.NODE: n_ends, Observes.PLANT: n_ends + n_nodes}
+        plants = world.plan.plants
+        n_circuits = len(world.circuit_ends)
+        base = {
+            Observes.END: 0,
+            Observes.NODE: n_ends,
+            Observes.PLANT: n_ends + n_nodes,
+            Observes.CIRCUIT: n_ends + n_nodes + len(plants),
+            Observes.UNIT: n_ends + n_nodes + len(plants) + n_circuits,
+        }
         self._column = np.array([base[i.observes] + i.index for i in self.instruments], np.intp)
         nodes = {node: k for k, node in enumerate(world.nodes)}
         where = [nodes[node] for _, node in world.ends] + list(range(n_nodes))
-        where += [nodes[plant.node] for plant in world.plan.plants]
+        where += [nodes[plant.node] for plant in plants]
+        where += [nodes[node] for _, node, _ in world.circuit_ends]
+        where += [nodes[plants[i].node] for i in world.fleet.unit_plant]
         self._node = np.array(where, np.intp)[self._column]
         errors = np.array([class_errors(i.id) for i in self.instruments]).reshape(-1, 2)
         self.voltage_error: Array = errors[:, 0]
@@ -104,12 +136,20 @@ class MeterBank:
         self._import_ws = self._rng.integers(10**9, 5 * 10**10, len(self.instruments)) * _WS_PER_WH
         self._p_mw, self._q_mvar, self._v_kv, self._f_hz = (np.zeros(len(self.instruments)) for _ in range(4))
         self._i_a = np.zeros(len(self.instruments))
+        clocks = np.array([clock_error(i.id) for i in self.instruments]).reshape(-1, 2)
+        self.clock_offset_s: Array = clocks[:, 0]
+        self.clock_drift: Array = clocks[:, 1]
+        self._t_ns = np.zeros(len(self.instruments), np.int64)
 
     def observe(self, now: Snapshot, dt_s: float) -> None:
         """Reads every instrument; the energy counters integrate the true power over the last ``dt_s`` [s]."""
         n = len(self.instruments)
-        p = np.concatenate([now.end_p_mw, now.node_p_mw, now.plants.p_mw])[self._column]
-        q = np.concatenate([now.end_q_mvar, now.node_q_mvar, now.plants.q_mvar])[self._column]
+        units = now.plants.unit_p_mw
+        p = np.concatenate([now.end_p_mw, now.node_p_mw, now.plants.p_mw, now.circuit_p_mw, units])
+        q = np.concatenate(
+            [now.end_q_mvar, now.node_q_mvar, now.plants.q_mvar, now.circuit_q_mvar, REACTIVE_SHARE * units]
+        )
+        p, q = p[self._column], q[self._column]
         kv = now.node_v_kv[self._node]
         current = np.divide(np.hypot(p, q) * 1e3, math.sqrt(3.0) * kv, out=np.zeros(n), where=kv > 0)
         energy_ws = np.rint(p * 1e6 * dt_s).astype(np.int64)
@@ -121,6 +161,8 @@ class MeterBank:
         self._q_mvar = q * gain * (1 + NOISE * noise[1])
         self._v_kv = kv * (1 + self.voltage_error) * (1 + NOISE * noise[2])
         self._i_a = current * (1 + self.current_error) * (1 + NOISE * noise[3])
+        ahead_s = self.clock_offset_s + self.clock_drift * (now.t_ns % _HOUR_NS * 1e-9)
+        self._t_ns = now.t_ns + np.rint(ahead_s * 1e9).astype(np.int64)
         live = now.node_f_hz[self._node]
         self._f_hz = np.where(live > 0, live + FREQUENCY_NOISE_HZ * noise[4], 0.0)
 
@@ -134,5 +176,6 @@ class MeterBank:
             self._f_hz.tolist(),
             (self._export_ws // _WS_PER_WH).tolist(),
             (self._import_ws // _WS_PER_WH).tolist(),
+            self._t_ns.tolist(),
         )
         return [Reading(*row) for row in zip(*columns, strict=True)]

@@ -249,7 +249,7 @@ class Fleet:
         state = np.concatenate([turbines.state, inverters.state])
         state[gone] = UnitState.OFF
         in_service = (state < UnitState.FAULTED).astype(np.float64)
-        online: Array = np.bincount(self.unit_plant, in_service, count)
+        online: Array = np.bincount(self.unit_plant, in_service, count).astype(np.float64)
         conventional = np.ones(count, np.bool_)
         conventional[wind] = conventional[solar] = False
         online[conventional] = np.where(self._tripped, 0, self._counts)[conventional]

@@ -13,6 +13,8 @@ TOLERANCE_PU = 1e-9
 MAX_ITERATIONS = 30
 _MAX_ANGLE_STEP = 0.5
 _MAX_VOLTAGE_STEP = 0.1
+_SLOW = 0.1
+"""An iteration that leaves more than this share of the mismatch calls for a new Jacobian."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +30,8 @@ class Solution:
     iterations: int
     mismatch: float
     """Largest remaining mismatch of any power equation [pu]."""
+    inverse: NDArray[np.float64] | None = None
+    """Inverse Jacobian of a state near this one."""
 
     @property
     def phasor(self) -> NDArray[np.complex128]:
@@ -51,57 +55,79 @@ def solve(
     """Solves for the voltages at given injections [pu, + into the bus].
 
     ``q`` excludes the voltage controllers, which follow the voltage and saturate at their limits; ``start``
-    is a state of the same network to start from.
+    is a state of the same network to start from. While the inverse Jacobian of the start still closes the
+    mismatch quickly it is used again (dishonest Newton), else a new one is made.
     """
-    y, free = network.admittance, network.free
-    count, n = len(free), len(network.buses)
-    voltage = np.ones(n) if start is None else start.voltage.copy()
-    angle = np.zeros(n) if start is None else start.angle.copy()
+    free, count = network.free, len(network.free)
+    voltage = np.ones(len(network.buses)) if start is None else start.voltage.copy()
+    angle = np.zeros(len(network.buses)) if start is None else start.angle.copy()
     voltage[network.slack] = network.slack_pu
     angle[network.slack] = 0.0
-    dead = ~network.live
-    voltage[dead] = 0.0
-    divisor = np.where(dead, 1.0, 0.0)
-    if not count:
-        return _uncoupled(network, voltage, angle)
-    window = np.ix_(free, free)
-    diagonal = np.arange(n)
-    jacobian = np.empty((2 * count, 2 * count))
-    worst = np.inf
+    voltage[~network.live] = 0.0
+    inverse = None if start is None else start.inverse
+    if inverse is not None and len(inverse) != 2 * count:
+        inverse = None
+    mismatch = np.zeros(2 * count)
+    wanted_q = q.copy()
+    worst = last = np.inf
     for iteration in range(MAX_ITERATIONS + 1):
         phasor = voltage * np.exp(1j * angle)
-        drawn = phasor * np.conj(y @ phasor)
+        drawn = phasor * np.conj(network.admittance @ phasor)
         controlled, slope = _control(network, voltage)
-        wanted_q = q.copy()
-        wanted_q[network.controlled] += controlled
-        mismatch = np.concatenate([(drawn.real - p)[free], (drawn.imag - wanted_q)[free]])
-        worst = float(np.abs(mismatch).max())
+        wanted_q[network.controlled] = q[network.controlled] + controlled
+        mismatch[:count] = (drawn.real - p)[free]
+        mismatch[count:] = (drawn.imag - wanted_q)[free]
+        worst = float(np.abs(mismatch).max()) if count else 0.0
         if worst < TOLERANCE_PU:
-            return Solution(voltage, angle, drawn, iteration, worst)
+            return Solution(voltage, angle, drawn, iteration, worst, inverse)
         if not np.isfinite(worst) or iteration == MAX_ITERATIONS:
             break
-        # dS/dangle = j (diag(S) - A), dS/dV = (diag(S) + A) / V with A_ij = E_i conj(Y_ij E_j)
-        coupling = phasor[:, None] * np.conj(y * phasor)
-        magnitude = voltage + divisor
-        by_voltage = coupling / magnitude
-        by_voltage[diagonal, diagonal] += drawn / magnitude
-        by_angle = -1j * coupling
-        by_angle[diagonal, diagonal] += 1j * drawn
-        by_voltage[network.controlled, network.controlled] -= 1j * slope
-        jacobian[:count, :count] = by_angle.real[window]
-        jacobian[:count, count:] = by_voltage.real[window]
-        jacobian[count:, :count] = by_angle.imag[window]
-        jacobian[count:, count:] = by_voltage.imag[window]
-        try:
-            step = np.linalg.solve(jacobian, -mismatch)
-        except np.linalg.LinAlgError:
-            return Collapse("the power-flow equations are singular")
+        if inverse is None or worst > _SLOW * last:
+            try:
+                inverse = _inverse(_jacobian(network, voltage, phasor, drawn, slope))
+            except np.linalg.LinAlgError:
+                return Collapse("the power-flow equations are singular")
+        last = worst
+        step = inverse @ mismatch
         largest_angle = max(float(np.abs(step[:count]).max()), 1e-12)
         largest_voltage = max(float(np.abs(step[count:]).max()), 1e-12)
         damping = min(1.0, _MAX_ANGLE_STEP / largest_angle, _MAX_VOLTAGE_STEP / largest_voltage)
-        angle[free] += damping * step[:count]
-        voltage[free] += damping * step[count:]
+        angle[free] -= damping * step[:count]
+        voltage[free] -= damping * step[count:]
     return Collapse(f"the power flow does not converge: mismatch {worst:.3g} pu after {iteration} iterations")
+
+
+def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(matrix), np.float64)
+
+
+def _jacobian(
+    network: Network,
+    voltage: NDArray[np.float64],
+    phasor: NDArray[np.complex128],
+    drawn: NDArray[np.complex128],
+    slope: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Derivatives of the mismatches by angle and voltage of the free buses.
+
+    dS/dangle = j (diag(S) - A), dS/dV = (diag(S) + A) / V with A_ij = E_i conj(Y_ij E_j).
+    """
+    free, count = network.free, len(network.free)
+    window = np.ix_(free, free)
+    diagonal = np.arange(len(voltage))
+    coupling = phasor[:, None] * np.conj(network.admittance * phasor)
+    magnitude = np.where(network.live, voltage, 1.0)
+    by_voltage = coupling / magnitude
+    by_voltage[diagonal, diagonal] += drawn / magnitude
+    by_angle = -1j * coupling
+    by_angle[diagonal, diagonal] += 1j * drawn
+    by_voltage[network.controlled, network.controlled] -= 1j * slope
+    jacobian = np.empty((2 * count, 2 * count))
+    jacobian[:count, :count] = by_angle.real[window]
+    jacobian[:count, count:] = by_voltage.real[window]
+    jacobian[count:, :count] = by_angle.imag[window]
+    jacobian[count:, count:] = by_voltage.imag[window]
+    return jacobian
 
 
 def controlled_reactive(network: Network, solution: Solution) -> NDArray[np.float64]:
@@ -130,16 +156,11 @@ def line_flows(network: Network, solution: Solution) -> tuple[NDArray[np.complex
     return np.add.reduceat(into_from, network.line_start), np.add.reduceat(into_to, network.line_start)
 
 
-def _uncoupled(network: Network, voltage: NDArray[np.float64], angle: NDArray[np.float64]) -> Solution:
-    phasor = voltage * np.exp(1j * angle)
-    return Solution(voltage, angle, phasor * np.conj(network.admittance @ phasor), 0, 0.0)
-
-
 def _control(
     network: Network, voltage: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Reactive power of the controllers and its slope dQ/dV; a saturated controller has none."""
     v = voltage[network.controlled]
     wanted = network.control_gain * (network.control_set**2 - v**2)
-    held = np.clip(wanted, network.control_min, network.control_max)
+    held = np.minimum(np.maximum(wanted, network.control_min), network.control_max)
     return held, np.where(held == wanted, -2 * network.control_gain * v, 0.0)

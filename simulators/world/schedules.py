@@ -59,6 +59,7 @@ class Schedules:
         self._scale = scale
         self.ties = tuple(dict.fromkeys(tie for contract in contracts for tie in contract.ties))
         self._steps: dict[str, tuple[tuple[int, float], ...]] = {}
+        self._agreed = {tie: self._sum(tie, 0) for tie in self.ties}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,12 +93,16 @@ class Schedules:
 
     def tie_mw(self, tie: str, t_ns: int) -> float:
         """Scheduled exchange of a tie [MW]."""
-        agreed = sum(
+        if not self._steps:
+            return self._agreed[tie]
+        return _ramped(self._sum(tie, t_ns), self._steps.get(tie, ()), t_ns)
+
+    def _sum(self, tie: str, t_ns: int) -> float:
+        return sum(
             self.contract_mw(contract.id, t_ns) * contract.ties[tie]
             for contract in self._contracts.values()
             if tie in contract.ties
         )
-        return _ramped(agreed, self._steps.get(tie, ()), t_ns)
 
 
 def _ramped(agreed: float, steps: Steps, t_ns: int) -> float:

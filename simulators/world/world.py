@@ -31,9 +31,10 @@ MAX_STEP_S = 60.0
 FREQUENCY_SIGMA_HZ, FREQUENCY_TAU_S = 0.006, 45.0
 LOAD_SIGMA, LOAD_TAU_S = 0.004, 300.0
 """Relative standard deviation and time constant of the local load of a node."""
-LOAD_SWING_SHARE = 0.25
+LOAD_SWING_SHARE = 0.2
 """Share of a node's daily swing of consumption that the grid brings; local generation follows the rest."""
 EVERYWHERE = "all"
+_SHAPE_NS = 10 * 10**9
 
 REFERENCE_SYNC_AREAS: Mapping[str, str] = {"KZ": "IPS/UPS", "UZ": "IPS/UPS", "AZ": "IPS/UPS"}
 """All three areas run synchronously with IPS/UPS (general knowledge, so kept as configuration)."""
@@ -109,11 +110,12 @@ class World:
         self._noise = Drift(sigma, np.full(len(sigma), LOAD_TAU_S))
         self._load_scale = np.ones(len(self.nodes))
         self._theft = np.zeros(len(self.nodes))
-        self._sync_areas = tuple(sorted(set(plan.sync_areas.values())))
         n_sync = len(self._sync_areas)
         self._flicker = Drift(np.full(n_sync, FREQUENCY_SIGMA_HZ), np.full(n_sync, FREQUENCY_TAU_S))
         self._frequency = Frequency(self._sync_areas)
         self._deviation = dict.fromkeys(self._areas, 0.0)
+        self._shaped_at = -1
+        self._shape: Array = np.ones(len(self._areas))
         self.snapshot = self._solve()
         self._commit()
 
@@ -144,6 +146,8 @@ class World:
         self._slack_bus = np.array([buses[slack.bus] for slack in corridor.slacks], np.intp)
         self._slack_index = {slack.bus: i for i, slack in enumerate(corridor.slacks)}
         self._areas = tuple(dict.fromkeys(bus.area for bus in corridor.nodes))
+        self._sync_areas = tuple(sorted(set(plan.sync_areas.values())))
+        self._area_sync = [self._sync_areas.index(plan.sync_areas[area]) for area in self._areas]
         self._node_area = np.array([self._areas.index(bus.area) for bus in corridor.nodes], np.intp)
         self._demand = np.array([plan.demand_mw.get(node, 0.0) for node in self.nodes]) * plan.injection_scale
 
@@ -165,11 +169,6 @@ class World:
         if mw < 0 or not math.isfinite(mw):
             raise ValueError(f"a tap of {mw:g} MW on {line} is not a load")
         self.grid.set_tap(line, mw)
-
-    def set_taps(self, taps: Mapping[str, float]) -> None:
-        """Loads [MW] in the middle of lines, by line, and no others."""
-        for line in {*taps, *self.network.taps}:
-            self.set_tap(line, taps.get(line, 0.0))
 
     def set_theft(self, node: str, mw: float) -> None:
         """A take-off at a bus that its injection meter does not see [MW]; 0 removes it."""
@@ -358,11 +357,7 @@ class World:
 
     def _islanded(self, regulation: Regulation) -> bool:
         """Whether an area has lost its slack and runs on the one that stands by."""
-        spare = self.plan.standby.get(regulation.slack)
-        if spare is None:
-            return False
-        network = self.network
-        return network.index[spare] in network.slack
+        return self.plan.standby.get(regulation.slack) in self.grid.own_slacks
 
     def _regulate(self, regulation: Regulation, dt_s: float) -> None:
         i = self.fleet.index[regulation.plant]
@@ -390,8 +385,7 @@ class World:
 
     def _solve(self) -> Snapshot:
         plants = self.fleet.state()
-        shapes = np.array([loads.shape(loads.COUNTRIES[area], self._t_ns) for area in self._areas])
-        consumption = self._demand * shapes[self._node_area]
+        consumption = self._demand * self._shapes()[self._node_area]
         p, q = self._injections(plants, consumption)
         solution, wanted = self.grid.solve(p / BASE_MVA, q / BASE_MVA)
         if self.hvdc.sent_mw and not self._link_energised():
@@ -400,6 +394,14 @@ class World:
             p, q = self._injections(plants, consumption)
             solution, wanted = self.grid.solve(p / BASE_MVA, q / BASE_MVA)
         return self._observed(solution, wanted, plants, consumption * self._load_scale)
+
+    def _shapes(self) -> Array:
+        """Relative consumption of each area; a new value every ten seconds, which nobody can tell."""
+        moment = self._t_ns // _SHAPE_NS
+        if moment != self._shaped_at:
+            self._shaped_at = moment
+            self._shape = np.array([loads.shape(loads.COUNTRIES[area], self._t_ns) for area in self._areas])
+        return self._shape
 
     def _injections(self, plants: PlantState, consumption: Array) -> tuple[Array, Array]:
         """Injections of the data set's buses [MW, Mvar]."""
@@ -436,8 +438,7 @@ class World:
         nodes = self._gather @ flows
         live = net.live[self._node_bus]
         drawn = (solution.injected.real - wanted) * BASE_MVA
-        own = list(self._slack_bus)
-        self._island_draw = sum(float(drawn[bus]) for bus in net.slack if bus not in own)
+        self._island_draw = sum(float(drawn[net.index[bus]]) for bus in self.grid.own_slacks)
         free = drawn[net.free]
         plants = plants.where(net.live[self._plant_bus], net.live[self._plant_bus[self.fleet.unit_plant]])
         node_p = nodes.real + self._theft * live
@@ -446,9 +447,7 @@ class World:
         neighbour = np.zeros(len(self._base_p))
         neighbour[self._slack_bus] = drawn[self._slack_bus] * net.live[self._slack_bus]
         deviation = np.array([self._deviation[area] for area in self._areas])
-        flicker = self._flicker.value[
-            [self._sync_areas.index(self.plan.sync_areas[area]) for area in self._areas]
-        ]
+        flicker = self._flicker.value[self._area_sync]
         hertz = (NOMINAL_HZ + deviation + flicker)[self._node_area]
         return Snapshot(
             step=self._step,

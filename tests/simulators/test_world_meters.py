@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulators.world.meters import CLASS_LIMIT, Instrument, MeterBank, Observes, class_errors
+from simulators.world.meters import (
+    CLASS_LIMIT,
+    NOTHING,
+    Instrument,
+    MeterBank,
+    Observes,
+    class_errors,
+    clock_error,
+)
 from simulators.world.world import World
 
 MakeWorld = Callable[..., World]
@@ -73,6 +81,38 @@ def test_a_dark_grid_reads_zero_and_counts_nothing(make_world: MakeWorld) -> Non
     world.set_tap("SHY-TAS", 6000.0)
     bank.observe(world.step(), 1.0)
     after = bank.readings()[0]
-    assert replace(after, export_wh=0, import_wh=0) == replace(before, export_wh=0, import_wh=0)
+    same = {"export_wh": 0, "import_wh": 0, "t_ns": 0}
+    assert replace(after, **same) == replace(before, **same)
     assert (after.p_mw, after.v_kv, after.f_hz) == (0.0, 0.0, 0.0)
     assert after.export_wh == before.export_wh
+
+
+def test_circuits_and_units_are_observed_like_the_rest(make_world: MakeWorld) -> None:
+    world = make_world()
+    circuit = world.circuit_end("KUN-AKT", "KUN", 2)
+    unit = world.fleet.units.index(("kungrad-wind", 7))
+    watched = [Instrument("c", Observes.CIRCUIT, circuit), Instrument("u", Observes.UNIT, unit)]
+    bank = MeterBank(world, watched, 1)
+    bank.observe(world.snapshot, 1.0)
+    line, turbine = bank.readings()
+    half = world.snapshot.end_p_mw[world.end("KUN-AKT", "KUN")] / 2
+    assert line.p_mw == pytest.approx(half, rel=0.005)
+    assert line.i_a == pytest.approx(world.snapshot.circuit_i_a[circuit], rel=0.005)
+    assert turbine.p_mw == pytest.approx(world.snapshot.plants.unit_p_mw[unit], rel=0.005)
+    assert turbine.v_kv == pytest.approx(world.snapshot.node_v_kv[world.nodes.index("KUN")], rel=0.005)
+
+
+def test_narrow_counters_roll_over() -> None:
+    reading = replace(NOTHING, export_wh=2**32 + 5, import_wh=10 * 2**32 + 25)
+    assert reading.acc32() == (5, 25)
+    assert reading.acc32(10) == ((2**32 + 5) // 10, 2)
+
+
+def test_clocks_are_nearly_right_each_in_its_own_way(make_world: MakeWorld) -> None:
+    world = make_world()
+    bank = MeterBank(world, [Instrument(str(n), Observes.NODE, 0) for n in range(200)], 1)
+    bank.observe(world.step(), 1.0)
+    error_s = np.array([reading.t_ns - world.t_ns for reading in bank.readings()]) / 1e9
+    assert clock_error("7") == clock_error("7")
+    assert 0.02 < error_s.std() < 0.04
+    assert np.abs(error_s).max() < 0.15

@@ -106,4 +106,4 @@ def test_warm_start_needs_few_iterations(corridor: Corridor) -> None:
     start = solved(net, p, q)
     warm = powerflow.solve(net, p * 1.002, q, start)
     assert isinstance(warm, Solution)
-    assert warm.iterations <= 2
+    assert warm.iterations <= 4
