@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulators.world import generation, loads, powerflow
-from simulators.world.corridor import Corridor
 from simulators.world.frequency import NOMINAL_HZ, Frequency, governed
 from simulators.world.generation import Regulation
 from simulators.world.grid import Grid, Weather
 from simulators.world.hvdc import POLES, HvdcLink
 from simulators.world.network import BASE_MVA, Network
-from simulators.world.plants import Fleet, Plant, PlantState
+from simulators.world.places import Places
+from simulators.world.plan import WorldPlan
+from simulators.world.plants import Fleet, PlantState
 from simulators.world.powerflow import Solution
-from simulators.world.schedules import REFERENCE_CONTRACTS, Contract, Schedules, Steps
+from simulators.world.schedules import Schedules, Steps
 from simulators.world.snapshot import Snapshot
 from simulators.world.weather import Drift
 from telemetry.settings import nearest
@@ -36,32 +35,6 @@ LOAD_SWING_SHARE = 0.2
 EVERYWHERE = "all"
 _SHAPE_NS = 10 * 10**9
 
-REFERENCE_SYNC_AREAS: Mapping[str, str] = {"KZ": "IPS/UPS", "UZ": "IPS/UPS", "AZ": "IPS/UPS"}
-"""All three areas run synchronously with IPS/UPS (general knowledge, so kept as configuration)."""
-REFERENCE_STANDBY: Mapping[str, str] = {"SAM": "MGC"}
-"""When the line to Georgia is lost, the hydro plant at MGC holds the island of Azerbaijan."""
-REFERENCE_RUNBACKS: Mapping[str, float] = {"BUK-KUN": 670.0, "ULK-EKI": 700.0, "KUN-AKT": 0.0}
-"""HVDC power at which the loss of a line leaves the corridor within its limits [MW] (illustrative)."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorldPlan:
-    """Everything that defines a world besides its seed and its start."""
-
-    corridor: Corridor
-    plants: tuple[Plant, ...]
-    regulations: tuple[Regulation, ...] = generation.REFERENCE
-    contracts: tuple[Contract, ...] = REFERENCE_CONTRACTS
-    sync_areas: Mapping[str, str] = field(default_factory=lambda: REFERENCE_SYNC_AREAS)
-    standby: Mapping[str, str] = field(default_factory=lambda: REFERENCE_STANDBY)
-    """By slack bus, the bus that takes over when an island has lost it."""
-    runbacks: Mapping[str, float] = field(default_factory=lambda: REFERENCE_RUNBACKS)
-    """By line, the HVDC power when it is lost and the run-back is armed [MW]."""
-    demand_mw: Mapping[str, float] = field(default_factory=lambda: loads.DEMAND_MW)
-    injection_scale: float = 1.0
-    """Factor on base injections, schedules and the HVDC order, to visit other loadings."""
-    switch_reactors: bool = True
-
 
 class World:
     """Steps the true state. Start: every node injects nearly its base case, at any hour and in any wind.
@@ -78,44 +51,36 @@ class World:
     def __init__(self, plan: WorldPlan, seed: int, start_ns: int) -> None:
         corridor = plan.corridor
         self.plan = plan
-        self.nodes = tuple(bus.id for bus in corridor.nodes)
-        self.ends: tuple[tuple[str, str], ...] = (
-            *((line.id, bus) for line in corridor.lines for bus in (line.from_bus, line.to_bus)),
-            (corridor.hvdc.id, corridor.hvdc.from_bus),
-            (corridor.hvdc.id, corridor.hvdc.to_bus),
-        )
+        self._places = places = Places(plan)
+        self.nodes = places.nodes
+        self.ends = places.ends
         """(branch, node) of every branch end."""
-        self.circuit_ends: tuple[tuple[str, str, int], ...] = (
-            *((x.id, x.from_bus, c + 1) for x in corridor.lines for c in range(x.circuits)),
-            *((x.id, x.to_bus, c + 1) for x in corridor.lines for c in range(x.circuits)),
-            *((corridor.hvdc.id, corridor.hvdc.from_bus, c + 1) for c in range(POLES)),
-            *((corridor.hvdc.id, corridor.hvdc.to_bus, c + 1) for c in range(POLES)),
-        )
+        self.circuit_ends = places.circuit_ends
         """(branch, node, number from 1) of every end of a circuit or pole."""
         self.schedules = Schedules(plan.contracts, plan.injection_scale)
         self.hvdc = HvdcLink(corridor.hvdc, self.schedules.tie_mw(corridor.hvdc.id, start_ns))
         self.grid = Grid(corridor, plan.standby, switch_reactors=plan.switch_reactors)
         self.runback_armed = False
-        self._end_index = {end: i for i, end in enumerate(self.ends)}
-        self._circuit_index = {end: i for i, end in enumerate(self.circuit_ends)}
         weather_seed, load_seed = np.random.SeedSequence(seed).spawn(2)
         self._rng = np.random.default_rng(load_seed)
         self.fleet = Fleet(plan.plants, np.random.default_rng(weather_seed), start_ns)
         self._t_ns = start_ns
         self._step = 0
-        self._index(corridor)
+        self._base_p = np.array([bus.p_mw for bus in corridor.buses]) * plan.injection_scale
+        self._base_q = np.array([bus.q_mvar for bus in corridor.buses]) * plan.injection_scale
+        self._demand = np.array([plan.demand_mw.get(node, 0.0) for node in self.nodes]) * plan.injection_scale
         metered = np.array([float(bus.metered) for bus in corridor.buses])
         sigma = LOAD_SIGMA * np.maximum(np.abs(self._base_p), 100.0) * metered
-        sigma[self._slack_bus] = 0.0
+        sigma[self._places.slack_bus] = 0.0
         self._noise = Drift(sigma, np.full(len(sigma), LOAD_TAU_S))
         self._load_scale = np.ones(len(self.nodes))
         self._theft = np.zeros(len(self.nodes))
-        n_sync = len(self._sync_areas)
+        n_sync = len(self._places.sync_areas)
         self._flicker = Drift(np.full(n_sync, FREQUENCY_SIGMA_HZ), np.full(n_sync, FREQUENCY_TAU_S))
-        self._frequency = Frequency(self._sync_areas)
-        self._deviation = dict.fromkeys(self._areas, 0.0)
+        self._frequency = Frequency(self._places.sync_areas)
+        self._deviation = dict.fromkeys(self._places.areas, 0.0)
         self._shaped_at = -1
-        self._shape: Array = np.ones(len(self._areas))
+        self._shape: Array = np.ones(len(self._places.areas))
         self.snapshot = self._solve()
         self._commit()
 
@@ -128,28 +93,6 @@ class World:
                 wanted = float(self.fleet.setpoint_mw[i]) + lacking
                 self.fleet.regulate(i, min(max(wanted, 0.0), float(self.fleet.rated_mw[i])))
                 self.snapshot = self._solve()
-
-    def _index(self, corridor: Corridor) -> None:
-        """Positions of things in columns, which never change."""
-        plan = self.plan
-        buses = {bus.id: i for i, bus in enumerate(corridor.buses)}
-        self._base_p = np.array([bus.p_mw for bus in corridor.buses]) * plan.injection_scale
-        self._base_q = np.array([bus.q_mvar for bus in corridor.buses]) * plan.injection_scale
-        self._plant_bus = np.array([buses[plant.node] for plant in plan.plants], np.intp)
-        self._node_bus = np.array([buses[node] for node in self.nodes], np.intp)
-        self._bus_node = {int(bus): k for k, bus in enumerate(self._node_bus)}
-        self._end_bus = np.array([buses[node] for _, node in self.ends], np.intp)
-        self._circuit_bus = np.array([buses[node] for _, node, _ in self.circuit_ends], np.intp)
-        self._hvdc_buses = (buses[corridor.hvdc.from_bus], buses[corridor.hvdc.to_bus])
-        self._gather = np.zeros((len(self.nodes), len(self.ends)))
-        self._gather[[self.nodes.index(node) for _, node in self.ends], np.arange(len(self.ends))] = 1.0
-        self._slack_bus = np.array([buses[slack.bus] for slack in corridor.slacks], np.intp)
-        self._slack_index = {slack.bus: i for i, slack in enumerate(corridor.slacks)}
-        self._areas = tuple(dict.fromkeys(bus.area for bus in corridor.nodes))
-        self._sync_areas = tuple(sorted(set(plan.sync_areas.values())))
-        self._area_sync = [self._sync_areas.index(plan.sync_areas[area]) for area in self._areas]
-        self._node_area = np.array([self._areas.index(bus.area) for bus in corridor.nodes], np.intp)
-        self._demand = np.array([plan.demand_mw.get(node, 0.0) for node in self.nodes]) * plan.injection_scale
 
     @property
     def network(self) -> Network:
@@ -165,14 +108,14 @@ class World:
 
     def set_tap(self, line: str, mw: float) -> None:
         """A load in the middle of a line's first circuit [MW]; 0 removes it."""
-        self._line(line)
+        self._places.line(line)
         if mw < 0 or not math.isfinite(mw):
             raise ValueError(f"a tap of {mw:g} MW on {line} is not a load")
         self.grid.set_tap(line, mw)
 
     def set_theft(self, node: str, mw: float) -> None:
         """A take-off at a bus that its injection meter does not see [MW]; 0 removes it."""
-        self._theft[self._nodes_of(node, areas=False)] = mw
+        self._theft[self._places.node(node)] = mw
 
     def set_circuits(self, line: str, in_service: int) -> None:
         """Circuits of a line that are in service.
@@ -183,20 +126,20 @@ class World:
             The line does not have so many.
 
         """
-        self._line(line)
+        self._places.line(line)
         self.grid.set_circuits(line, in_service)
 
     def trip_plant(self, plant: str) -> None:
         """Takes a whole plant off the grid at once."""
-        self.fleet.trip(self._plant(plant))
+        self.fleet.trip(self._places.plant(plant))
 
     def restore_plant(self, plant: str) -> None:
         """Lets a tripped plant come back; it ramps up."""
-        self.fleet.release(self._plant(plant))
+        self.fleet.release(self._places.plant(plant))
 
     def set_curtailment(self, plant: str, mw: float | None) -> None:
         """Limits a plant's output [MW]; None takes the limit away."""
-        self.fleet.curtail(self._plant(plant), mw)
+        self.fleet.curtail(self._places.plant(plant), mw)
 
     def set_hvdc_order(self, mw: float | None) -> None:
         """Orders a power of the HVDC link [MW]; None lets it follow its schedule again.
@@ -237,16 +180,16 @@ class World:
             raise KeyError(f'no weather "{weather}" ({nearest(weather, list(Weather))})') from None
         targets = [line.id for line in self.plan.corridor.lines] if target == EVERYWHERE else [target]
         for line in targets:
-            self._line(line)
+            self._places.line(line)
             self.grid.set_weather(line, named)
 
     def cloud_front(self, area_or_node: str, duration_s: float) -> None:
         """Thick clouds over the solar plants of an area or node for a time [s]; 0 ends it."""
-        self.fleet.cloud(self._plants_of(area_or_node), duration_s)
+        self.fleet.cloud(self._places.plants_of(area_or_node), duration_s)
 
     def storm(self, area_or_node: str, wind_ms: float, duration_s: float) -> None:
         """A mean wind [m/s] over the wind plants of an area or node for a time [s]; 0 s ends it."""
-        self.fleet.storm(self._plants_of(area_or_node), wind_ms, duration_s)
+        self.fleet.storm(self._places.plants_of(area_or_node), wind_ms, duration_s)
 
     def set_schedule(self, tie_or_contract: str, steps: Steps | None) -> None:
         """Replaces the schedule of a tie or contract from given times on; None sets it back."""
@@ -254,13 +197,12 @@ class World:
 
     def frequency_event(self, sync_area: str, mw: float) -> None:
         """Loss of generation outside the model [MW]; 0 brings it back."""
-        if sync_area not in self._sync_areas:
-            raise KeyError(f'no synchronous area "{sync_area}" ({nearest(sync_area, self._sync_areas)})')
+        self._places.sync_area(sync_area)
         self._frequency.lose(sync_area, mw)
 
     def set_load_scale(self, node_or_area: str, factor: float) -> None:
         """Multiplies the consumption of a node or area; 1 sets it back."""
-        self._load_scale[self._nodes_of(node_or_area)] = factor
+        self._load_scale[self._places.nodes_of(node_or_area)] = factor
 
     def restore(self) -> None:
         """Energises again what has collapsed; the HVDC link and tripped plants follow their own ways."""
@@ -277,7 +219,7 @@ class World:
             The branch has no end at that node.
 
         """
-        return self._end_index[(branch, node)]
+        return self._places.end_index[(branch, node)]
 
     def circuit_end(self, branch: str, node: str, circuit: int) -> int:
         """Position of an end of a circuit (from 1) in the ``circuit_*`` columns.
@@ -288,14 +230,14 @@ class World:
             There is no such circuit end.
 
         """
-        return self._circuit_index[(branch, node, circuit)]
+        return self._places.circuit_index[(branch, node, circuit)]
 
     def export_mw(self, regulation: Regulation) -> float:
         """What an area exports now over the ties that its generation control watches [MW]."""
         now = self.snapshot
         if regulation.meters:
             return float(sum(now.end_p_mw[self.end(branch, node)] for branch, node in regulation.meters))
-        return -float(now.slack_mw[self._slack_index[regulation.slack]])
+        return -float(now.slack_mw[self._places.slack_index[regulation.slack]])
 
     # ---- stepping
 
@@ -313,7 +255,7 @@ class World:
         self._step += 1
         self._t_ns += round(dt_s * 1e9)
         count = len(self._base_p)
-        noise = self._rng.standard_normal(count + len(self._sync_areas))
+        noise = self._rng.standard_normal(count + len(self._places.sync_areas))
         self._noise.step(dt_s, noise[:count])
         self._flicker.step(dt_s, noise[count:])
         self._advance_frequency(dt_s)
@@ -334,7 +276,7 @@ class World:
         self.hvdc.step(dt_s, scheduled, energised=self._link_energised())
 
     def _link_energised(self) -> bool:
-        return bool(self.network.live[list(self._hvdc_buses)].all())
+        return bool(self.network.live[list(self._places.hvdc_buses)].all())
 
     def _advance_frequency(self, dt_s: float) -> None:
         now = self.snapshot
@@ -348,11 +290,12 @@ class World:
             self._frequency.rejoin(area)
             if not regulation.meters and now.collapse is None:
                 planned = sum(now.schedule_mw[tie] for tie in regulation.ties)
-                supply = float(now.slack_mw[self._slack_index[regulation.slack]])
+                supply = float(now.slack_mw[self._places.slack_index[regulation.slack]])
                 drawn[sync] = drawn.get(sync, 0.0) + supply + planned
         self._frequency.step(dt_s, drawn)
         self._deviation = {
-            area: self._frequency.deviation_hz(area, self.plan.sync_areas[area]) for area in self._areas
+            area: self._frequency.deviation_hz(area, self.plan.sync_areas[area])
+            for area in self._places.areas
         }
 
     def _islanded(self, regulation: Regulation) -> bool:
@@ -361,7 +304,7 @@ class World:
 
     def _regulate(self, regulation: Regulation, dt_s: float) -> None:
         i = self.fleet.index[regulation.plant]
-        if not self.network.live[self._plant_bus[i]]:
+        if not self.network.live[self._places.plant_bus[i]]:
             return
         deviation = self._deviation[regulation.area]
         wanted = -regulation.bias_mw_per_hz * governed(deviation)
@@ -385,7 +328,7 @@ class World:
 
     def _solve(self) -> Snapshot:
         plants = self.fleet.state()
-        consumption = self._demand * self._shapes()[self._node_area]
+        consumption = self._demand * self._shapes()[self._places.node_area]
         p, q = self._injections(plants, consumption)
         solution, wanted = self.grid.solve(p / BASE_MVA, q / BASE_MVA)
         if self.hvdc.sent_mw and not self._link_energised():
@@ -400,22 +343,24 @@ class World:
         moment = self._t_ns // _SHAPE_NS
         if moment != self._shaped_at:
             self._shaped_at = moment
-            self._shape = np.array([loads.shape(loads.COUNTRIES[area], self._t_ns) for area in self._areas])
+            self._shape = np.array(
+                [loads.shape(loads.COUNTRIES[area], self._t_ns) for area in self._places.areas]
+            )
         return self._shape
 
     def _injections(self, plants: PlantState, consumption: Array) -> tuple[Array, Array]:
         """Injections of the data set's buses [MW, Mvar]."""
         p, q = self._base_p + self._noise.value, self._base_q.copy()
-        p += np.bincount(self._plant_bus, plants.p_mw - self.fleet.expected_mw, len(p))
+        p += np.bincount(self._places.plant_bus, plants.p_mw - self.fleet.expected_mw, len(p))
         swing = LOAD_SWING_SHARE * (self._demand - consumption)
-        p[self._node_bus] += swing + consumption * (1 - self._load_scale) - self._theft
+        p[self._places.node_bus] += swing + consumption * (1 - self._load_scale) - self._theft
         for regulation in self.plan.regulations:
-            bus = self._plant_bus[self.fleet.index[regulation.plant]]
+            bus = self._places.plant_bus[self.fleet.index[regulation.plant]]
             deviation = self._deviation[regulation.area]
             # an island's governors act without a dead band: they are all there is
             seen = deviation if self._islanded(regulation) else governed(deviation)
             p[bus] -= regulation.bias_mw_per_hz * seen
-        sending, receiving = self._hvdc_buses
+        sending, receiving = self._places.hvdc_buses
         p[sending] -= self.hvdc.sent_mw
         p[receiving] += self.hvdc.received_mw
         return p, q
@@ -435,20 +380,22 @@ class World:
         circuits = np.concatenate([into_from, into_to, sent * pole, -received * pole])
         in_service = net.first_share > 0
         kv = solution.voltage * self.plan.corridor.u_rated_kv
-        nodes = self._gather @ flows
-        live = net.live[self._node_bus]
+        nodes = self._places.gather @ flows
+        live = net.live[self._places.node_bus]
         drawn = (solution.injected.real - wanted) * BASE_MVA
         self._island_draw = sum(float(drawn[net.index[bus]]) for bus in self.grid.own_slacks)
         free = drawn[net.free]
-        plants = plants.where(net.live[self._plant_bus], net.live[self._plant_bus[self.fleet.unit_plant]])
+        plants = plants.where(
+            net.live[self._places.plant_bus], net.live[self._places.plant_bus[self.fleet.unit_plant]]
+        )
         node_p = nodes.real + self._theft * live
         load = consumption * live
-        named = np.bincount(self._plant_bus, plants.p_mw, len(self._base_p))[self._node_bus]
+        named = np.bincount(self._places.plant_bus, plants.p_mw, len(self._base_p))[self._places.node_bus]
         neighbour = np.zeros(len(self._base_p))
-        neighbour[self._slack_bus] = drawn[self._slack_bus] * net.live[self._slack_bus]
-        deviation = np.array([self._deviation[area] for area in self._areas])
-        flicker = self._flicker.value[self._area_sync]
-        hertz = (NOMINAL_HZ + deviation + flicker)[self._node_area]
+        neighbour[self._places.slack_bus] = drawn[self._places.slack_bus] * net.live[self._places.slack_bus]
+        deviation = np.array([self._deviation[area] for area in self._places.areas])
+        flicker = self._flicker.value[self._places.area_sync]
+        hertz = (NOMINAL_HZ + deviation + flicker)[self._places.node_area]
         return Snapshot(
             step=self._step,
             t_ns=self._t_ns,
@@ -456,47 +403,25 @@ class World:
             dead_nodes=self.grid.dead_nodes,
             end_p_mw=flows.real,
             end_q_mvar=flows.imag,
-            end_i_a=_amperes(flows, kv[self._end_bus]),
-            end_v_kv=kv[self._end_bus],
+            end_i_a=_amperes(flows, kv[self._places.end_bus]),
+            end_v_kv=kv[self._places.end_bus],
             circuit_p_mw=circuits.real,
             circuit_q_mvar=circuits.imag,
-            circuit_i_a=_amperes(circuits, kv[self._circuit_bus]),
+            circuit_i_a=_amperes(circuits, kv[self._places.circuit_bus]),
             circuit_closed=np.concatenate([in_service, in_service, pole > 0, pole > 0]),
             node_p_mw=node_p,
             node_q_mvar=nodes.imag,
-            node_v_kv=kv[self._node_bus],
+            node_v_kv=kv[self._places.node_bus],
             node_f_hz=np.where(live, hertz, 0.0),
             node_load_mw=load,
-            node_local_mw=node_p - named - neighbour[self._node_bus] + load,
-            slack_mw=neighbour[self._slack_bus],
+            node_local_mw=node_p - named - neighbour[self._places.node_bus] + load,
+            slack_mw=neighbour[self._places.slack_bus],
             balance_pu=float(np.abs(free).max()) / BASE_MVA if len(free) else 0.0,
             plants=plants,
             schedule_mw={tie: self.schedules.tie_mw(tie, self._t_ns) for tie in self.schedules.ties},
             reactor_units=self.grid.reactors.units.copy(),
             hvdc_poles=link.poles,
         )
-
-    # ---- names
-
-    def _line(self, name: str) -> None:
-        self.plan.corridor.line(name)
-
-    def _plant(self, name: str) -> int:
-        if name not in self.fleet.index:
-            raise KeyError(f'no plant "{name}" ({nearest(name, self.fleet.index)})')
-        return self.fleet.index[name]
-
-    def _nodes_of(self, name: str, *, areas: bool = True) -> list[int]:
-        if name in self.nodes:
-            return [self.nodes.index(name)]
-        if areas and name in self._areas:
-            return [k for k, area in enumerate(self._node_area) if self._areas[area] == name]
-        valid: Iterable[str] = (*self.nodes, *self._areas) if areas else self.nodes
-        raise KeyError(f'no {"node or area" if areas else "node"} "{name}" ({nearest(name, valid)})')
-
-    def _plants_of(self, name: str) -> list[int]:
-        buses = {int(self._node_bus[k]) for k in self._nodes_of(name)}
-        return [i for i, bus in enumerate(self._plant_bus) if int(bus) in buses]
 
 
 def _amperes(flows: NDArray[np.complex128], kv: Array) -> Array:
