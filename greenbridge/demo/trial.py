@@ -20,9 +20,9 @@ from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
 
 MIN_TRIAL_S = 180.0
-"""The tap begins after 60 s, its alarm takes up to 90 s, and its end 40 s more."""
+"""From when all runs: the tap begins after 60 s, its alarm a minute later, and its end takes half a minute."""
 _TAP_AT_S = 60.0
-_TAP_ENDS_BEFORE_END_S = 45.0
+_TAP_ENDS_BEFORE_END_S = 50.0
 _READY_WITHIN_S = 30.0
 _ALARM_WITHIN_S = 90.0
 _TICK_S = 0.5
@@ -50,7 +50,7 @@ class _Watch:
 
 
 async def trial(options: Options, clock: Clock, for_s: float) -> TrialReport:
-    """Runs the demonstration for a time [s], acknowledges what comes up, and reports.
+    """Runs the demonstration for a time [s] once all its parts run, acknowledges what comes up, and reports.
 
     Raises
     ------
@@ -65,7 +65,8 @@ async def trial(options: Options, clock: Clock, for_s: float) -> TrialReport:
         options = dataclasses.replace(options, tap_for_s=tap_for_s, webhook=address)
         async with demonstration(options, clock) as running, console_client(running.console_url) as client:
             await client.sign_in(running.token)
-            while clock.monotonic() - begun < for_s:
+            all_run = clock.monotonic()
+            while clock.monotonic() - all_run < for_s:
                 _read_log(running, watch)
                 with contextlib.suppress(UnavailableError):
                     await _look(client, watch, clock.monotonic() - begun)
