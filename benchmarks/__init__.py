@@ -1,0 +1,1 @@
+"""Benchmarks: each runs a part of the product and a baseline by turns, and reports the ratio."""
