@@ -20,7 +20,7 @@ from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
 
 MIN_TRIAL_S = 180.0
-"""From when all runs: the tap begins after 60 s, its alarm a minute later, and its end takes half a minute."""
+"""From when all runs: a minute to the tap, one more to its alarm, half of one from its end to normal."""
 _TAP_AT_S = 60.0
 _TAP_ENDS_BEFORE_END_S = 50.0
 _READY_WITHIN_S = 30.0
