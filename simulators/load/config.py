@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from telemetry.settings import Settings
+from telemetry.settings import Settings, parse
 
 
 def _loopback(host: str) -> str:
@@ -82,3 +84,17 @@ class LoadSettings(Settings):
         if self.modbus is None and self.mqtt is None:
             raise ValueError("nothing to do: give modbus, mqtt or both")
         return self
+
+
+def from_options(kind: str, options: Mapping[str, str | float], for_s: float) -> LoadSettings:
+    """Settings of one load, ``modbus`` or ``mqtt``, from the options of a command.
+
+    Raises
+    ------
+    ConfigError
+        With everything that is wrong.
+
+    """
+    lines = [f"for_s = {json.dumps(for_s)}", f"[{json.dumps(kind)}]"]
+    lines += [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    return parse("\n".join(lines), "command line", LoadSettings)

@@ -43,7 +43,7 @@ class LoadReport:
             "requests_per_s": round(self.requests / whole, 1),
             "confirmed_per_s": round(self.confirmed / whole, 1),
         }
-        return {**asdict(self), **rates}
+        return {**asdict(self), "seconds": round(self.seconds, 3), **rates}
 
     def text(self) -> str:
         """For people."""
@@ -64,25 +64,31 @@ async def serve_load(
 
     """
     begin = clock.monotonic()
-    async with AsyncExitStack() as stack:
-        responder = publisher = None
-        if settings.modbus is not None:
-            responder = await stack.enter_async_context(LoadResponder(settings.modbus))
-        if settings.mqtt is not None:
-            publisher = LoadPublisher(settings.mqtt, clock)
-        ports = responder.ports if responder else ()
-        _log.info("load_ready", ports=ports, publishing=publisher is not None, for_s=settings.for_s)
-        if ready is not None:
-            ready(ports)
-        try:
+    responder = publisher = None
+    try:
+        async with AsyncExitStack() as stack:
+            if settings.modbus is not None:
+                responder = await stack.enter_async_context(LoadResponder(settings.modbus))
+            if settings.mqtt is not None:
+                publisher = LoadPublisher(settings.mqtt, clock)
+            ports = responder.ports if responder else ()
+            _log.info("load_ready", ports=ports, publishing=publisher is not None, for_s=settings.for_s)
+            if ready is not None:
+                ready(ports)
             async with asyncio.TaskGroup() as group:
                 if publisher is not None:
                     group.create_task(publisher.run(settings.for_s), name="load-publisher")
                 if responder is not None:
                     group.create_task(clock.sleep(settings.for_s), name="load-time")
-        except* GreenbridgeError as errors:
-            raise errors.exceptions[0] from None
-        seconds = clock.monotonic() - begin
+    except* GreenbridgeError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        report = _report(clock.monotonic() - begin, responder, publisher)
+        _log.info("load_ended", **report.document())
+    return report
+
+
+def _report(seconds: float, responder: LoadResponder | None, publisher: LoadPublisher | None) -> LoadReport:
     report = LoadReport(seconds)
     if responder is not None:
         report = replace(

@@ -63,6 +63,8 @@ class Broker:
         self._writer: asyncio.StreamWriter | None = None
         self.hold_at = 0
         """Acknowledges only when so many messages wait."""
+        self.leave_at = -1
+        """Closes the connection after so many messages."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -80,7 +82,7 @@ class Broker:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        while not self.disconnected:
+        while not self.disconnected and len(self.published) != self.leave_at:
             try:
                 kind = (await reader.readexactly(1))[0]
             except asyncio.IncompleteReadError:
@@ -191,6 +193,13 @@ async def test_what_a_broker_does_wrong_ends_the_load_and_is_named(accept: bytes
     broker = Broker(accept)
     with pytest.raises(UnavailableError, match=reason):
         await publish(broker, messages=5, timeout_s=0.5)
+
+
+async def test_a_broker_that_goes_away_ends_the_load() -> None:
+    broker = Broker()
+    broker.leave_at = 30
+    with pytest.raises(UnavailableError, match=r"connection (lost|closed)"):
+        await publish(broker, messages=10_000, qos=0)
 
 
 async def test_a_broker_that_does_not_acknowledge_ends_the_load() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
-from simulators.load.config import LoadSettings, ModbusLoad
+from simulators.load.config import LoadSettings, ModbusLoad, MqttLoad, from_options
 from simulators.load.serve import serve_load
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import ConfigError, UnavailableError
@@ -37,6 +38,21 @@ async def test_a_responder_serves_for_its_time_and_reports() -> None:
     assert "requests_per_s             0.2" in report.text()
 
 
+async def test_a_load_that_is_stopped_early_logs_what_it_did() -> None:
+    ports: list[int] = []
+    with capture_logs() as logs:
+        task = asyncio.create_task(
+            serve_load(LoadSettings(modbus=ModbusLoad(port=0)), ManualClock(), ports.extend)
+        )
+        while not ports:
+            await settle()
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert logs[-1]["event"] == "load_ended"
+    assert logs[-1]["requests"] == 0
+
+
 async def test_a_broker_that_is_not_there_ends_the_load_with_its_error(port: int) -> None:
     settings = parse(f"[mqtt]\nport = {port}\n[modbus]\nport = 0", "load.toml", LoadSettings)
     with pytest.raises(UnavailableError, match=f"broker 127.0.0.1:{port}"):
@@ -57,3 +73,22 @@ async def test_a_broker_that_is_not_there_ends_the_load_with_its_error(port: int
 def test_settings_that_cannot_be_are_refused(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         parse(text, "load.toml", LoadSettings)
+
+
+def test_options_of_a_command_become_settings() -> None:
+    assert from_options("mqtt", {"port": 1884, "rate_per_s": 5, "topic": 'a"b'}, 1.5) == LoadSettings(
+        mqtt=MqttLoad(port=1884, rate_per_s=5.0, topic='a"b'), for_s=1.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "reason"),
+    [
+        ("modbsu", {}, r'command line: modbsu: unknown key \(did you mean "modbus"\?\)'),
+        ("modbus", {"port": 65535, "ports": 2}, "command line: modbus: 2 ports from 65535"),
+        ("mqtt", {"qos": 2}, "command line: mqtt.qos = 2"),
+    ],
+)
+def test_options_that_cannot_be_are_named(kind: str, options: dict[str, float], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        from_options(kind, options, 1.0)
