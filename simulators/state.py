@@ -11,7 +11,7 @@ import structlog
 from simulators.bench import Bench, SimulatedDevice, TapScript
 from simulators.control import Status
 from simulators.devices import catalogue
-from simulators.devices.generation import WHOLE, GenerationBank, Sight
+from simulators.devices.generation import WHOLE, Generation, GenerationBank, Sight
 from simulators.devices.modbus import MappedUnit, Unit
 from simulators.devices.payloads import PAYLOADS, Message, Writer
 from simulators.devices.registers import Held, WordOrder
@@ -74,10 +74,10 @@ class BenchState:
         """The same units, by server and unit identifier."""
         self._look(self.world.snapshot, 0.0)
         positions = {device.id: i for i, device in enumerate(self.metered)}
-        sights = {device.id: i for i, device in enumerate(inside)}
+        self._sights = {device.id: i for i, device in enumerate(inside)}
         for device in self.devices:
             if device.gateway is not None and device.unit is not None:
-                unit = self._unit(device, positions, sights)
+                unit = self._unit(device, positions)
                 self.units[device.id] = self.lines[device.gateway][device.unit] = unit
         self._mapped = {name: unit for name, unit in self.units.items() if isinstance(unit, MappedUnit)}
         self._orders = {
@@ -139,6 +139,17 @@ class BenchState:
         """Energises again what has collapsed; the next step shows it."""
         self.world.restore()
 
+    def look(self, device_id: str) -> Generation:
+        """What a turbine, inverter, mast or farm controller observes right now.
+
+        Raises
+        ------
+        KeyError
+            No such device stands in a plant.
+
+        """
+        return self.generation.look(self._sights[device_id])
+
     def status(self) -> Status:
         """What the control interface reports."""
         collapse = self.world.snapshot.collapse
@@ -169,11 +180,11 @@ class BenchState:
                 unit.word_order = _SWAPPED[usual] if position in swapped else usual
         self._swapped = swapped
 
-    def _unit(self, device: SimulatedDevice, positions: Mapping[str, int], sights: Mapping[str, int]) -> Unit:
+    def _unit(self, device: SimulatedDevice, positions: Mapping[str, int]) -> Unit:
         if device.id in positions:
             return catalogue.unit_of_meter(device, self._reader(positions[device.id]))
-        if device.id in sights:
-            return catalogue.unit_in_plant(device, partial(self.generation.look, sights[device.id]))
+        if device.id in self._sights:
+            return catalogue.unit_in_plant(device, partial(self.look, device.id))
         return catalogue.unit_of_recording(device)
 
     def _reader(self, position: int) -> Callable[[], Reading]:

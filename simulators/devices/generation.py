@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulators.world.world import Snapshot, World
+from simulators.world.snapshot import Snapshot
+from simulators.world.units import UnitState
+from simulators.world.world import World
 
 Array = NDArray[np.float64]
 
-SPREAD = 0.02
-"""Relative standard deviation of the output of the units of a plant around their mean (illustrative)."""
 WHOLE = 0
 """Number that stands for the whole plant instead of one of its units."""
 THROTTLED_BELOW = 0.98
-"""Delivering less than this share of what wind or sun allow means being held back."""
+"""A plant that delivers less than this share of what wind or sun allow is held back."""
+IDLE_BELOW = 1e-3
+"""Share of its rating below which a plant waits for wind or sun."""
 _WS_PER_WH = 3600
 
 
@@ -27,12 +29,30 @@ class Condition(StrEnum):
 
     OFF = "off"
     """Out of service."""
+    MAINTENANCE = "maintenance"
+    """Out of service on purpose."""
+    FAULT = "fault"
+    NO_GRID = "no grid"
     WAITING = "waiting"
     """In service, without enough wind or sun."""
-    NO_GRID = "no grid"
+    STARTING = "starting"
     RUNNING = "running"
     THROTTLED = "throttled"
     """Held below what wind or sun allow."""
+    STORM = "storm"
+    """Cut out until the wind calms down."""
+
+
+_CONDITIONS: Mapping[int, Condition] = {
+    UnitState.WAITING: Condition.WAITING,
+    UnitState.STARTING: Condition.STARTING,
+    UnitState.RUNNING: Condition.RUNNING,
+    UnitState.CURTAILED: Condition.THROTTLED,
+    UnitState.STORM: Condition.STORM,
+    UnitState.FAULTED: Condition.FAULT,
+    UnitState.MAINTENANCE: Condition.MAINTENANCE,
+    UnitState.OFF: Condition.OFF,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +79,7 @@ class Generation:
     ghi_w_m2: float
     air_c: float
     cell_c: float
-
-    @property
-    def condition(self) -> Condition:
-        """What it does."""
-        if self.online == 0:
-            return Condition.OFF
-        if self.f_hz <= 0:
-            return Condition.NO_GRID
-        if self.available_mw < 1e-3 * self.rated_mw:
-            return Condition.WAITING
-        held_back = self.p_mw < THROTTLED_BELOW * self.available_mw
-        return Condition.THROTTLED if held_back else Condition.RUNNING
+    condition: Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,73 +92,73 @@ class Sight:
     """Unit of the plant, counted from 1, or the whole plant."""
 
 
-def unit_factors(units: int, seed: int) -> Array:
-    """Output of each unit of a plant relative to the mean of its units: a fixed spread, drawn from a seed."""
-    rng = np.random.default_rng(seed)
-    factors: Array = np.clip(rng.normal(1.0, SPREAD, units), 1 - 3 * SPREAD, 1 + 3 * SPREAD)
-    return factors
-
-
 class GenerationBank:
-    """All devices that look at plants from inside; watches once for each step of the world.
-
-    The units in service share their plant's output by :func:`unit_factors`, so that all units together are
-    the plant. The units with the highest numbers are those out of service.
-    """
+    """All devices that look at plants from inside; watches once for each step of the world."""
 
     def __init__(self, world: World, sights: Sequence[Sight], seed: int) -> None:
         plants = world.plan.plants
+        units = {key: i for i, key in enumerate(world.fleet.units)}
+        self._sights = tuple(sights)
         self._plant = np.array([sight.plant for sight in sights], np.intp)
-        self._number = np.array([sight.number for sight in sights], np.intp)
-        self._units = [plants[i].units for i in self._plant]
-        self._node = np.array([world.nodes.index(plants[i].node) for i in self._plant], np.intp)
-        self._rated = np.array([plants[i].rated_mw for i in self._plant]) / np.where(
-            self._number == WHOLE, 1, self._units
-        )
+        self._whole = np.array([sight.number == WHOLE for sight in sights], np.bool_)
+        self._unit = np.array([units.get((plants[s.plant].id, s.number), 0) for s in sights], np.intp)
+        self._count = [plants[sight.plant].units for sight in sights]
+        self._node = [world.nodes.index(plants[sight.plant].node) for sight in sights]
+        self._rated = [
+            plants[s.plant].rated_mw / (1 if s.number == WHOLE else plants[s.plant].units) for s in sights
+        ]
         self._kv_rated = world.plan.corridor.u_rated_kv
-        factors = {int(i): unit_factors(plants[i].units, seed + int(i)) for i in set(self._plant)}
-        self._summed = {i: np.concatenate([[0.0], np.cumsum(f)]) for i, f in factors.items()}
-        self._factor = np.array(
-            [1.0 if s.number == WHOLE else float(factors[s.plant][s.number - 1]) for s in sights]
-        )
-        rng = np.random.default_rng([seed, 2])
-        hours = rng.integers(500, 20_000, len(sights))
-        self._energy_ws = np.rint(hours * self._rated * 0.3e6).astype(np.int64) * _WS_PER_WH
-        self._share = np.ones(len(sights))
+        # an installed unit has delivered before: between 500 and 20,000 hours at 30 % of its rating
+        hours = np.random.default_rng([seed, 2]).integers(500, 20_000, len(sights))
+        self._energy_ws = np.rint(hours * np.array(self._rated) * 0.3e6).astype(np.int64) * _WS_PER_WH
         self._now: Snapshot = world.snapshot
+        self._p_mw: Array = np.zeros(len(sights))
         self.observe(world.snapshot, 0.0)
 
     def observe(self, now: Snapshot, dt_s: float) -> None:
         """Watches every device's unit; the counters integrate its power over the last ``dt_s`` [s]."""
-        self._now = now
-        for k, (plant, number) in enumerate(zip(self._plant.tolist(), self._number.tolist(), strict=True)):
-            if number != WHOLE:
-                online = round(float(now.plants.online[plant]))
-                total = self._summed[plant][online]
-                self._share[k] = self._factor[k] / total if number <= online else 0.0
-        p_w = now.plants.p_mw[self._plant] * self._share * 1e6
-        self._energy_ws += np.rint(np.maximum(p_w, 0.0) * dt_s).astype(np.int64)
+        self._now, plants = now, now.plants
+        self._p_mw = np.where(self._whole, plants.p_mw[self._plant], plants.unit_p_mw[self._unit])
+        self._energy_ws += np.rint(np.maximum(self._p_mw, 0.0) * 1e6 * dt_s).astype(np.int64)
 
     def look(self, position: int) -> Generation:
         """What the device at ``position`` sees."""
-        plants, plant = self._now.plants, self._plant[position]
-        share, number = float(self._share[position]), int(self._number[position])
-        online = round(float(plants.online[plant]))
-        in_service = share > 0 or self._now.collapse is not None
+        now, plants, sight = self._now, self._now.plants, self._sights[position]
+        plant, unit, whole = sight.plant, self._unit[position], sight.number == WHOLE
+        p_mw, total_mw = float(self._p_mw[position]), float(plants.p_mw[plant])
+        available = plants.available_mw[plant] if whole else plants.unit_available_mw[unit]
+        f_hz = float(now.node_f_hz[self._node[position]])
+        in_service = int(plants.unit_state[unit] < UnitState.FAULTED)
+        online = round(float(plants.online[plant])) if whole else in_service
+        if f_hz <= 0:
+            condition = Condition.NO_GRID
+        elif whole:
+            condition = _of_plant(online, p_mw, float(available), self._rated[position])
+        else:
+            condition = _CONDITIONS[int(plants.unit_state[unit])]
         return Generation(
-            t_ns=self._now.t_ns,
-            rated_mw=float(self._rated[position]),
-            p_mw=float(plants.p_mw[plant]) * share,
-            q_mvar=float(plants.q_mvar[plant]) * share,
-            available_mw=float(plants.available_mw[plant]) * share,
+            t_ns=now.t_ns,
+            rated_mw=self._rated[position],
+            p_mw=p_mw,
+            q_mvar=float(plants.q_mvar[plant]) * (p_mw / total_mw if total_mw else 0.0),
+            available_mw=float(available),
             energy_wh=int(self._energy_ws[position]) // _WS_PER_WH,
-            v_pu=float(self._now.node_v_kv[self._node[position]]) / self._kv_rated,
-            f_hz=float(self._now.node_f_hz[self._node[position]]),
-            units=1 if number else self._units[position],
-            online=int(in_service) if number else online,
-            wind_m_s=float(plants.wind_m_s[plant]) * float(np.cbrt(self._factor[position])),
+            v_pu=float(now.node_v_kv[self._node[position]]) / self._kv_rated,
+            f_hz=f_hz,
+            units=self._count[position] if whole else 1,
+            online=online,
+            wind_m_s=float(plants.wind_m_s[plant] if whole else plants.unit_wind_m_s[unit]),
             wind_dir_deg=float(plants.wind_dir_deg[plant]),
             ghi_w_m2=float(plants.ghi_w_m2[plant]),
             air_c=float(plants.air_c[plant]),
             cell_c=float(plants.cell_c[plant]),
+            condition=condition,
         )
+
+
+def _of_plant(online: int, p_mw: float, available_mw: float, rated_mw: float) -> Condition:
+    if online == 0:
+        return Condition.OFF
+    if available_mw < IDLE_BELOW * rated_mw:
+        return Condition.WAITING
+    return Condition.THROTTLED if p_mw < THROTTLED_BELOW * available_mw else Condition.RUNNING

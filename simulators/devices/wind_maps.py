@@ -12,27 +12,23 @@ import math
 from simulators.devices.generation import Condition, Generation
 from simulators.devices.registers import Encoding, Quantity, Register, RegisterMap
 
-RATED_M_S, CUT_OUT_M_S = 12.0, 25.0
-"""Winds at which a turbine reaches its rating, and at which it stops."""
+RATED_M_S = 12.0
+"""Wind at which a turbine reaches its rating."""
 RATED_RPM, IDLE_RPM, GEAR_RATIO = 12.0, 1.0, 110.0
 """Speed of rotor at rated and at idle, and of the generator relative to it (illustrative)."""
 TURBINE_STATES = {
     Condition.OFF: 1,
     Condition.NO_GRID: 2,
     Condition.WAITING: 3,
+    Condition.STARTING: 4,
     Condition.RUNNING: 5,
     Condition.THROTTLED: 6,
+    Condition.STORM: 7,
+    Condition.FAULT: 8,
+    Condition.MAINTENANCE: 9,
 }
-"""WTUR.TurSt: 1 out of service, 2 no grid, 3 waiting for wind, 5 running, 6 curtailed; 7 storm."""
-STORM_STATE = 7
-
-Registers = tuple[Register[Generation], ...]
-
-
-def turbine_state(unit: Generation) -> int:
-    """Code of WTUR.TurSt."""
-    stormy = unit.condition is Condition.WAITING and unit.wind_m_s >= CUT_OUT_M_S
-    return STORM_STATE if stormy else TURBINE_STATES[unit.condition]
+"""Codes of WTUR.TurSt: 1 off, 2 no grid, 3 waiting for wind, 4 starting, 5 running, 6 curtailed, 7 storm,
+8 fault, 9 maintenance."""
 
 
 def rotor_rpm(unit: Generation) -> float:
@@ -62,7 +58,7 @@ TURBINE = RegisterMap[Generation](
     start=1000,
     length=60,
     registers=(
-        Register(1000, Encoding.UINT16, turbine_state, "WTUR.TurSt"),
+        Register(1000, Encoding.UINT16, lambda u: TURBINE_STATES[u.condition], "WTUR.TurSt"),
         Register(1001, Encoding.UINT16, lambda u: u.online, "WTUR.SetTurOp"),
         _f32(1002, "WTUR.W", "kW", lambda u: u.p_mw * 1e3),
         _f32(1004, "WTUR.VAr", "kvar", lambda u: u.q_mvar * 1e3),
@@ -78,7 +74,7 @@ TURBINE = RegisterMap[Generation](
         _f32(1024, "WNAC.WdDir", "deg", lambda u: u.wind_dir_deg),
         _f32(1026, "WNAC.Dir", "deg", lambda u: round(u.wind_dir_deg / 4) * 4 % 360.0),
         _f32(1028, "WYAW.YwAng", "deg", lambda u: round(u.wind_dir_deg / 4) * 4 % 360.0),
-        Register(1030, Encoding.UINT32, lambda u: 0, "WALM.AlmSt"),
+        Register(1030, Encoding.UINT32, lambda u: int(u.condition is Condition.FAULT), "WALM.AlmSt"),
         Register(1032, Encoding.UINT32, lambda u: u.t_ns // 10**9, "clock", "s"),
         _f32(1034, "WAPC.AvlW", "kW", lambda u: u.available_mw * 1e3),
         _f32(1036, "WTUR.WRtg", "kW", lambda u: u.rated_mw * 1e3),

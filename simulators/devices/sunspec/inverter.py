@@ -29,20 +29,28 @@ _HEADROOM = 1.2
 _DC_V = 1150.0
 _STATE_103 = {
     Condition.OFF: 1,
+    Condition.MAINTENANCE: 1,
     Condition.WAITING: 2,
+    Condition.STARTING: 3,
     Condition.RUNNING: 4,
     Condition.THROTTLED: 5,
+    Condition.FAULT: 7,
     Condition.NO_GRID: 8,
 }
-"""``St``: 1 off, 2 sleeping, 4 MPPT, 5 throttled, 8 standby."""
+"""``St``: 1 off, 2 sleeping, 3 starting, 4 MPPT, 5 throttled, 7 fault, 8 standby."""
 _STATE_701 = {
     Condition.OFF: 0,
+    Condition.MAINTENANCE: 0,
     Condition.WAITING: 1,
+    Condition.STARTING: 2,
     Condition.RUNNING: 3,
     Condition.THROTTLED: 4,
+    Condition.FAULT: 6,
     Condition.NO_GRID: 7,
 }
-"""``InvSt``: 0 off, 1 sleeping, 3 running, 4 throttled, 7 standby."""
+"""``InvSt``: 0 off, 1 sleeping, 2 starting, 3 running, 4 throttled, 6 fault, 7 standby."""
+_EVENTS_103 = {Condition.NO_GRID: 1 << 4, Condition.MAINTENANCE: 1 << 6, Condition.FAULT: 1 << 15}
+"""``Evt1``: bit 4 grid disconnected, 6 manual shutdown, 15 hardware test failed."""
 _WORKING = (Condition.RUNNING, Condition.THROTTLED)
 
 
@@ -162,7 +170,7 @@ def _ac(plate: Nameplate, wh_exponent: int) -> Content[Generation]:
         "DCW": dc_watt,
         "TmpCab": cabinet_c,
         "St": lambda u: _STATE_103[u.condition],
-        "Evt1": 0,
+        "Evt1": lambda u: _EVENTS_103.get(u.condition, 0),
         "Evt2": 0,
     }
     for phase in "ABC"[: plate.phases]:
