@@ -216,8 +216,8 @@ def test_schedules_ramp_over_ten_minutes_and_contracts_reach_their_ties() -> Non
     assert schedules.tie_mw("SHY-TAS", 0) == pytest.approx(323)
     assert schedules.tie_mw("KUN-AKT", 0) == pytest.approx(789)
     schedules.set("UZ-AZ-wheel", [(hour, 300.0)])
-    seen = [schedules.tie_mw("AKT-ALT", hour + k * MINUTE_NS) for k in (-6, -5, 0, 5, 6)]
-    assert seen == pytest.approx([800, 800, 700, 600, 600])
+    seen = [schedules.tie_mw("AKT-ALT", hour + k * MINUTE_NS) for k in (-6, -5, -3, 0, 4, 5, 6)]
+    assert seen == pytest.approx([800, 800, 760, 700, 620, 600, 600])
     uz = sum(schedules.tie_mw(tie, 2 * hour) for tie in ("SHY-TAS", "KUN-AKT"))
     assert uz == pytest.approx(1112 - 200 / 0.97)
     schedules.set("AKT-ALT", [(0, 750.0), (hour, 650.0)])

@@ -107,3 +107,15 @@ def test_warm_start_needs_few_iterations(corridor: Corridor) -> None:
     warm = powerflow.solve(net, p * 1.002, q, start)
     assert isinstance(warm, Solution)
     assert warm.iterations <= 4
+
+
+def test_an_open_circuit_takes_its_part_of_the_line_and_of_its_reactors(corridor: Corridor) -> None:
+    whole, part = network.build(corridor), network.build(corridor, Switching(circuits={"SHU-ALM": 1}))
+    shu, alm = whole.index["SHU"], whole.index["ALM"]
+    assert part.admittance[shu, alm] == pytest.approx(whole.admittance[shu, alm] / 2)
+    base_ohm = 500**2 / network.BASE_MVA
+    circuit = section(corridor.line_parameters, 500.0, 300.0, 1).own * base_ohm
+    reactor = complex(0.36, -180) / 525**2 * base_ohm
+    lost = whole.admittance[shu, shu] - part.admittance[shu, shu]
+    assert lost == pytest.approx(circuit + reactor)
+    assert whole.admittance[alm, alm] - part.admittance[alm, alm] == pytest.approx(circuit)

@@ -23,8 +23,10 @@ def test_starts_near_the_base_case_at_any_hour(corridor: Corridor, make_world: M
     now = world.snapshot
     base = {bus.id: bus.p_mw for bus in corridor.nodes}
     base["SAM"] = -620.0
+    controlled = {"EKI", "TAS", "MGC", "SAM"}
     for node, mw in zip(world.nodes, now.node_p_mw, strict=True):
-        assert abs(base[node] - mw) < 175, node
+        swing_mw = 0.06 * world.plan.demand_mw.get(node, 0.0)
+        assert abs(base[node] - mw) < (175 if node in controlled else 3 + swing_mw), node
     assert now.slack_mw == pytest.approx([0.0, -620.0], abs=1.0)
     assert now.end_p_mw[world.end("AKT-ALT", "AKT")] == 800
 
