@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import ssl
 from collections import deque
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ import msgspec
 import structlog
 
 from simulators.bench import Broker
+from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, connection
 from simulators.devices.disorder import Disorder
 from simulators.devices.payloads import Message
 from simulators.metrics import BROKER_CONNECTED, PUBLISH_DROPPED, PUBLISH_PENDING, PUBLISHED
@@ -22,10 +22,6 @@ from telemetry.clock import Clock
 from telemetry.errors import StorageError
 
 _log = structlog.get_logger(__name__)
-
-FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
-KEEPALIVE_S = 10
-"""Silence after which a client asks whether the broker is there [s]."""
 
 
 class Witness(Protocol):
@@ -139,11 +135,11 @@ class Publisher:
             acknowledged_before = self.acknowledged
             try:
                 await self._session()
-            except* aiomqtt.MqttError as errors:
+            except* (aiomqtt.MqttError, TimeoutError) as errors:
                 _log.warning(
                     "broker_lost",
                     broker=f"{self._broker.host}:{self._broker.port}",
-                    reason=str(errors.exceptions[0]),
+                    reason=str(errors.exceptions[0]) or "no answer in time",
                     pending=self.pending,
                     dropped=self.dropped,
                 )
@@ -153,18 +149,7 @@ class Publisher:
             await self._clock.sleep(delay_s)
 
     async def _session(self) -> None:
-        client = aiomqtt.Client(
-            self._broker.host,
-            self._broker.port,
-            username=self._broker.username or None,
-            password=self._broker.password or None,
-            tls_params=tls_parameters(self._broker),
-            keepalive=KEEPALIVE_S,
-            timeout=self._broker.ack_timeout_s,
-            max_inflight_messages=self._broker.in_flight,
-        )
-        client.pending_calls_threshold = self._broker.in_flight
-        async with client:
+        async with connection(self._broker) as client:
             self._connection(up=True)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -183,7 +168,8 @@ class Publisher:
                 await self._offered.wait()
             number = next(self._numbers)
             message = self._in_flight[number] = self._waiting.popleft()
-            await client.publish(message.topic, self._encoder.encode(message.payload), qos=1)
+            async with asyncio.timeout(self._broker.ack_timeout_s):
+                await client.publish(message.topic, self._encoder.encode(message.payload), qos=1)
             del self._in_flight[number]
             self.acknowledged += 1
             PUBLISHED.inc()
@@ -195,19 +181,6 @@ class Publisher:
         self.connected = up
         BROKER_CONNECTED.set(up)
         _log.info("broker_connection", broker=f"{self._broker.host}:{self._broker.port}", up=up)
-
-
-def tls_parameters(broker: Broker) -> aiomqtt.TLSParameters | None:
-    """How to encrypt the connection to a broker; None if it is not to be."""
-    if not broker.ca_file:
-        return None
-    return aiomqtt.TLSParameters(
-        ca_certs=broker.ca_file,
-        certfile=broker.certificate_file or None,
-        keyfile=broker.key_file or None,
-        cert_reqs=ssl.CERT_REQUIRED,
-        tls_version=ssl.PROTOCOL_TLS_CLIENT,
-    )
 
 
 async def _until_lost(client: aiomqtt.Client) -> None:

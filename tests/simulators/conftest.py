@@ -54,6 +54,7 @@ async def start_broker(port: int, tmp_path: Path) -> AsyncIterator[StartBroker]:
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
     started: list[asyncio.subprocess.Process] = []
+    drains: list[asyncio.Task[bytes]] = []
 
     async def start() -> asyncio.subprocess.Process:
         broker = await asyncio.create_subprocess_exec(
@@ -64,10 +65,13 @@ async def start_broker(port: int, tmp_path: Path) -> AsyncIterator[StartBroker]:
         async with asyncio.timeout(10):
             while b"running" not in (line := await broker.stderr.readline()):
                 assert line, "mosquitto ended"
+        # a full pipe would stop the broker
+        drains.append(asyncio.create_task(broker.stderr.read()))
         return broker
 
     yield start
     for broker in started:
         if broker.returncode is None:
             broker.kill()
-        await broker.communicate()
+        await broker.wait()
+    await asyncio.gather(*drains)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from simulators.bench import Broker
 from simulators.devices.payloads import Message
 from simulators.devices.publisher import Ledger, Publisher
-from telemetry.clock import ManualClock, SystemClock
+from telemetry.clock import ManualClock, SystemClock, settle
 from telemetry.errors import StorageError
 
 mosquitto_only = pytest.mark.system("mosquitto")
@@ -46,8 +46,9 @@ async def running(publisher: Publisher) -> AsyncIterator[None]:
             yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with asyncio.timeout(10):
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 def message(number: int) -> Message:
@@ -154,3 +155,17 @@ async def test_a_broker_that_stops_answering_is_left_and_found_again(
         True,
         False,
     ]
+
+
+@mosquitto_only
+async def test_a_cancellation_at_any_moment_ends_it(port: int, start_broker: StartBroker) -> None:
+    """Even together with an acknowledgement, where ``asyncio.wait_for`` loses it before Python 3.12."""
+    await start_broker()
+    for turns in range(60):
+        witness = Counting(1)
+        publisher = Publisher(Broker(port=port), SystemClock(), witness)
+        for number in range(400):
+            publisher.offer(message(number))
+        async with running(publisher):
+            await witness.done.wait()
+            await settle(turns)

@@ -104,8 +104,9 @@ async def running(
         yield device
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        async with asyncio.timeout(10):
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 class Cable:

@@ -12,7 +12,7 @@ import structlog
 from paho.mqtt.reasoncodes import ReasonCode
 
 from simulators.bench import Broker
-from simulators.devices.publisher import FIRST_RETRY_S, KEEPALIVE_S, LAST_RETRY_S, tls_parameters
+from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, connection
 from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.edge_node import Action, Disconnect, EdgeNode, Ignored, Publish
 from simulators.devices.sparkplug.history import Sample
@@ -107,9 +107,9 @@ class EdgeNodeRunner:
             accepted = False
             try:
                 accepted = await self._session()
-            except* (aiomqtt.MqttError, SubscriptionRefusedError) as errors:
+            except* (aiomqtt.MqttError, SubscriptionRefusedError, TimeoutError) as errors:
                 accepted = self.node.phase is Phase.BORN
-                self._log.warning("edge_node_lost", reason=str(errors.exceptions[0]))
+                self._log.warning("edge_node_lost", reason=str(errors.exceptions[0]) or "no answer in time")
             finally:
                 self._outbox.clear()
                 self.node.disconnected(self._now_ms())
@@ -120,20 +120,11 @@ class EdgeNodeRunner:
     async def _session(self) -> bool:
         will = self.node.connect(self._now_ms())
         self._memory.remember(self.node.bd_seq)
-        client = aiomqtt.Client(
-            self._broker.host,
-            self._broker.port,
-            username=self._broker.username or None,
-            password=self._broker.password or None,
-            tls_params=tls_parameters(self._broker),
-            keepalive=KEEPALIVE_S,
-            timeout=self._broker.ack_timeout_s,
-            clean_session=True,
-            will=aiomqtt.Will(will.topic, will.payload, will.qos, retain=False),
-        )
-        async with client:
+        testament = aiomqtt.Will(will.topic, will.payload, will.qos, retain=False)
+        async with connection(self._broker, testament) as client:
             wanted = [(topic, 1) for topic in self.node.connected()]
-            granted: Sequence[int | ReasonCode] = await client.subscribe(wanted)
+            async with asyncio.timeout(self._broker.ack_timeout_s):
+                granted: Sequence[int | ReasonCode] = await client.subscribe(wanted)
             for (topic, _), code in zip(wanted, granted, strict=True):
                 if code.is_failure if isinstance(code, ReasonCode) else code >= _REFUSED:
                     raise SubscriptionRefusedError(f"{topic}: the broker refuses it; let the user read it")
@@ -165,7 +156,8 @@ class EdgeNodeRunner:
             await self._publish(client, action)
 
     async def _publish(self, client: aiomqtt.Client, message: Publish) -> None:
-        await client.publish(message.topic, message.payload, qos=message.qos, retain=False)
+        async with asyncio.timeout(self._broker.ack_timeout_s):
+            await client.publish(message.topic, message.payload, qos=message.qos, retain=False)
         verb = message.topic.split("/")[2]
         PUBLISHED.labels(self.node.plan.id, verb).inc()
         if verb == "NBIRTH":

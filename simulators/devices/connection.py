@@ -1,0 +1,68 @@
+"""A connection to the broker, with the settings that every publishing device shares."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiomqtt
+
+from simulators.bench import Broker
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
+KEEPALIVE_S = 10
+"""Silence after which a client asks whether the broker is there [s]."""
+
+
+@asynccontextmanager
+async def connection(broker: Broker, will: aiomqtt.Will | None = None) -> AsyncIterator[aiomqtt.Client]:
+    """Connects with a clean session and says DISCONNECT at the end.
+
+    The client waits without a limit of its own: aiomqtt would set one by ``asyncio.wait_for``, which until
+    Python 3.12 loses a cancellation that comes in the same turn of the loop as the awaited answer, and the
+    task would never end. Callers bound each wait with ``asyncio.timeout``.
+
+    Raises
+    ------
+    aiomqtt.MqttError
+        The broker cannot be reached or refuses.
+    TimeoutError
+        It does not answer in time.
+
+    """
+    client = aiomqtt.Client(
+        broker.host,
+        broker.port,
+        username=broker.username or None,
+        password=broker.password or None,
+        tls_params=_tls(broker),
+        keepalive=KEEPALIVE_S,
+        timeout=math.inf,
+        clean_session=True,
+        max_inflight_messages=broker.in_flight,
+        will=will,
+    )
+    client.pending_calls_threshold = broker.in_flight
+    async with asyncio.timeout(broker.ack_timeout_s):
+        await client.__aenter__()
+    try:
+        yield client
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(broker.ack_timeout_s):
+                await client.__aexit__(None, None, None)
+
+
+def _tls(broker: Broker) -> aiomqtt.TLSParameters | None:
+    if not broker.ca_file:
+        return None
+    return aiomqtt.TLSParameters(
+        ca_certs=broker.ca_file,
+        certfile=broker.certificate_file or None,
+        keyfile=broker.key_file or None,
+        cert_reqs=ssl.CERT_REQUIRED,
+        tls_version=ssl.PROTOCOL_TLS_CLIENT,
+    )
