@@ -258,6 +258,16 @@ def test_an_old_online_state_does_not_count_in_the_next_session() -> None:
     assert told(node.received(STATE, state(online=True, timestamp=9), 15)) == ["NBIRTH"]
 
 
+def test_the_host_must_show_itself_in_each_session() -> None:
+    """tck-id-message-flow-edge-node-birth-publish-phid-wait: STATE comes with each subscription."""
+    node = EdgeNode(HOSTED)
+    up(node)
+    node.received(STATE, state(online=True, timestamp=7), 11)
+    node.disconnected(12)
+    assert up(node, 13) == []
+    assert told(node.received(STATE, state(online=True, timestamp=7), 14)) == ["NBIRTH"]
+
+
 def test_an_intended_end_is_told_once_born() -> None:
     """tck-id-operational-behavior-edge-node-intentional-disconnect-ndeath."""
     node = born()
@@ -294,6 +304,16 @@ def test_what_nobody_heard_is_forwarded_as_historical() -> None:
         (True, 3000, None, 0),
         (True, 4000, -600, 192),
     ]
+
+
+def test_what_a_dead_device_left_waits_for_its_birth() -> None:
+    node = EdgeNode(PLAN)
+    node.measured("t2", kw(-300, 5), 5)
+    node.lost("t2", 6)
+    assert told(up(node)) == ["NBIRTH"]
+    assert node.forward(11) == []
+    node.measured("t2", kw(-900, 12), 12)
+    assert [m.timestamp for data in messages(node.forward(13)) for m in data.metrics] == [5]
 
 
 def test_a_full_store_drops_the_oldest_and_counts_it() -> None:
@@ -381,8 +401,10 @@ class Bench:
     def _hear(self, actions: Iterable[Action]) -> None:
         for action in actions:
             if isinstance(action, Publish) and not self.dark:
-                self.host.hear(read(action.topic, action.payload))
-                assert self.host.bd_seq in {None, self.bd_seqs[-1]}
+                heard = read(action.topic, action.payload)
+                self.host.hear(heard)
+                if heard.verb in {"NBIRTH", "NDEATH"}:
+                    assert heard.named("bdSeq").value(INT64) == self.bd_seqs[-1]
             elif isinstance(action, Disconnect):
                 assert self.dark or not self.host.online, "left without a word"
                 self._end()

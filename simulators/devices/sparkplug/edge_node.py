@@ -236,7 +236,6 @@ class EdgeNode:
         """
         unit = self._units[device]
         was_alive, unit.alive = unit.alive, False
-        unit.reported.clear()
         if self.phase is not Phase.BORN or not was_alive:
             return []
         return [self._publish(Verb.DDEATH, device, (), now_ms)]
