@@ -22,6 +22,8 @@ class Role(StrEnum):
     """Meter of a node's total injection."""
     PLANT = "plant"
     """Controller of a generating plant."""
+    UNIT = "unit"
+    """One turbine, inverter or instrument inside a plant, whose controller tells of the whole."""
 
 
 class ModbusAddress(Settings):

@@ -41,6 +41,8 @@ class Unit(StrEnum):
     DEG_C = "degC"
     W_PER_M2 = "W/m2"
     PERCENT = "%"
+    RPM = "rpm"
+    HPA = "hPa"
     COUNT = "1"
     """A number without a unit: a count or an enumerated state."""
 

@@ -16,55 +16,101 @@ from telemetry.points import Identifier, PointName, PointSpec
 from telemetry.settings import Settings, nearest, parse
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Period = Annotated[float, Field(gt=0, le=86400)]
 
 
 class RegisterType(StrEnum):
     """Encoding of a value in Modbus registers."""
 
+    BOOL = "bool"
+    """One coil or discrete input, or a register that is 0 or not."""
     INT16 = "int16"
     UINT16 = "uint16"
     INT32 = "int32"
     UINT32 = "uint32"
     INT64 = "int64"
     UINT64 = "uint64"
+    FLOAT16 = "float16"
     FLOAT32 = "float32"
     FLOAT64 = "float64"
+    ACC32 = "acc32"
+    """Unsigned accumulator; 0 means that nothing is accumulated (SunSpec)."""
+    ACC64 = "acc64"
+    BCD16 = "bcd16"
+    """Unsigned, four bits for each decimal digit."""
+    BCD32 = "bcd32"
+    BCD64 = "bcd64"
+    STRING = "string"
+    """Text: greenbridge probe shows it, a reading cannot hold it."""
 
     @property
     def registers(self) -> int:
-        """Number of 16-bit registers."""
+        """Number of 16-bit registers; of a text, the least."""
         return self._bits // 16
 
     @property
+    def is_float(self) -> bool:
+        """True for the floating-point types."""
+        return self.value.startswith("float")
+
+    @property
     def integers(self) -> range:
-        """Raw integers that the type can hold; none for a floating-point type."""
-        if self.value.startswith("float"):
+        """Raw integers that the type can hold; none for a floating-point type or text."""
+        if self.is_float or self is RegisterType.STRING:
             return range(0)
-        if self.value.startswith("uint"):
-            return range(1 << self._bits)
-        return range(-(1 << self._bits - 1), 1 << self._bits - 1)
+        if self is RegisterType.BOOL:
+            return range(2)
+        if self.value.startswith("int"):
+            return range(-(1 << self._bits - 1), 1 << self._bits - 1)
+        return range(10 ** (self._bits // 4) if self.value.startswith("bcd") else 1 << self._bits)
 
     @property
     def _bits(self) -> int:
-        return int("".join(filter(str.isdigit, self.value)))
+        return int("".join(filter(str.isdigit, self.value)) or 16)
 
 
 class WordOrder(StrEnum):
-    """Order of the registers of a multi-register value; bytes within a register are big-endian."""
+    """Order of the bytes of a value on the wire: of its registers, and of the two bytes in each.
+
+    The names in letters are those of the trade, A being the most significant byte; "abcd" and "cdab" are
+    understood too.
+    """
 
     BIG = "big"
-    """Most significant register first."""
+    """ABCD, ABCDEFGH: as the standard has it."""
     LITTLE = "little"
-    """Least significant register first."""
+    """CDAB, GHEFCDAB: least significant register first."""
+    BADC = "badc"
+    """BADC, BADCFEHG: bytes swapped within each register."""
+    DCBA = "dcba"
+    """DCBA, HGFEDCBA: least significant byte first."""
+    EFGHABCD = "efghabcd"
+    """EFGHABCD: a 64-bit value of two 32-bit halves, the least significant first; shorter ones as BIG."""
+    CDABGHEF = "cdabghef"
+    """CDABGHEF: a 64-bit value of two 32-bit halves, each least significant register first; shorter ones as
+    LITTLE."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> WordOrder | None:
+        return {"abcd": cls.BIG, "cdab": cls.LITTLE}.get(str(value))
 
 
 class RegisterTable(StrEnum):
-    """The two tables of 16-bit registers."""
+    """The four tables of a device."""
 
+    COIL = "coil"
+    """Single bits, function code 1."""
+    DISCRETE = "discrete"
+    """Single bits, function code 2."""
     HOLDING = "holding"
-    """Function code 3."""
+    """16-bit registers, function code 3."""
     INPUT = "input"
-    """Function code 4."""
+    """16-bit registers, function code 4."""
+
+    @property
+    def is_bits(self) -> bool:
+        """True for the tables of single bits."""
+        return self in {RegisterTable.COIL, RegisterTable.DISCRETE}
 
 
 class RegisterMapping(Settings):
@@ -78,6 +124,22 @@ class RegisterMapping(Settings):
     offset: Finite = 0.0
     not_implemented: int | None = None
     """Raw integer that marks the point as not implemented."""
+    table: RegisterTable | None = None
+    """Where it stands, if not in the map's table."""
+    word_order: WordOrder | None = None
+    """Its own order, if not the map's."""
+    bit: Annotated[int, Field(ge=0, le=63)] | None = None
+    """First bit of a field within an unsigned integer; 0 is the least significant."""
+    bits: Annotated[int, Field(ge=1, le=32)] = 1
+    """Width of that field."""
+    scale_register: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Register with a power of ten (int16) for the value; it is read in the same transaction."""
+    period_s: Period | None = None
+    """Time between two reads of this point [s], if not the profile's."""
+
+
+AddressRange = tuple[Annotated[int, Field(ge=0, le=65535)], Annotated[int, Field(ge=0, le=65535)]]
+"""First and last address."""
 
 
 class ModbusMap(Settings):
@@ -89,7 +151,38 @@ class ModbusMap(Settings):
     """Largest read that the device accepts; 125 is the protocol's limit."""
     max_gap: Annotated[int, Field(ge=0, le=124)] = 16
     """Unused registers that one read may span to save a request."""
+    max_coils: Annotated[int, Field(ge=1, le=2000)] = 2000
+    """Largest read of coils or discrete inputs."""
+    forbidden: tuple[AddressRange, ...] = ()
+    """Addresses that no read may touch, as [first, last]: some devices fail when they are asked for them."""
     registers: dict[PointName, RegisterMapping]
+
+
+class SunSpecMapping(Settings):
+    """Where a point is found in a SunSpec device: by names; type, scale factor and marks are the model's."""
+
+    model: Annotated[int, Field(ge=1, le=65534)]
+    point: str
+    """Name of the point in the model, for example ``W``."""
+    index: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Which turn of the model's repeating group, counted from 1."""
+    scale: Finite = 1.0
+    """value [unit of the point] = value in the model's unit * scale + offset."""
+    offset: Finite = 0.0
+    period_s: Period | None = None
+    """Time between two reads of this point [s], if not the profile's."""
+
+
+class SunSpecMap(Settings):
+    """The SunSpec side of a profile; the device's models are discovered on each new connection."""
+
+    base: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Address of the marker "SunS"; without it 40000, 0 and 50000 are tried."""
+    models: tuple[int, ...] = ()
+    """Models that a device of this kind usually has, in order: only for estimates before it is asked."""
+    max_registers: Annotated[int, Field(ge=2, le=125)] = 125
+    """Largest read that the device accepts."""
+    points: dict[PointName, SunSpecMapping]
 
 
 class TimeFormat(StrEnum):
@@ -128,7 +221,7 @@ class DeviceProfile(Settings):
     title: str
     source: str
     """Document or standard that the map was taken from, with its edition."""
-    period_s: Annotated[float, Field(gt=0, le=86400)] = 1.0
+    period_s: Period = 1.0
     """Expected time between two readings of a point [s]."""
     accuracy_pct: Annotated[float, Field(ge=0, le=100)] = 0.0
     """Standard uncertainty of a power reading, instrument transformers included [% of reading]."""
@@ -136,12 +229,22 @@ class DeviceProfile(Settings):
     """Part of the uncertainty that does not depend on the reading [MW]."""
     points: dict[PointName, PointSpec]
     modbus: ModbusMap | None = None
+    sunspec: SunSpecMap | None = None
     json_payload: Annotated[JsonMap | None, Field(alias="json")] = None
 
     @property
     def protocol(self) -> Literal["modbus", "mqtt"]:
         """The one protocol that the profile maps."""
-        return "modbus" if self.modbus is not None else "mqtt"
+        return "mqtt" if self.modbus is None and self.sunspec is None else "modbus"
+
+    def period_of(self, name: str) -> float:
+        """Expected time between two readings of a point [s]."""
+        own = None
+        if self.modbus is not None:
+            own = self.modbus.registers[name].period_s
+        elif self.sunspec is not None:
+            own = self.sunspec.points[name].period_s
+        return self.period_s if own is None else own
 
 
 def parse_profile(text: str, file: str, environment: Mapping[str, str] | None = None) -> DeviceProfile:
@@ -161,9 +264,12 @@ def parse_profile(text: str, file: str, environment: Mapping[str, str] | None = 
 
 
 def _map_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
-    if (profile.modbus is None) == (profile.json_payload is None):
-        yield Problem(file, "", "", "a profile maps one protocol", "give [modbus] or [json], not both")
-    mapped: dict[str, Mapping[str, RegisterMapping | JsonField]] = {}
+    if [profile.modbus, profile.sunspec, profile.json_payload].count(None) != 2:
+        fix = "give one of [modbus], [sunspec] and [json]"
+        yield Problem(file, "", "", "a profile maps one protocol", fix)
+    mapped: dict[str, Mapping[str, RegisterMapping | SunSpecMapping | JsonField]] = {}
+    if profile.sunspec is not None:
+        mapped["sunspec.points"] = profile.sunspec.points
     if profile.modbus is not None:
         mapped["modbus.registers"] = profile.modbus.registers
         for name, mapping in profile.modbus.registers.items():
@@ -185,15 +291,46 @@ def _register_problems(
     modbus: ModbusMap, name: str, mapping: RegisterMapping, file: str
 ) -> Iterator[Problem]:
     where = f"modbus.registers.{name}"
+    yield from _encoding_problems(modbus, where, mapping, file)
     if mapping.address + mapping.type.registers > 65536:
         yield Problem(file, f"{where}.address", str(mapping.address), "runs past register 65535")
     if mapping.type.registers > modbus.max_registers:
         reason = f"takes {mapping.type.registers} registers, but one read may take {modbus.max_registers}"
         yield Problem(file, f"{where}.type", f'"{mapping.type}"', reason, "raise modbus.max_registers")
+    taken = range(mapping.address, mapping.address + mapping.type.registers)
+    for first, last in modbus.forbidden:
+        if first < taken.stop and taken.start <= last:
+            reason = f"stands in the forbidden range {first} to {last}"
+            yield Problem(file, f"{where}.address", str(mapping.address), reason)
     marker = mapping.not_implemented
     if marker is not None and marker not in mapping.type.integers:
         reason = f"a raw {mapping.type} never has this value"
         yield Problem(file, f"{where}.not_implemented", str(marker), reason, "give the raw integer, unscaled")
+
+
+def _encoding_problems(
+    modbus: ModbusMap, where: str, mapping: RegisterMapping, file: str
+) -> Iterator[Problem]:
+    kind = mapping.type
+    table = mapping.table or modbus.table
+    if kind is RegisterType.STRING:
+        fix = "remove the point; greenbridge probe shows texts"
+        yield Problem(file, f"{where}.type", '"string"', "a reading is a number, not a text", fix)
+    if table.is_bits and (kind is not RegisterType.BOOL or mapping.scale_register is not None):
+        yield Problem(file, f"{where}.type", f'"{kind}"', f"a {table} is a single bit", 'write type = "bool"')
+    if mapping.bit is not None:
+        if not kind.value.startswith("uint"):
+            reason = f"a {kind} has no bit fields"
+            yield Problem(file, f"{where}.bit", str(mapping.bit), reason, "use an unsigned integer")
+        elif mapping.bit + mapping.bits > 16 * kind.registers:
+            reason = f"the field ends behind the {16 * kind.registers} bits of a {kind}"
+            yield Problem(file, f"{where}.bit", str(mapping.bit), reason)
+    if mapping.scale_register is not None:
+        first = min(mapping.address, mapping.scale_register)
+        end = max(mapping.address + kind.registers, mapping.scale_register + 1)
+        if end - first > modbus.max_registers:
+            reason = f"{end - first} registers from the value to it do not fit into one read"
+            yield Problem(file, f"{where}.scale_register", str(mapping.scale_register), reason)
 
 
 def _point_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
