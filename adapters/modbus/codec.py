@@ -1,6 +1,7 @@
-"""Modbus TCP without any input or output: requests, framing, verification of replies, decoding.
+"""Modbus without any input or output: requests, framing over TCP, verification of replies.
 
-Only function codes 3 and 4 exist here; there is no code that writes to a device.
+Only function codes 1 to 4 and device identification (43/14) exist here; there is no code that writes to a
+device, and :func:`framed` refuses to send anything else.
 
 Sources: *MODBUS Application Protocol Specification V1.1b3* ("[APP]"), *MODBUS Messaging on TCP/IP
 Implementation Guide V1.0b* ("[TCP]").
@@ -9,34 +10,61 @@ Implementation Guide V1.0b* ("[TCP]").
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from adapters.modbus.decoding import BlockDecoder, Slot
 from telemetry.errors import GreenbridgeError
-from telemetry.profiles import RegisterTable, RegisterType, WordOrder
-from telemetry.quality import Quality
+from telemetry.profiles import RegisterTable
+
+__all__ = [
+    "EXCEPTION_NAMES",
+    "FUNCTION_OF_TABLE",
+    "MAX_COILS",
+    "MAX_REGISTERS",
+    "READ_ONLY",
+    "BlockDecoder",
+    "DeviceRefusedError",
+    "Doubt",
+    "Frame",
+    "FunctionCode",
+    "MbapFramer",
+    "ProtocolDoubtError",
+    "Query",
+    "Request",
+    "Slot",
+    "framed",
+    "verified",
+    "verified_data",
+]
 
 MAX_REGISTERS = 125
-"""Largest quantity of one read, [APP] 6.3 and 6.4."""
+"""Largest quantity of registers in one read, [APP] 6.3 and 6.4."""
+MAX_COILS = 2000
+"""Largest quantity of single bits in one read, [APP] 6.1 and 6.2."""
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length, unit: [TCP] 3.1.3
-_REQUEST = struct.Struct(">HHHBBHH")
+_READ = struct.Struct(">BHH")
 _LENGTH_WITHIN = range(3, 255)  # unit, then 2 to 253 bytes: [APP] 4.1
 _EXCEPTION_BIT = 0x80
 
 
 class FunctionCode(IntEnum):
-    """The function codes that this adapter knows, [APP] 6.3 and 6.4."""
+    """The function codes that this adapter knows, [APP] 6.1 to 6.4 and 6.21."""
 
+    READ_COILS = 1
+    READ_DISCRETE_INPUTS = 2
     READ_HOLDING_REGISTERS = 3
     READ_INPUT_REGISTERS = 4
+    READ_DEVICE_IDENTIFICATION = 43
 
 
+READ_ONLY = frozenset(FunctionCode)
+"""What may be sent."""
 FUNCTION_OF_TABLE = {
+    RegisterTable.COIL: FunctionCode.READ_COILS,
+    RegisterTable.DISCRETE: FunctionCode.READ_DISCRETE_INPUTS,
     RegisterTable.HOLDING: FunctionCode.READ_HOLDING_REGISTERS,
     RegisterTable.INPUT: FunctionCode.READ_INPUT_REGISTERS,
 }
@@ -65,14 +93,18 @@ class Doubt(StrEnum):
     BYTE_COUNT = "byte_count"
     LENGTH = "length"
     UNSOLICITED = "unsolicited"
+    CHECKSUM = "checksum"
+    CONTENT = "content"
 
 
 class ProtocolDoubtError(GreenbridgeError):
-    """Something received that is not provably the answer; the connection must be closed."""
+    """Something received that is not provably the answer; the connection must be closed or drained."""
 
-    def __init__(self, reason: Doubt, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}; the connection is closed")
+    def __init__(self, reason: Doubt, detail: str, received: bytes = b"") -> None:
+        super().__init__(f"{reason.value}: {detail}; the connection is given up")
         self.reason = reason
+        self.received = received
+        """What was received, as far as it is known."""
 
 
 class DeviceRefusedError(GreenbridgeError):
@@ -90,19 +122,58 @@ class DeviceRefusedError(GreenbridgeError):
         return self.code == 2
 
     @property
+    def is_splittable(self) -> bool:
+        """True when smaller reads may succeed: a register does not exist, or the device takes fewer."""
+        return self.code in {2, 3}
+
+    @property
     def is_unreachable(self) -> bool:
         """True when a gateway answers in place of a unit that it cannot reach."""
         return self.code in {10, 11}
 
 
+class Query(Protocol):
+    """A question to one unit, and how to tell its answer."""
+
+    @property
+    def unit(self) -> int:
+        """Unit identifier."""
+        ...
+
+    @property
+    def transaction(self) -> int:
+        """Number that a reply over TCP has to repeat."""
+        ...
+
+    @property
+    def function(self) -> FunctionCode:
+        """Function code."""
+        ...
+
+    def pdu(self) -> bytes:
+        """Function code and data."""
+        ...
+
+    def accepted(self, pdu: bytes) -> bytes:
+        """The content of a reply's function code and data, which has been checked.
+
+        Raises
+        ------
+        ProtocolDoubtError
+            It is not the answer to this question.
+
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A read of consecutive registers of one unit.
+    """A read of consecutive registers, or single bits, of one unit.
 
     Raises
     ------
     ValueError
-        A number does not fit its field, or the quantity is not 1 to 125.
+        A number does not fit its field, or the quantity is not 1 to 125 (2000 single bits).
 
     """
 
@@ -115,7 +186,8 @@ class Request:
     def __post_init__(self) -> None:
         if not (0 <= self.transaction <= 0xFFFF and 0 <= self.unit <= 0xFF):
             raise ValueError(f"transaction {self.transaction} or unit {self.unit} does not fit its field")
-        if not (1 <= self.count <= MAX_REGISTERS and 0 <= self.address <= 0x10000 - self.count):
+        most = MAX_COILS if self.table.is_bits else MAX_REGISTERS
+        if not (1 <= self.count <= most and 0 <= self.address <= 0x10000 - self.count):
             raise ValueError(f"a read of {self.count} registers from {self.address} is not possible")
 
     @property
@@ -123,16 +195,66 @@ class Request:
         """Function code of the table."""
         return FUNCTION_OF_TABLE[self.table]
 
+    def pdu(self) -> bytes:
+        """Function code, first address and quantity."""
+        return _READ.pack(self.function, self.address, self.count)
+
     def encode(self) -> bytes:
-        """The whole frame, header included."""
-        return _REQUEST.pack(self.transaction, 0, 6, self.unit, self.function, self.address, self.count)
+        """The whole frame over TCP, header included."""
+        return framed(self)
+
+    def accepted(self, pdu: bytes) -> bytes:
+        """The register bytes of a reply; a single bit becomes a register of 0 or 1.
+
+        Raises
+        ------
+        ProtocolDoubtError
+            Byte count or length are not those of the answer.
+
+        """
+        bits = self.table.is_bits
+        due = (self.count + 7) // 8 if bits else 2 * self.count
+        if len(pdu) < 2 or pdu[1] != due:
+            shown = pdu[1] if len(pdu) > 1 else "none"
+            raise ProtocolDoubtError(Doubt.BYTE_COUNT, f"byte count {shown} where {due} is due", pdu)
+        if len(pdu) != 2 + due:
+            raise ProtocolDoubtError(Doubt.LENGTH, f"{len(pdu) - 2} data bytes where {due} are due", pdu)
+        return _registers_of_bits(pdu[2:], self.count) if bits else pdu[2:]
+
+    def __str__(self) -> str:
+        return f"unit {self.unit} {self.table} {self.address}+{self.count}"
+
+
+def _registers_of_bits(data: bytes, count: int) -> bytes:
+    """Single bits, the first in the least significant place ([APP] 6.1), as registers of 0 or 1."""
+    number = int.from_bytes(data, "little")
+    return b"".join(_BIT[number >> i & 1] for i in range(count))
+
+
+_BIT = (b"\0\0", b"\0\1")
+
+
+def framed(query: Query) -> bytes:
+    """The frame of a question over TCP, header included.
+
+    Raises
+    ------
+    ValueError
+        It would not only read.
+
+    """
+    pdu = query.pdu()
+    if pdu[0] not in READ_ONLY:
+        raise ValueError(f"function code {pdu[0]} is not one that only reads")
+    return _HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit) + pdu
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One received frame; its header is sound, its content is not verified yet."""
 
-    transaction: int
+    transaction: int | None
+    """None where the framing has none."""
     unit: int
     pdu: bytes
     """Function code and data, 2 to 253 bytes."""
@@ -164,12 +286,13 @@ class MbapFramer:
         """
         buffer = self._buffer
         if len(buffer) >= 4 and (protocol := int.from_bytes(buffer[2:4], "big")):
-            raise ProtocolDoubtError(Doubt.PROTOCOL, f"protocol identifier {protocol} where 0 is due")
+            detail = f"protocol identifier {protocol} where 0 is due"
+            raise ProtocolDoubtError(Doubt.PROTOCOL, detail, bytes(buffer))
         if len(buffer) < 6:
             return None
         length = int.from_bytes(buffer[4:6], "big")
         if length not in _LENGTH_WITHIN:
-            raise ProtocolDoubtError(Doubt.LENGTH, f"frame length {length} is not 3 to 254")
+            raise ProtocolDoubtError(Doubt.LENGTH, f"frame length {length} is not 3 to 254", bytes(buffer))
         if len(buffer) < 6 + length:
             return None
         transaction, _, _, unit = _HEADER.unpack_from(buffer)
@@ -178,120 +301,34 @@ class MbapFramer:
         return frame
 
 
-def verified_data(request: Request, frame: Frame) -> bytes:
-    """The register bytes of a reply, after everything that can be checked was checked.
+def verified(query: Query, frame: Frame) -> bytes:
+    """The content of a reply, after everything that can be checked was checked.
 
     Raises
     ------
     ProtocolDoubtError
-        The frame is not provably the reply to the request.
+        The frame is not provably the reply to the question.
     DeviceRefusedError
-        The frame is a sound exception reply to the request.
+        The frame is a sound exception reply to the question.
 
     """
-    if frame.transaction != request.transaction:
-        raise ProtocolDoubtError(
-            Doubt.TRANSACTION, f"transaction {frame.transaction} where {request.transaction} is due"
-        )
-    if frame.unit != request.unit:
-        raise ProtocolDoubtError(Doubt.UNIT, f"unit {frame.unit} where {request.unit} is due")
-    function, pdu = frame.pdu[0], frame.pdu
-    if function == request.function | _EXCEPTION_BIT:
+    pdu = frame.pdu
+    if frame.transaction is not None and frame.transaction != query.transaction:
+        detail = f"transaction {frame.transaction} where {query.transaction} is due"
+        raise ProtocolDoubtError(Doubt.TRANSACTION, detail, pdu)
+    if frame.unit != query.unit:
+        raise ProtocolDoubtError(Doubt.UNIT, f"unit {frame.unit} where {query.unit} is due", pdu)
+    function, due = pdu[0], query.function.value
+    if function == due | _EXCEPTION_BIT:
         if len(pdu) != 2:
-            raise ProtocolDoubtError(Doubt.LENGTH, f"exception reply of {len(pdu)} bytes where 2 are due")
+            detail = f"exception reply of {len(pdu)} bytes where 2 are due"
+            raise ProtocolDoubtError(Doubt.LENGTH, detail, pdu)
         raise DeviceRefusedError(pdu[1])
-    if function != request.function:
-        raise ProtocolDoubtError(
-            Doubt.FUNCTION, f"function code {function} where {request.function.value} is due"
-        )
-    due = 2 * request.count
-    if pdu[1] != due:
-        raise ProtocolDoubtError(Doubt.BYTE_COUNT, f"byte count {pdu[1]} where {due} is due")
-    if len(pdu) != 2 + due:
-        raise ProtocolDoubtError(Doubt.LENGTH, f"{len(pdu) - 2} data bytes where {due} are due")
-    return pdu[2:]
+    if function != due:
+        raise ProtocolDoubtError(Doubt.FUNCTION, f"function code {function} where {due} is due", pdu)
+    return query.accepted(pdu)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Where one value stands in the registers of a read, and how it is to be understood."""
-
-    offset: int
-    """First register, counted from the start of the read."""
-    type: RegisterType
-    scale: float = 1.0
-    """value = raw * scale + shift."""
-    shift: float = 0.0
-    not_implemented: int | None = None
-    """Bit pattern that marks the value as not implemented; a negative number is its two's complement."""
-    low: float = -np.inf
-    high: float = np.inf
-    """Physical range, ends included."""
-
-
-_DTYPES = {
-    RegisterType.INT16: ">i2",
-    RegisterType.UINT16: ">u2",
-    RegisterType.INT32: ">i4",
-    RegisterType.UINT32: ">u4",
-    RegisterType.INT64: ">i8",
-    RegisterType.UINT64: ">u8",
-    RegisterType.FLOAT32: ">f4",
-    RegisterType.FLOAT64: ">f8",
-}
-
-
-class _Group:
-    """The slots of one type, decoded together."""
-
-    def __init__(
-        self, kind: RegisterType, order: WordOrder, slots: Sequence[Slot], column: list[int]
-    ) -> None:
-        words = np.arange(kind.registers)
-        if order is WordOrder.LITTLE:
-            words = words[::-1]
-        bits = 16 * kind.registers
-        self.dtype = np.dtype(_DTYPES[kind])
-        self.pattern = np.dtype(f">u{bits // 8}")
-        self.gather = np.array([slot.offset for slot in slots])[:, None] + words
-        self.scale = np.array([slot.scale for slot in slots])
-        self.shift = np.array([slot.shift for slot in slots])
-        self.marked = np.array([slot.not_implemented is not None for slot in slots])
-        self.mark = np.array([(slot.not_implemented or 0) % (1 << bits) for slot in slots], self.pattern)
-        self.column = np.array(column)
-
-
-class BlockDecoder:
-    """Turns the registers of one read into values and qualities, all slots at once."""
-
-    def __init__(self, slots: Sequence[Slot], order: WordOrder) -> None:
-        self._size = len(slots)
-        by_type: dict[RegisterType, list[int]] = {}
-        for column, slot in enumerate(slots):
-            by_type.setdefault(slot.type, []).append(column)
-        self._groups = [
-            _Group(kind, order, [slots[c] for c in columns], columns) for kind, columns in by_type.items()
-        ]
-        self._low = np.array([slot.low for slot in slots])
-        self._high = np.array([slot.high for slot in slots])
-
-    def decode(self, data: bytes) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-        """Values [unit of the point] and quality codes, in the order of the slots.
-
-        A value that is not a finite number or is marked as not implemented is NaN; one out of range is kept.
-        """
-        registers = np.frombuffer(data, ">u2")
-        value = np.empty(self._size)
-        absent = np.zeros(self._size, np.bool_)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for group in self._groups:
-                words = np.ascontiguousarray(registers[group.gather])
-                raw = words.view(group.dtype)[:, 0]
-                value[group.column] = raw.astype(np.float64) * group.scale + group.shift
-                absent[group.column] = group.marked & (words.view(group.pattern)[:, 0] == group.mark)
-        quality = np.zeros(self._size, np.uint8)
-        quality[(value < self._low) | (value > self._high)] = Quality.OUT_OF_RANGE
-        quality[~np.isfinite(value)] = Quality.NOT_A_NUMBER
-        quality[absent] = Quality.NOT_IMPLEMENTED
-        value[(quality == Quality.NOT_A_NUMBER) | absent] = np.nan
-        return value, quality
+def verified_data(request: Request, frame: Frame) -> bytes:
+    """The register bytes of the reply to a read; raises as :func:`verified`."""
+    return verified(request, frame)

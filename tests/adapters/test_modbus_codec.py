@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import math
 import struct
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapters.modbus import codec
 from adapters.modbus.codec import (
+    READ_ONLY,
     BlockDecoder,
     DeviceRefusedError,
     Doubt,
@@ -20,19 +22,35 @@ from adapters.modbus.codec import (
     FunctionCode,
     MbapFramer,
     ProtocolDoubtError,
+    Query,
     Request,
     Slot,
+    framed,
     verified_data,
 )
+from adapters.modbus.identification import IdentificationQuery
+from adapters.modbus.rtu import rtu_framed
 from telemetry.errors import GreenbridgeError
 from telemetry.profiles import RegisterTable, RegisterType, WordOrder
 from telemetry.quality import Quality
 
+ALLOWED_WRITES = [
+    ("_connection.py", "self._transport.write(request.encode())"),
+    ("codec.py", "_HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit)"),
+    ("codec.py", "_READ.pack(self.function, self.address, self.count)"),
+]
+identifications = st.builds(
+    IdentificationQuery,
+    transaction=st.integers(0, 0xFFFF),
+    unit=st.integers(0, 0xFF),
+    category=st.integers(1, 3),
+    first=st.integers(0, 0xFF),
+)
 requests = st.builds(
     Request,
     transaction=st.integers(0, 0xFFFF),
     unit=st.integers(0, 0xFF),
-    table=st.sampled_from(RegisterTable),
+    table=st.sampled_from([RegisterTable.HOLDING, RegisterTable.INPUT]),
     address=st.integers(0, 0xFFFF - 125),
     count=st.integers(1, 125),
 )
@@ -53,29 +71,53 @@ def test_a_request_is_the_frame_of_the_specification(request: Request) -> None:
     assert request.encode() == frame_bytes(request.transaction, request.unit, expected)
 
 
-@given(requests)
-def test_no_request_carries_another_function_code_than_3_and_4(request: Request) -> None:
-    assert request.encode()[7] in {3, 4}
+@given(st.one_of(requests, identifications))
+def test_no_question_carries_a_function_code_that_writes(query: Query) -> None:
+    assert framed(query)[7] == query.function
+    assert rtu_framed(query)[1] == query.function
+    assert query.function in {1, 2, 3, 4, 43}
+
+
+class Disguised:
+    """A question that was tampered with: function code 6 writes a register."""
+
+    unit, transaction, function = 1, 1, FunctionCode.READ_COILS
+
+    def pdu(self) -> bytes:
+        return b"\x06\0\0\0\1"
+
+    def accepted(self, pdu: bytes) -> bytes:
+        return pdu
+
+
+@pytest.mark.parametrize("frame", [framed, rtu_framed])
+def test_a_question_that_would_write_is_not_framed(frame: Callable[[Query], bytes]) -> None:
+    with pytest.raises(ValueError, match="only reads"):
+        frame(Disguised())
 
 
 def test_there_is_no_code_that_could_write_to_a_device() -> None:
-    """Function codes are two reads, the only packed request is Request's, the only write sends it."""
-    assert {code.value for code in FunctionCode} == {3, 4}
-    assert set(codec.FUNCTION_OF_TABLE.values()) == set(FunctionCode)
-    senders = {"pack", "pack_into", "to_bytes", "write", "writelines", "sendall", "send"}
-    writes = [
+    """All bytes are made in these few places; what goes out passed one of the two framings, which refuse."""
+    assert {code.value for code in FunctionCode} == {1, 2, 3, 4, 43}
+    assert set(codec.FUNCTION_OF_TABLE.values()) | {FunctionCode.READ_DEVICE_IDENTIFICATION} == READ_ONLY
+    senders = {
+        "pack",
+        "pack_into",
+        "to_bytes",
+        "write",
+        "writelines",
+        "sendall",
+        "send",
+        "sendto",
+        "send_bytes",
+    }
+    found = [
         (path.name, ast.unparse(node))
-        for path in sorted(Path(codec.__file__).parent.glob("*.py"))
+        for path in sorted(Path(codec.__file__).parent.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in senders
     ]
-    assert writes == [
-        ("_connection.py", "self._transport.write(request.encode())"),
-        (
-            "codec.py",
-            "_REQUEST.pack(self.transaction, 0, 6, self.unit, self.function, self.address, self.count)",
-        ),
-    ]
+    assert sorted(found) == sorted(ALLOWED_WRITES)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +154,7 @@ def outcome(data: bytes, cuts: list[int]) -> list[Frame | Doubt]:
 
 @given(st.lists(frames, max_size=4), st.binary(max_size=12), st.lists(st.integers(0, 400), max_size=8))
 def test_any_cut_of_a_stream_gives_the_same_frames(sent: list[Frame], junk: bytes, cuts: list[int]) -> None:
-    data = b"".join(frame_bytes(f.transaction, f.unit, f.pdu) for f in sent) + junk
+    data = b"".join(frame_bytes(f.transaction or 0, f.unit, f.pdu) for f in sent) + junk
     whole = outcome(data, [])
     assert whole[: len(sent)] == sent
     assert outcome(data, list(range(len(data)))) == whole
@@ -208,7 +250,16 @@ def raw_values(kind: RegisterType) -> st.SearchStrategy[float]:
     return st.integers(low, low + (1 << bits) - 1)
 
 
-STRUCT = dict(zip(RegisterType, "hHiIqQfd", strict=True))
+STRUCT = {
+    RegisterType.INT16: "h",
+    RegisterType.UINT16: "H",
+    RegisterType.INT32: "i",
+    RegisterType.UINT32: "I",
+    RegisterType.INT64: "q",
+    RegisterType.UINT64: "Q",
+    RegisterType.FLOAT32: "f",
+    RegisterType.FLOAT64: "d",
+}
 
 
 def words(kind: RegisterType, order: WordOrder, value: float) -> bytes:
@@ -219,7 +270,11 @@ def words(kind: RegisterType, order: WordOrder, value: float) -> bytes:
     return b"".join(data[i : i + 2] for i in range(len(data) - 2, -1, -2))
 
 
-@given(st.data(), st.sampled_from(WordOrder), st.lists(st.sampled_from(RegisterType), min_size=1, max_size=8))
+@given(
+    st.data(),
+    st.sampled_from([WordOrder.BIG, WordOrder.LITTLE]),
+    st.lists(st.sampled_from(list(STRUCT)), min_size=1, max_size=8),
+)
 def test_what_is_encoded_is_decoded(data: st.DataObject, order: WordOrder, kinds: list[RegisterType]) -> None:
     raws = [data.draw(raw_values(kind)) for kind in kinds]
     block, slots = b"", []
@@ -234,7 +289,7 @@ def test_what_is_encoded_is_decoded(data: st.DataObject, order: WordOrder, kinds
 
 @given(st.binary(min_size=32, max_size=32), st.sampled_from(WordOrder))
 def test_no_bytes_raise_and_no_value_without_meaning_is_good(data: bytes, order: WordOrder) -> None:
-    slots = [Slot(0, kind, scale=1e300, low=-5e300, high=5e300) for kind in RegisterType]
+    slots = [Slot(0, kind, scale=1e300, low=-5e300, high=5e300) for kind in STRUCT]
     value, quality = BlockDecoder(slots, order).decode(data)
     good = quality == Quality.GOOD
     assert np.isfinite(value[good]).all()
