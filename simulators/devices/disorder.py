@@ -14,18 +14,18 @@ class Disorder:
         self.duplicate = 0.0
         """Share of messages that are sent twice."""
         self.reorder = 0.0
-        """Share of messages that are sent after the one that follows them."""
+        """Share of messages that are sent after the next one of their topic."""
         self._random = random.Random(seed)  # noqa: S311 (a simulation)
-        self._held: Message | None = None
+        self._held: dict[str, Message] = {}
 
     def applied(self, message: Message) -> list[Message]:
         """What is sent now."""
         sent = [message]
-        if self._held is not None:
-            sent.append(self._held)
-            self._held = None
+        held = self._held.pop(message.topic, None)
+        if held is not None:
+            sent.append(held)
         elif self.reorder > 0 and self._random.random() < self.reorder:
-            self._held = message
+            self._held[message.topic] = message
             return []
         if self.duplicate > 0:
             sent = [copy for one in sent for copy in [one] * (1 + (self._random.random() < self.duplicate))]

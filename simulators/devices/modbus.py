@@ -6,6 +6,7 @@ here, so that a device behaves as its kind does and not as the library.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -179,6 +180,8 @@ class Gateway:
         return int(self._server.transport.sockets[0].getsockname()[1])  # type: ignore[attr-defined]
 
     async def __aenter__(self) -> Self:
+        # the library logs a line for each bad frame; whoever sends garbage would fill the log
+        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
         server = self._build()
         try:
             await server.serve_forever(background=True)
