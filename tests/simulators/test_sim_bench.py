@@ -112,6 +112,87 @@ def test_duplicates_are_named_all_at_once() -> None:
     assert found == ("device[2].unit", "unit of gateway SHY is taken by m1 give each device its own unit")
 
 
+INSIDE = """
+seed = 1
+control_port = 0
+[[gateway]]
+id = "G"
+port = 5100
+units = 100
+[[gateway]]
+id = "bus"
+transport = "serial"
+serial_port = "/dev/ttyUSB0"
+[[device]]
+id = "turbine"
+kind = "turbine"
+node = "SHU"
+plant = "mirny-wind"
+gateway = "G"
+unit = 11
+[[device]]
+id = "inverter"
+kind = "sunspec-inverter"
+node = "NUR"
+plant = "saran-solar"
+gateway = "bus"
+unit = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "words"),
+    [
+        ('"mirny-wind"', '"mirny-wind"\nnumber = 161', "device[0].number", "has only 160 units"),
+        ('"mirny-wind"', '"mirny-wind"\nnumber = 159\ncount = 3', "device[0].count", "has only 160 units"),
+        ('"mirny-wind"', '"saran-solar"', "device[0].plant", "no such plant for a turbine"),
+        ('"mirny-wind"', '"mirny-wind"\nbase = 0', "device[0].base", "a turbine has none"),
+        ('"mirny-wind"', '"mirny-wind"\noffset = -1001', "device[0].offset", "puts registers at -1 to 58"),
+        ('"mirny-wind"', '"mirny-wind"\nword_order = "abdc"', "device[0].word_order", "abcd"),
+        ('"mirny-wind"', '"mirny-wind"\nexception = "bussy"', "device[0].exception", 'mean "busy"?'),
+        ('"saran-solar"', '"saran-solar"\nmodels = [104]', "device[1].models", "no such model valid: 101"),
+        ('"saran-solar"', '"saran-solar"\nmodels = [103, 103]', "device[1].models", "listed twice"),
+        ('"saran-solar"', '"saran-solar"\nmodels = [101, 103]', "device[1].models", "keep one of"),
+        ('"saran-solar"', '"saran-solar"\nword_order = "cdab"', "device[1].word_order", "has none"),
+        ('"saran-solar"', '"saran-solar"\nfile = "x"', "device[1].file", "has none"),
+        ('serial_port = "/dev/ttyUSB0"', "", "gateway[1].serial_port", "needs it"),
+        ('"serial"', '"serial"\nport = 5200', "gateway[1].port", "a serial gateway has none"),
+        ('"serial"', '"rtu-over-tcp"', "gateway[1].serial_port", "a rtu-over-tcp gateway has none"),
+    ],
+)  # fmt: skip
+def test_each_mistake_inside_a_plant_is_named(old: str, new: str, key: str, words: str) -> None:
+    assert isinstance(load(INSIDE, "b.toml", {}), Bench)
+    assert old in INSIDE
+    (found,) = problems(INSIDE.replace(old, new, 1))
+    assert found[0] == key
+    assert words in found[1]
+
+
+def test_one_line_serves_numbered_devices_over_several_ports() -> None:
+    bench = load(SMALL.replace("unit = 1\n", "unit = 3\ncount = 500\n", 1), "b.toml", {})
+    meters = [device for _, device in bench.served() if device.kind.meter]
+    assert len(meters) == 500
+    assert [(meters[n].id, meters[n].gateway, meters[n].unit) for n in (0, 244, 245, 491, 492, 499)] == [
+        ("m1-001", "SHY", 3), ("m1-245", "SHY", 247), ("m1-246", "SHY-2", 1), ("m1-492", "SHY-2", 247),
+        ("m1-493", "SHY-3", 1), ("m1-500", "SHY-3", 8),
+    ]  # fmt: skip
+    assert [server.settings.id for server in bench.servers()] == ["SHY", "SHY-2", "SHY-3"]
+    fixed = load(INSIDE.replace("unit = 11", "unit = 11\ncount = 160"), "b.toml", {})
+    assert [server.settings.port for server in fixed.servers()] == [5100, 5101, 0]
+
+
+def test_what_numbered_devices_collide_with_is_named() -> None:
+    more = '[[gateway]]\nid = "H"\nport = 5101\n'
+    (found,) = problems(INSIDE.replace("unit = 11", "unit = 11\ncount = 160") + more)
+    assert found[0] == "gateway[2].port"
+    serial = INSIDE.replace("units = 100", "").replace(
+        'serial_port = "/dev', 'units = 2\nserial_port = "/dev'
+    )
+    (found,) = problems(serial.replace("unit = 1\n", "unit = 1\ncount = 3\n"))
+    assert found[0] == "gateway[1]"
+    assert "only 2 units" in found[1]
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read"):
         load_file(tmp_path / "none.toml", {})

@@ -143,6 +143,28 @@ async def test_injected_tap_reaches_the_world(wired: Bench, clock: ManualClock) 
         assert (status["steps"], status["collapse"], len(status["announcements"])) == (2, None, 2)
 
 
+async def test_one_process_serves_five_hundred_devices_of_one_line(wired: Bench, clock: ManualClock) -> None:
+    (line,) = (d for d in wired.device if d.id == "SHY-TAS_SHY_main")
+    numbered = line.model_copy(update={"id": "meter", "count": 500, "unit": 1})
+    shy = tuple(g for g in wired.gateway if g.id == line.gateway)
+    bench = wired.model_copy(update={"device": (numbered,), "gateway": shy})
+    async with up(bench, clock) as running:
+        await clock.advance(2)
+        assert list(running.gateway_ports) == ["SHY", "SHY-2", "SHY-3"]
+        seen = []
+        for gateway, port in running.gateway_ports.items():
+            client = AsyncModbusTcpClient("127.0.0.1", port=port, timeout=2, retries=0)
+            assert await client.connect()
+            for unit in running.state.lines[gateway]:
+                answer = await client.read_holding_registers(3059, count=2, device_id=unit)
+                seen.append(client.convert_from_registers(answer.registers, client.DATATYPE.FLOAT32))
+            client.close()
+        measured = [reading.p_mw * 1e3 for reading in running.state.readings]
+    assert len(seen) == 500
+    assert seen == pytest.approx(measured, rel=1e-6)
+    assert len(set(seen)) > 490, "each has its own class error"
+
+
 async def test_a_taken_port_is_named_before_anything_starts(wired: Bench, clock: ManualClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
