@@ -40,8 +40,25 @@ class MqttAddress(Settings):
 
     broker: Identifier
     """Id of the broker."""
-    topic: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^#+\x00 ]+$")]
-    """Exact topic, without wildcards."""
+    topic: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^#+\x00 ]+$")] | None = None
+    """Topic without wildcards. ``{area}``, ``{site}`` (the node), ``{device}`` and, where each point has a
+    topic of its own, ``{point}`` stand for names. Without one, the broker's topic template holds."""
+
+
+SparkplugId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^+/#\x00]+$")]
+"""Group, edge node or device (Sparkplug 3.0, tck-id-topic-structure-namespace-valid-group-id)."""
+
+
+class SparkplugAddress(Settings):
+    """Where a device is found in the Sparkplug namespace."""
+
+    host: Identifier
+    """Id of the host application's settings: one connection to a broker."""
+    group: SparkplugId
+    edge: SparkplugId
+    """Edge node."""
+    device: SparkplugId | None = None
+    """Device of the edge node; without one, the edge node's own metrics."""
 
 
 class Device(Settings):
@@ -59,6 +76,7 @@ class Device(Settings):
     """Rating of a plant [MW]."""
     modbus: ModbusAddress | None = None
     mqtt: MqttAddress | None = None
+    sparkplug: SparkplugAddress | None = None
     enabled: bool = True
 
     @property
@@ -66,4 +84,6 @@ class Device(Settings):
         """The link that the device depends on, for example ``modbus/SHY``; one alarm tells of its loss."""
         if self.modbus is not None:
             return f"modbus/{self.modbus.gateway}"
+        if self.sparkplug is not None:
+            return f"sparkplug/{self.sparkplug.host}"
         return f"mqtt/{self.mqtt.broker}" if self.mqtt is not None else ""

@@ -14,6 +14,7 @@ from pydantic import Field
 from telemetry.errors import ConfigError, Problem
 from telemetry.points import Identifier, PointName, PointSpec
 from telemetry.settings import Settings, nearest, parse
+from telemetry.units import conversion, units_for
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Period = Annotated[float, Field(gt=0, le=86400)]
@@ -195,22 +196,60 @@ class TimeFormat(StrEnum):
     ISO8601 = "iso8601"
 
 
+class JsonShape(StrEnum):
+    """What one message holds."""
+
+    OBJECT = "object"
+    """A JSON object with a member for each point."""
+    SCALAR = "scalar"
+    """One point: a number, or an object that holds it; the topic names the point."""
+    SAMPLES = "samples"
+    """An array of objects, each with its own time and a member for each point."""
+
+
 class JsonField(Settings):
     """Where a point is found in a JSON object."""
 
-    field: str
-    """Name of the member; a dot descends into a nested object."""
+    field: Annotated[str, Field(min_length=1)]
+    """Name of the member; a dot descends into a nested object. In a scalar payload the name that stands for
+    the point in the topic."""
+    unit: str | None = None
+    """Unit in which the device sends, for example ``kW``; it is converted into the point's."""
     scale: Finite = 1.0
+    """value [unit of the point] = member * scale + offset, in place of a unit."""
     offset: Finite = 0.0
 
 
 class JsonMap(Settings):
-    """The MQTT side of a profile: one JSON object per message."""
+    """The MQTT side of a profile: JSON messages."""
 
+    shape: JsonShape = JsonShape.OBJECT
     time_field: str | None = None
     """Member that holds the source time; without one, readings are stamped at receipt and say so."""
     time_format: TimeFormat = TimeFormat.MILLISECONDS
+    value_field: str | None = None
+    """Of a scalar payload that is an object: the member that holds the value."""
+    samples_field: str | None = None
+    """Of samples within an object: the member that holds the array."""
     fields: dict[PointName, JsonField]
+
+
+class MetricMapping(Settings):
+    """Which Sparkplug metric a point is."""
+
+    metric: Annotated[str, Field(min_length=1)]
+    """Name of the metric as its birth gives it."""
+    unit: str | None = None
+    """Unit of the metric, for example ``kW``; it is converted into the point's."""
+    scale: Finite = 1.0
+    """value [unit of the point] = metric * scale + offset, in place of a unit."""
+    offset: Finite = 0.0
+
+
+class SparkplugMap(Settings):
+    """The Sparkplug side of a profile: metrics are reported by exception, when they change."""
+
+    metrics: dict[PointName, MetricMapping]
 
 
 class DeviceProfile(Settings):
@@ -231,10 +270,18 @@ class DeviceProfile(Settings):
     modbus: ModbusMap | None = None
     sunspec: SunSpecMap | None = None
     json_payload: Annotated[JsonMap | None, Field(alias="json")] = None
+    sparkplug: SparkplugMap | None = None
 
     @property
-    def protocol(self) -> Literal["modbus", "mqtt"]:
+    def by_exception(self) -> bool:
+        """Points are reported when they change: silence says nothing as long as the session stands."""
+        return self.sparkplug is not None
+
+    @property
+    def protocol(self) -> Literal["modbus", "mqtt", "sparkplug"]:
         """The one protocol that the profile maps."""
+        if self.sparkplug is not None:
+            return "sparkplug"
         return "mqtt" if self.modbus is None and self.sunspec is None else "modbus"
 
     def period_of(self, name: str) -> float:
@@ -264,10 +311,16 @@ def parse_profile(text: str, file: str, environment: Mapping[str, str] | None = 
 
 
 def _map_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
-    if [profile.modbus, profile.sunspec, profile.json_payload].count(None) != 2:
-        fix = "give one of [modbus], [sunspec] and [json]"
+    if [profile.modbus, profile.sunspec, profile.json_payload, profile.sparkplug].count(None) != 3:
+        fix = "give one of [modbus], [sunspec], [json] and [sparkplug]"
         yield Problem(file, "", "", "a profile maps one protocol", fix)
-    mapped: dict[str, Mapping[str, RegisterMapping | SunSpecMapping | JsonField]] = {}
+    mapped: dict[str, Mapping[str, RegisterMapping | SunSpecMapping | JsonField | MetricMapping]] = {}
+    if profile.sparkplug is not None:
+        mapped["sparkplug.metrics"] = profile.sparkplug.metrics
+        yield from _unit_problems(profile, "sparkplug.metrics", profile.sparkplug.metrics, file)
+        yield from _twice(
+            "sparkplug.metrics", {n: m.metric for n, m in profile.sparkplug.metrics.items()}, "metric", file
+        )
     if profile.sunspec is not None:
         mapped["sunspec.points"] = profile.sunspec.points
     if profile.modbus is not None:
@@ -276,6 +329,8 @@ def _map_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
             yield from _register_problems(profile.modbus, name, mapping, file)
     if profile.json_payload is not None:
         mapped["json.fields"] = profile.json_payload.fields
+        yield from _json_problems(profile.json_payload, file)
+        yield from _unit_problems(profile, "json.fields", profile.json_payload.fields, file)
     for table, names in mapped.items():
         for name in names:
             if name not in profile.points:
@@ -285,6 +340,58 @@ def _map_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
         for name in profile.points:
             if name not in names:
                 yield Problem(file, f"points.{name}", "", f"not mapped in [{table}]", "map it or remove it")
+
+
+def _json_problems(payload: JsonMap, file: str) -> Iterator[Problem]:
+    if payload.value_field is not None and payload.shape is not JsonShape.SCALAR:
+        fix = 'remove it, or write shape = "scalar"'
+        yield Problem(
+            file, "json.value_field", f'"{payload.value_field}"', "only a scalar payload has one", fix
+        )
+    if payload.samples_field is not None and payload.shape is not JsonShape.SAMPLES:
+        fix = 'remove it, or write shape = "samples"'
+        yield Problem(
+            file, "json.samples_field", f'"{payload.samples_field}"', "only samples stand in a member", fix
+        )
+    if payload.shape is JsonShape.SCALAR:
+        if payload.time_field is not None and payload.value_field is None:
+            fix, shown = "name the member that holds the value as value_field", f'"{payload.time_field}"'
+            yield Problem(file, "json.time_field", shown, "a bare number has no time", fix)
+        yield from _twice("json.fields", {n: f.field for n, f in payload.fields.items()}, "field", file)
+        for name, field in payload.fields.items():
+            if "/" in field.field or set("+#") & set(field.field):
+                reason = "cannot be a level of a topic"
+                yield Problem(file, f"json.fields.{name}.field", f'"{field.field}"', reason)
+    if payload.shape is JsonShape.SAMPLES and payload.time_field is None:
+        fix = "name the member of each sample that holds its time"
+        yield Problem(file, "json.time_field", "", "samples need a time of their own", fix)
+
+
+def _unit_problems(
+    profile: DeviceProfile, table: str, mappings: Mapping[str, JsonField | MetricMapping], file: str
+) -> Iterator[Problem]:
+    for name, mapping in mappings.items():
+        spec = profile.points.get(name)
+        if mapping.unit is None or spec is None:
+            continue
+        where = f"{table}.{name}.unit"
+        if (mapping.scale, mapping.offset) != (1.0, 0.0):
+            yield Problem(
+                file, where, f'"{mapping.unit}"', "scale or offset is given too", "keep one of them"
+            )
+        try:
+            conversion(mapping.unit, spec.unit)
+        except KeyError:
+            fix = nearest(mapping.unit, units_for(spec.unit))
+            yield Problem(file, where, f'"{mapping.unit}"', f"cannot be converted into {spec.unit}", fix)
+
+
+def _twice(table: str, names: Mapping[str, str], key: str, file: str) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for point, name in names.items():
+        other = first.setdefault(name, point)
+        if other != point:
+            yield Problem(file, f"{table}.{point}.{key}", f'"{name}"', f"is {other} too")
 
 
 def _register_problems(
@@ -297,9 +404,11 @@ def _register_problems(
     if mapping.type.registers > modbus.max_registers:
         reason = f"takes {mapping.type.registers} registers, but one read may take {modbus.max_registers}"
         yield Problem(file, f"{where}.type", f'"{mapping.type}"', reason, "raise modbus.max_registers")
-    taken = range(mapping.address, mapping.address + mapping.type.registers)
+    scale = mapping.address if mapping.scale_register is None else mapping.scale_register
+    start = min(mapping.address, scale)
+    end = max(mapping.address + mapping.type.registers, scale + 1)
     for first, last in modbus.forbidden:
-        if first < taken.stop and taken.start <= last:
+        if first < end and start <= last:
             reason = f"stands in the forbidden range {first} to {last}"
             yield Problem(file, f"{where}.address", str(mapping.address), reason)
     marker = mapping.not_implemented
