@@ -5,19 +5,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import select
+import socket
 import struct
 import sys
 import time
-from collections.abc import Sequence
-from functools import partial
-from typing import cast
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 from simulators.load.answers import HOLDING, word_at
 
 REGISTERS = 100
 """Registers in one read."""
+_READ = 1 << 16
 _VARIANTS = 50
 """Different bursts of a connection, so that answers differ from one to the next."""
 GIVE_UP_S = 10.0
@@ -44,70 +45,75 @@ def burst(unit: int, number: int, depth: int) -> Burst:
     return b"".join(requests), b"".join(answers)
 
 
-class Asker(asyncio.Protocol):
+class Asker:
     """One connection: a burst goes out when all answers of the last one came back as they should."""
 
-    def __init__(self, bursts: Sequence[Burst], depth: int, end: float) -> None:
+    def __init__(self, port: int, bursts: Sequence[Burst]) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._bursts = bursts
-        self._depth = depth
-        self._end = end
         self._number = 0
         self._got = b""
-        self.answered = 0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._ask()
+    def ask(self) -> None:
+        """Sends the next burst."""
+        self.socket.sendall(self._bursts[self._number][0])
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"connection lost: {exc}")
-
-    def data_received(self, data: bytes) -> None:
-        self._got = self._got + data if self._got else data
+    def take(self) -> bool:
+        """Reads what is there; True when the burst is answered in full and right."""
+        data = self.socket.recv(_READ)
+        if not data:
+            raise RuntimeError("the server closed a connection")
+        got = self._got + data if self._got else data
         due = self._bursts[self._number][1]
-        if len(self._got) < len(due):
-            return
-        if self._got != due:
-            self._fail("an answer is not the one that is due")
-            return
+        if len(got) < len(due):
+            self._got = got
+            return False
+        if got != due:
+            raise RuntimeError("an answer is not the one that is due")
         self._got = b""
-        self.answered += self._depth
         self._number = (self._number + 1) % _VARIANTS
-        if time.perf_counter() < self._end:
-            self._ask()
-        elif not self.done.done():
-            self.done.set_result(None)
-            self._transport.close()
-
-    def _ask(self) -> None:
-        self._transport.write(self._bursts[self._number][0])
-
-    def _fail(self, reason: str) -> None:
-        if not self.done.done():
-            self.done.set_exception(RuntimeError(reason))
-        self._transport.abort()
+        return True
 
 
-def _same(asker: Asker) -> Asker:
-    return asker
-
-
-async def ask(port: int, connections: int, depth: int, seconds: float) -> dict[str, float]:
+def ask(port: int, connections: int, depth: int, seconds: float) -> dict[str, float]:
     """Asks for a time; the clock runs from the first request to the last answer."""
     bursts = [[burst(unit, n, depth) for n in range(_VARIANTS)] for unit in range(1, UNITS + 1)]
-    loop = asyncio.get_running_loop()
-    begin = time.perf_counter()
-    askers: list[Asker] = []
-    for connection in range(connections):
-        asker = Asker(bursts[connection % UNITS], depth, begin + seconds)
-        await loop.create_connection(partial(_same, asker), "127.0.0.1", port)
-        askers.append(asker)
-    async with asyncio.timeout(seconds + GIVE_UP_S):
-        await asyncio.gather(*(asker.done for asker in askers))
-    return {"count": sum(asker.answered for asker in askers), "seconds": time.perf_counter() - begin}
+    with ExitStack() as stack:
+        askers = [Asker(port, bursts[i % UNITS]) for i in range(connections)]
+        for asker in askers:
+            stack.callback(asker.socket.close)
+        begin = time.perf_counter()
+        for asker in askers:
+            asker.ask()
+        count = sum(_answered(askers, begin + seconds)) * depth
+        spent = time.perf_counter() - begin
+    return {"count": count, "seconds": spent}
+
+
+def _answered(askers: Sequence[Asker], end: float) -> Iterator[int]:
+    """A one for each burst that was answered; ends when all were, after the end of asking."""
+    waiting = {asker.socket.fileno(): asker for asker in askers}
+    with select.epoll() as events:
+        for number in waiting:
+            events.register(number, select.EPOLLIN)
+        while waiting:
+            ready = events.poll(GIVE_UP_S)
+            if not ready:
+                raise RuntimeError(f"{len(waiting)} connections got no answer for {GIVE_UP_S:g} s")
+            more = time.perf_counter() < end
+            for number, _ in ready:
+                asker = waiting[number]
+                if not asker.take():
+                    continue
+                yield 1
+                if more:
+                    asker.ask()
+                else:
+                    events.unregister(number)
+                    del waiting[number]
 
 
 if __name__ == "__main__":
     port, connections, depth = map(int, sys.argv[1:4])
-    print(json.dumps(asyncio.run(ask(port, connections, depth, float(sys.argv[4])))))
+    print(json.dumps(ask(port, connections, depth, float(sys.argv[4]))))
