@@ -15,6 +15,7 @@ from simulators.devices.identification import RefusalName
 from simulators.devices.modbus import Transport
 from simulators.devices.payloads import Shape
 from simulators.devices.registers import WordOrder
+from simulators.devices.sparkplug.config import EdgeNodeSettings
 from simulators.kinds import Kind
 from simulators.world.corridor import reference
 from simulators.world.plants import reference_plants
@@ -156,6 +157,7 @@ class Bench(Settings):
     broker: Broker = Broker()
     gateway: tuple[GatewaySettings, ...] = ()
     device: Annotated[tuple[SimulatedDevice, ...], Field(min_length=1)]
+    edge_node: tuple[EdgeNodeSettings, ...] = ()
     tap: tuple[TapScript, ...] = ()
 
     @cached_property

@@ -11,6 +11,7 @@ from simulators.devices import recording
 from simulators.devices.catalogue import layout_fault
 from simulators.devices.modbus import Transport
 from simulators.devices.payloads import Shape
+from simulators.devices.sparkplug import config as sparkplug
 from telemetry.errors import ConfigError, Problem
 from telemetry.settings import nearest
 
@@ -41,6 +42,7 @@ def problems(bench: Bench, file: str) -> Iterator[Problem]:
             )
     for i, device in enumerate(bench.device):
         yield from _device(bench, file, f"device[{i}]", device)
+    yield from sparkplug.problems(bench, file)
     lines = {line.id for line in bench.plan.corridor.lines}
     for i, tap in enumerate(bench.tap):
         if tap.line not in lines:

@@ -15,6 +15,8 @@ from simulators.bench import Bench, GatewaySettings
 from simulators.control import ControlServer, application
 from simulators.devices.modbus import Gateway, Line, Transport
 from simulators.devices.publisher import Ledger, Publisher
+from simulators.devices.sparkplug.runner import EdgeNodeRunner
+from simulators.devices.sparkplug.sites import edge_nodes
 from simulators.faults.model import BROKER, Duplicate, OutOfOrder
 from simulators.faults.proxy import LinkProxy
 from simulators.metrics import COLLAPSED, STEPS, STEPS_SKIPPED
@@ -34,6 +36,7 @@ class Running:
 
     state: BenchState
     publisher: Publisher
+    edge_nodes: Sequence[EdgeNodeRunner]
     gateway_ports: Mapping[str, int]
     control_port: int
 
@@ -53,7 +56,8 @@ async def simulate(
         A port is in use, a serial line or recording is not there (``file`` names the bench in the message);
         nothing has been started then.
     StorageError
-        The ledger cannot be opened. (One that cannot be written later ends the bench with it in a group.)
+        The ledger cannot be opened or the memory of an edge node not be read. (One that cannot be written
+        later ends the bench with it in a group.)
 
     """
     check_ports(bench, file)
@@ -64,9 +68,11 @@ async def simulate(
         listener = stack.enter_context(_listen(bench.host, bench.control_port))
         control = ControlServer(application(state, clock))
         publisher = Publisher(bench.broker, clock, ledger)
+        nodes = edge_nodes(state, clock)
         running = Running(
             state,
             publisher,
+            nodes,
             {g.name: g.port for g in gateways} | {p.name: p.port for p in proxies},
             int(listener.getsockname()[1]),
         )
@@ -77,6 +83,8 @@ async def simulate(
                 if state.publishing:
                     group.create_task(_publish(state, publisher, clock), name="sim-publish")
                     group.create_task(publisher.run(), name="sim-publisher")
+                for node in nodes:
+                    group.create_task(node.run(), name="sim-edge-node")
                 _log.info("bench_ready", devices=len(state.devices), gateways=len(gateways))
                 if ready is not None:
                     ready(running)

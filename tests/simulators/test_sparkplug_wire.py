@@ -224,7 +224,8 @@ async def test_the_primary_host_decides(port: int, start_broker: StartBroker) ->
 async def test_a_host_that_comes_late_asks_for_births(port: int, start_broker: StartBroker) -> None:
     broker = await start_broker()
     async with running(port) as device:
-        async with watching(port) as host:
+        async with watching(port, late=True) as host:
+            await host.request_rebirth()
             await host.until("DDATA")
             broker.kill()
             await broker.wait()

@@ -1,0 +1,115 @@
+"""The edge nodes of a bench: their plans, and what their devices show at each look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from simulators.bench import Bench, SimulatedDevice
+from simulators.devices.payloads import PAYLOADS
+from simulators.devices.sparkplug.births import BirthMemory
+from simulators.devices.sparkplug.config import EdgeNodeSettings
+from simulators.devices.sparkplug.history import Sample
+from simulators.devices.sparkplug.observation import METRICS, Source
+from simulators.devices.sparkplug.plan import DevicePlan, NodePlan
+from simulators.devices.sparkplug.runner import EdgeNodeRunner, Readings
+from simulators.state import BenchState
+from telemetry.clock import Clock
+
+
+def edge_nodes(state: BenchState, clock: Clock) -> list[EdgeNodeRunner]:
+    """A runner for each edge node of the bench, spread over their period.
+
+    Raises
+    ------
+    StorageError
+        The memory of one cannot be read.
+
+    """
+    nodes = state.bench.edge_node
+    return [
+        EdgeNodeRunner(
+            node_plan(settings, state.bench),
+            state.bench.broker,
+            clock,
+            readings(settings, state),
+            memory=BirthMemory(Path(settings.memory) if settings.memory else None),
+            period_s=settings.period_s,
+            start_after_s=settings.period_s * k / len(nodes),
+        )
+        for k, settings in enumerate(nodes)
+    ]
+
+
+def node_plan(settings: EdgeNodeSettings, bench: Bench) -> NodePlan:
+    """What the settings of an edge node make of it."""
+    devices = [
+        DevicePlan(
+            device.id,
+            tuple(
+                replace(shown.plan, deadband=shown.plan.deadband * settings.deadband)
+                for shown in METRICS[device.kind]
+            ),
+        )
+        for device in settings.members(bench)
+    ]
+    return NodePlan(
+        settings.group,
+        settings.id,
+        tuple(devices),
+        primary_host=settings.primary_host,
+        buffer=settings.buffer,
+        batch=settings.batch,
+        replay_ms=round(settings.replay_s * 1e3),
+    )
+
+
+def readings(settings: EdgeNodeSettings, state: BenchState) -> Readings:
+    """How the devices of an edge node are looked at; one that answers only with exceptions is lost."""
+    looks = {device.id: (device, _look(device, state)) for device in settings.members(state.bench)}
+
+    def read(now_ms: int) -> Mapping[str, Mapping[str, Sample] | None]:
+        shown: dict[str, Mapping[str, Sample] | None] = {}
+        for name, (device, look) in looks.items():
+            unit = state.units.get(name)
+            if unit is not None and unit.exception is not None:
+                shown[name] = None
+                continue
+            source, at_ms = look(now_ms)
+            shown[name] = {m.plan.name: Sample(m.value(source), at_ms) for m in METRICS[device.kind]}
+        return shown
+
+    return read
+
+
+def _look(device: SimulatedDevice, state: BenchState) -> Callable[[int], tuple[Source, int]]:
+    if device not in state.metered:
+        inside = [d for d in state.devices if d not in state.metered and d.plant is not None]
+        return partial(_inside, state, inside.index(device))
+    position = state.metered.index(device)
+    if device.plant is not None:
+        return partial(_controller, state, device, position, state.world.fleet.index[device.plant])
+    return partial(_meter, state, position)
+
+
+def _inside(state: BenchState, position: int, now_ms: int) -> tuple[Source, int]:
+    return state.generation.look(position), now_ms
+
+
+def _meter(state: BenchState, position: int, now_ms: int) -> tuple[Source, int]:
+    return state.readings[position], now_ms + _ahead_ms(state, position)
+
+
+def _controller(
+    state: BenchState, device: SimulatedDevice, position: int, plant: int, now_ms: int
+) -> tuple[Source, int]:
+    at_ms = now_ms + _ahead_ms(state, position)
+    plants = state.world.snapshot.plants
+    return PAYLOADS[device.kind.value](state.readings[position], plants, plant, at_ms), at_ms
+
+
+def _ahead_ms(state: BenchState, position: int) -> int:
+    """Fault of the device's clock."""
+    return round(state.meter_faults.clock_offset_s.get(position, 0.0) * 1e3)
