@@ -102,9 +102,9 @@ def _window(
     return encode
 
 
-def _quantity(quantity: Callable[[Reading], Any] | None, *, whole: bool) -> Callable[[Reading], float]:
-    if quantity is None:
-        raise ValueError("a meter implements every register of its map")
+def _quantity(quantity: object, *, whole: bool) -> Callable[[Reading], Any]:
+    if not callable(quantity):
+        raise TypeError("a meter measures every register of its map")
     return (lambda reading: round(quantity(reading))) if whole else quantity
 
 

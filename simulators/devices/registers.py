@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -88,8 +89,8 @@ class Register(Generic[T]):
 
     address: int
     encoding: Encoding
-    quantity: Quantity[T] | None
-    """Value [unit]; None for one that the device does not implement."""
+    quantity: Quantity[T] | Value | None
+    """Value [unit], or a constant; None for one that the device does not implement."""
     name: str
     unit: str = ""
     exponent: int = 0
@@ -104,9 +105,20 @@ class Register(Generic[T]):
         """Number of registers."""
         return self.length or self.encoding.words
 
+    @property
+    def constant(self) -> bool:
+        """Whether it shows the same whatever is observed."""
+        return not callable(self.quantity)
+
     def encode(self, observation: T) -> list[int]:
         """The words in the standard's order; a value that does not fit reads as not available."""
-        value = None if self.quantity is None else self.quantity(observation)
+        return self._encoded(self.quantity(observation) if callable(self.quantity) else self.quantity)
+
+    def encode_constant(self) -> list[int]:
+        """The words of a constant."""
+        return self._encoded(None if callable(self.quantity) else self.quantity)
+
+    def _encoded(self, value: Value | None) -> list[int]:
         if self.encoding is Encoding.TEXT:
             raw = str(value or "").encode("ascii", "replace")[: 2 * self.words].ljust(2 * self.words, b"\0")
         elif self.encoding is Encoding.FLOAT32:
@@ -184,14 +196,34 @@ class RegisterMap(Generic[T]):
 
     def encode(self, observation: T, order: WordOrder = WordOrder.ABCD) -> list[int]:
         """The words of the whole block; what no register defines reads as a float32 NaN, "not available"."""
-        words = order.arranged([0x7FC0, 0x0000]) * ((self.length + 1) // 2)
-        for register in self.registers:
-            encoded = register.encode(observation)
-            if order is not WordOrder.ABCD and register.encoding is not Encoding.TEXT:
-                encoded = order.arranged(encoded)
-            at = register.address - self.start
-            words[at : at + len(encoded)] = encoded
-        return words[: self.length]
+        words = self._constants(order).copy()
+        for register in self._live:
+            self._put(words, register, register.encode(observation), order)
+        return words
+
+    @cached_property
+    def _live(self) -> tuple[Register[T], ...]:
+        return tuple(register for register in self.registers if not register.constant)
+
+    def _constants(self, order: WordOrder) -> list[int]:
+        """The block with only its constants in it."""
+        if order not in self._blocks:
+            words = (order.arranged([0x7FC0, 0x0000]) * ((self.length + 1) // 2))[: self.length]
+            for register in self.registers:
+                if register.constant:
+                    self._put(words, register, register.encode_constant(), order)
+            self._blocks[order] = words
+        return self._blocks[order]
+
+    @cached_property
+    def _blocks(self) -> dict[WordOrder, list[int]]:
+        return {}
+
+    def _put(self, words: list[int], register: Register[T], encoded: list[int], order: WordOrder) -> None:
+        if order is not WordOrder.ABCD and register.encoding is not Encoding.TEXT:
+            encoded = order.arranged(encoded)
+        at = register.address - self.start
+        words[at : at + len(encoded)] = encoded
 
     def held(self, words: Sequence[int], order: WordOrder, offset: int) -> list[Held]:
         """What each register holds in the words of the block, shifted by ``offset`` on the wire."""

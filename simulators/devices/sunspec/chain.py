@@ -78,7 +78,7 @@ def _check_names(number: int, points: Sequence[Point], names: Sequence[str]) -> 
 
 
 def _constant(address: int, encoding: Encoding, value: int, name: str) -> Register[T]:
-    return Register(address, encoding, lambda _: value, name, wraps=True)
+    return Register(address, encoding, value, name, wraps=True)
 
 
 def _register(
@@ -103,17 +103,10 @@ def _register(
     return Register(
         address,
         encoding,
-        _quantity(given),
+        given,
         name,
         point.unit,
         exponent,
         wraps=point.type in COUNTERS,
         length=point.length,
     )
-
-
-def _quantity(given: Quantity[T] | Value | None) -> Quantity[T] | None:
-    if given is None or callable(given):
-        return given
-    constant = given
-    return lambda _: constant
