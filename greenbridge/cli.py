@@ -99,6 +99,9 @@ def demo(
         _run(show(options, SystemClock(), for_))
         return
     report = _run(trial(options, SystemClock(), for_))
+    if report is None:
+        typer.echo("greenbridge: interrupted before the end; nothing was judged", err=True)
+        raise typer.Exit(EXIT_FAILED)
     typer.echo(json.dumps(report.document(), indent=2) if as_json else report.text())
     raise typer.Exit(0 if report.held else EXIT_FAILED)
 
@@ -126,6 +129,32 @@ def check(config: Config, as_json: Json = False) -> None:
 
     summary = summarise(_load(config, as_json=as_json))
     typer.echo(json.dumps(summary.document(), indent=2) if as_json else summary.text())
+
+
+@app.command()
+def load(
+    kind: Annotated[str, typer.Argument(help="modbus answers reads, mqtt publishes.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Settings, for example port=15600 units=10.")
+    ] = None,
+    for_: Annotated[float, typer.Option("--for", help="Ends after so many seconds.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Loads this machine for benchmarks: an own Modbus responder, or an own MQTT publisher."""
+    from greenbridge import logs
+    from simulators.load.config import from_options
+    from simulators.load.serve import serve_load
+    from telemetry.clock import SystemClock
+
+    logs.configure("text", "warning")
+    settings = _pairs(options)
+
+    async def run_it() -> Any:
+        return await serve_load(from_options(kind, settings, for_), SystemClock())
+
+    report = _run(run_it())
+    if report is not None:
+        typer.echo(json.dumps(report.document(), indent=2) if as_json else report.text())
 
 
 @app.command()
@@ -266,15 +295,7 @@ def faults_inject(
     as_json: Json = False,
 ) -> None:
     """Lets a fault begin: weather, orders and set-points are faults too, which are cleared again."""
-    body: dict[str, Any] = {"kind": kind, "target": target, "for_s": for_}
-    for parameter in parameters or []:
-        key, separator, value = parameter.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{parameter}: write name=value", param_hint="PARAMETERS")
-        try:
-            body[key] = json.loads(value)
-        except json.JSONDecodeError:
-            body[key] = value
+    body: dict[str, Any] = {"kind": kind, "target": target, "for_s": for_, **_pairs(parameters)}
     answer = _ask_simulators(control, "POST", "faults", body)
     typer.echo(json.dumps(answer, indent=2) if as_json else _fault_line(answer))
 
@@ -336,6 +357,20 @@ def _ask_simulators(control: str, method: str, path: str, body: dict[str, Any] |
         raise typer.Exit(EXIT_CANNOT_RUN) from None
 
 
+def _pairs(words: list[str] | None) -> dict[str, Any]:
+    """``name=value`` words as a mapping; a value that reads as JSON becomes what it says."""
+    pairs: dict[str, Any] = {}
+    for word in words or []:
+        key, separator, value = word.partition("=")
+        if not separator:
+            raise typer.BadParameter(f"{word}: write name=value")
+        try:
+            pairs[key] = json.loads(value)
+        except json.JSONDecodeError:
+            pairs[key] = value
+    return pairs
+
+
 def default_state() -> Path:
     """Where state is kept unless told otherwise (XDG base directory specification, ``XDG_STATE_HOME``)."""
     home = os.environ.get("XDG_STATE_HOME")
@@ -380,8 +415,22 @@ def _run(main: Coroutine[Any, Any, Any]) -> Any:
     except ConfigError as error:
         raise _refused(error) from None
     except GreenbridgeError as error:
-        typer.echo(f"greenbridge: {error}", err=True)
-        raise typer.Exit(EXIT_CANNOT_RUN) from None
+        raise _stopped_by(error) from None
+    except BaseExceptionGroup as group:
+        ours, others = group.split(GreenbridgeError)
+        if ours is None or others is not None:
+            raise
+        raise _stopped_by(_first(ours)) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error of nested groups."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _stopped_by(error: BaseException) -> typer.Exit:
+    typer.echo(f"greenbridge: {error}", err=True)
+    return typer.Exit(EXIT_CANNOT_RUN)
 
 
 def main() -> None:

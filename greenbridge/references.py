@@ -33,18 +33,22 @@ def device_problems(
     devices: Sequence[PlacedDevice],
     modbus: ModbusSettings,
     mqtt: MqttSettings,
-    grid: Grid,
+    grid: Grid | None,
     profiles: Mapping[str, DeviceProfile],
 ) -> Iterator[Problem]:
-    """Every fault of the devices that only the whole configuration shows."""
-    ends = {line.id: {line.from_node, line.to_node} for line in grid.line}
-    ends |= {link.id: {link.from_node, link.to_node} for link in grid.hvdc}
-    nodes = {node.id for node in grid.node}
+    """Every fault of the devices that only the whole configuration shows; places need a grid."""
+    ends: dict[str, set[str]] = {}
+    nodes: set[str] = set()
+    if grid is not None:
+        ends |= {line.id: {line.from_node, line.to_node} for line in grid.line}
+        ends |= {link.id: {link.from_node, link.to_node} for link in grid.hvdc}
+        nodes |= {node.id for node in grid.node}
     gateways = {gateway.id for gateway in modbus.gateway}
     brokers = {broker.id for broker in mqtt.broker}
     for placed in devices:
         yield from _profile(placed, profiles)
-        yield from _place(placed, nodes, ends)
+        if grid is not None:
+            yield from _place(placed, nodes, ends)
         device = placed.device
         if device.modbus is not None and device.modbus.gateway not in gateways:
             yield placed.unknown("modbus.gateway", device.modbus.gateway, "gateway", gateways)

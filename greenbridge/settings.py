@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.modbus.config import ModbusSettings
 from adapters.mqtt.config import MqttSettings
@@ -154,21 +155,48 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
             raise ConfigError(
                 [Problem(str(path), "", "", "no such file", f"name a file or a built-in site: {fix}")]
             )
+        _read_what_it_names(path, reader)
         raise ConfigError(reader.problems)
     grid = reader.model(settings.grid, main, "grid", Grid)
     profiles = _profiles(settings, main, reader)
-    devices: list[PlacedDevice] = []
-    for i, name in enumerate(settings.devices):
-        file = reader.model(name, main, f"devices[{i}]", DeviceFile)
-        if file is not None:
-            devices += [PlacedDevice(name, f"device[{k}]", device) for k, device in enumerate(file.device)]
+    devices = _devices(settings.devices, main, reader)
+    reader.problems += device_problems(devices, settings.modbus, settings.mqtt, grid, profiles)
     if grid is not None:
         reader.problems += grid.problems(settings.grid)
-        reader.problems += device_problems(devices, settings.modbus, settings.mqtt, grid, profiles)
         reader.problems += settings.alerts.problems(main, grid, [placed.device for placed in devices])
     if reader.problems or grid is None:
         raise ConfigError(reader.problems)
     return Configuration(str(path), settings, grid, [placed.device for placed in devices], profiles)
+
+
+def _devices(names: Sequence[str], main: str, reader: _Reader) -> list[PlacedDevice]:
+    devices: list[PlacedDevice] = []
+    for i, name in enumerate(names):
+        file = reader.model(name, main, f"devices[{i}]", DeviceFile)
+        if file is not None:
+            devices += [PlacedDevice(name, f"device[{k}]", device) for k, device in enumerate(file.device)]
+    return devices
+
+
+class _Named(BaseModel):
+    """The files that a main file names, whatever else is wrong in it."""
+
+    model_config = ConfigDict(extra="ignore")
+    grid: str = "grid.toml"
+    devices: tuple[str, ...] = ("devices.toml",)
+
+
+def _read_what_it_names(path: Path, reader: _Reader) -> None:
+    """Adds the problems of the files that a faulty main file names."""
+    try:
+        named = _Named.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, ValueError):
+        return  # what is wrong with it is told already
+    if (path.parent / named.grid).exists():
+        grid = reader.model(named.grid, path.name, "grid", Grid)
+        if grid is not None:
+            reader.problems += grid.problems(named.grid)
+    _devices([name for name in named.devices if (path.parent / name).exists()], path.name, reader)
 
 
 def _profiles(settings: SiteSettings, main: str, reader: _Reader) -> dict[str, DeviceProfile]:

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from adapters.link import LinkState
 from console.ports import Latency, LinkStatus, Status, StoreStatus
 from greenbridge.live import devices_seen
@@ -16,10 +18,13 @@ from ingest.journal.journal import Journal
 from ingest.live import LiveTable
 from ingest.pump import StorePump
 from telemetry.clock import Clock
+from telemetry.quality import usable
 from telemetry.site import Site
 
 _RATE_WINDOW_S = 10.0
 _CHECK_EVERY_S = 1.0
+_SILENT_NS = 10_000_000_000
+"""A link through which nothing usable came for this long is not called up [ns]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class SystemStatus:
         self._stores = stores
         self._links = links
         self._enabled = {device.id for device in site.devices.values() if device.enabled}
+        self._link_points = {
+            link: np.array([p.index for device in devices for p in site.points_of(device.id)], np.int64)
+            for link, devices in site.links.items()
+        }
         self._started_at = clock.now_ns()
         self._changed: dict[str, tuple[bool, int]] = {}
         self._sums: dict[str, Conservation] = {}
@@ -99,12 +108,23 @@ class SystemStatus:
         return (after - before) / (last - first) if last > first else 0.0
 
     def _link(self, name: str, state: LinkState) -> LinkStatus:
-        up = state.connected
+        """A link is up when something usable came through it lately; a connection alone says nothing."""
+        now = self._clock.now_ns()
+        starting = now - self._started_at < _SILENT_NS
+        heard = self._heard(name, now)
+        up = state.connected and (heard or starting)
+        silent = "connected, but nothing answers"
+        detail = state.last_error if not state.connected else f"{silent}: {state.last_error}".rstrip(": ")
         was_up, since = self._changed.get(name, (not up, self._started_at))
         if was_up != up:
-            since = state.connected_since or state.last_error_at or self._clock.now_ns()
+            since = (state.connected_since if up else state.last_error_at) or now
             self._changed[name] = (up, since)
-        return LinkStatus(name, up, since, "" if up else state.last_error)
+        return LinkStatus(name, up, since, "" if up else detail)
+
+    def _heard(self, link: str, now: int) -> bool:
+        snapshot = self._table.snapshot()
+        fresh = (snapshot.t_received > now - _SILENT_NS) & usable(snapshot.quality)
+        return bool(np.isin(self._link_points.get(link, ()), snapshot.point[fresh]).any())
 
     def _store(self, watched: WatchedStore) -> StoreStatus:
         status = watched.pump.status

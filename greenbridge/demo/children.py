@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ _MAX_LINE = 1 << 20
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 5.0
 _SETTLED_S = 30.0
+_KEPT_LINES = 12
+_REFUSALS = frozenset({2})
+"""Exit codes of wrong use or configuration (see :mod:`greenbridge.cli`): starting again changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class Child:
         self._on_line = on_line
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self.refused = asyncio.Event()
+        """Set when the program says that it cannot run as it is configured: it is not started again."""
+        self.last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        """End of its output."""
 
     @property
     def pid(self) -> int | None:
@@ -61,6 +69,9 @@ class Child:
                 started = self._clock.monotonic()
                 code = await self._once()
                 if self._stopping.is_set():
+                    return
+                if code in _REFUSALS:
+                    self.refused.set()
                     return
                 self.restarts += 1
                 if self._clock.monotonic() - started > _SETTLED_S:
@@ -118,7 +129,9 @@ class Child:
                     break
                 file.write(line)
                 file.flush()
-                self._on_line(self.program.name, line.decode(errors="replace").rstrip())
+                text = line.decode(errors="replace").rstrip()
+                self.last_lines.append(text)
+                self._on_line(self.program.name, text)
         return await process.wait()
 
 

@@ -22,6 +22,13 @@ async def show(options: Options, clock: Clock, for_s: float = 0.0) -> None:
         It cannot be started.
 
     """
+    try:
+        await _show(options, clock, for_s)
+    finally:
+        typer.echo("Stopped.")
+
+
+async def _show(options: Options, clock: Clock, for_s: float) -> None:
     typer.echo("Starting a broker, the simulated corridor and greenbridge on this machine ...")
     async with demonstration(options, clock) as running:
         typer.echo(
@@ -45,7 +52,9 @@ async def show(options: Options, clock: Clock, for_s: float = 0.0) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await printing
             typer.echo("Stopping ...")
-    typer.echo("Stopped.")
+
+
+_OCCASIONS = {"returned": "over"}
 
 
 async def _print(running: Running) -> None:
@@ -64,7 +73,8 @@ def readable(child: str, line: str) -> str:
     if event == "announcement":
         return f"{clock}  EXERCISE  {entry.get('text', '')}"
     if event == "alarm_notification":
-        what = f"{entry.get('occasion', '')}, {entry.get('priority', '')} priority"
+        occasion = str(entry.get("occasion", ""))
+        what = f"{_OCCASIONS.get(occasion, occasion)}, {entry.get('priority', '')} priority"
         return f"{clock}  ALARM     {entry.get('title', '')} ({what})"
     if level in {"warning", "error", "critical"}:
         shown = ", ".join(

@@ -10,9 +10,10 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import structlog
@@ -100,10 +101,10 @@ async def demonstration(options: Options, clock: Clock) -> AsyncIterator[Running
         started: list[asyncio.Task[None]] = []
         try:
             for name, probe in (
-                ("broker", _port_open(_BROKER_PORT + shift, clock)),
+                ("broker", lambda: _port_open(_BROKER_PORT + shift, clock)),
                 # before the devices: a broker acknowledges, and drops, what nobody has subscribed to yet
-                ("greenbridge", _answers(f"{console}/readyz", clock)),
-                ("simulators", _answers(f"{control}/api/v1/status", clock)),
+                ("greenbridge", lambda: _answers(f"{console}/readyz", clock)),
+                ("simulators", lambda: _answers(f"{control}/api/v1/status", clock)),
             ):
                 started.append(asyncio.create_task(children[name].run(), name=name))
                 await _ready(name, children[name], probe)
@@ -154,9 +155,15 @@ def _programs(
 @contextlib.contextmanager
 def _claimed(options: Options) -> Iterator[Callable[[str], None]]:
     """Holds the directory for one demonstration; the lock goes with the process, however that ends."""
-    options.state.mkdir(parents=True, exist_ok=True)
     path = options.state / "demo.lock"
-    with path.open("a+") as lock:
+    try:
+        options.state.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise GreenbridgeError(
+            f"state directory {options.state} cannot be used: {error.strerror}; choose another with --state"
+        ) from None
+    with file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -186,14 +193,31 @@ def _who(text: str) -> str:
         return "it is just starting"
 
 
-async def _ready(name: str, child: Child, probe: Awaitable[None]) -> None:
+async def _ready(name: str, child: Child, probe: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Returns when a child serves.
+
+    Raises
+    ------
+    GreenbridgeError
+        It says that it cannot run, or is not ready in time.
+
+    """
+    probing = asyncio.create_task(probe())
+    refusing = asyncio.create_task(child.refused.wait())
     try:
-        async with asyncio.timeout(_READY_WITHIN_S):
-            await probe
-    except TimeoutError:
-        raise GreenbridgeError(
-            f"{name} did not get ready within {_READY_WITHIN_S:.0f} s; see {child.program.log_file}"
-        ) from None
+        await asyncio.wait({probing, refusing}, timeout=_READY_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        if child.refused.is_set():
+            said = "\n  ".join(child.last_lines)
+            raise GreenbridgeError(f"{name} cannot run:\n  {said}")
+        if not probing.done():
+            raise GreenbridgeError(
+                f"{name} did not get ready within {_READY_WITHIN_S:.0f} s; see {child.program.log_file}"
+            )
+        probing.result()
+    finally:
+        probing.cancel()
+        refusing.cancel()
+        await asyncio.gather(probing, refusing, return_exceptions=True)
 
 
 async def _port_open(port: int, clock: Clock) -> None:

@@ -103,6 +103,14 @@ asyncio.run(Child(program, SystemClock(), lambda name, line: print(line, flush=T
             os.close(handle)
 
 
+async def test_a_child_that_refuses_its_configuration_is_not_started_again(tmp_path: Path) -> None:
+    script = "print('greenbridge: 1 problem in the configuration'); raise SystemExit(2)"
+    async with started(script, tmp_path) as (child, _), asyncio.timeout(GUARD_S):
+        await child.refused.wait()
+        assert child.restarts == 0
+        assert list(child.last_lines) == ["greenbridge: 1 problem in the configuration"]
+
+
 async def test_a_line_without_end_does_not_stop_the_reader(tmp_path: Path) -> None:
     script = "import sys, signal; sys.stdout.write('x' * (3 << 20)); print(); print('after'); signal.pause()"
     async with started(script, tmp_path) as (_, output):

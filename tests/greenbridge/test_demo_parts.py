@@ -60,6 +60,19 @@ async def test_a_second_demonstration_in_the_same_directory_names_the_first(tmp_
                 raise AssertionError("it must not start")
 
 
+async def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GreenbridgeError, match=r"state directory .* cannot be used: Not a directory"):
+        async with demonstration(Options(tmp_path / "file" / "demo"), SystemClock()):
+            raise AssertionError("it must not start")
+
+
+async def test_a_child_that_cannot_run_ends_the_start_with_what_it_said(tmp_path: Path) -> None:
+    with pytest.raises(GreenbridgeError, match=r"greenbridge cannot run:(.|\n)*alerts.webhook"):
+        async with demonstration(Options(tmp_path, webhook="not-a-url"), SystemClock()):
+            raise AssertionError("it must not start")
+
+
 def store(path: Path, rows: list[tuple[int, int, int]]) -> Path:
     with duckdb.connect(str(path)) as db:
         db.execute("CREATE TABLE reading (point UINTEGER, t_source BIGINT, quality UTINYINT)")

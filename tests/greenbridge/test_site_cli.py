@@ -1,10 +1,11 @@
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from greenbridge.cli import EXIT_USAGE, app, default_state
+from greenbridge.cli import EXIT_CANNOT_RUN, EXIT_USAGE, app, default_state
 
 runner = CliRunner()
 
@@ -55,6 +56,27 @@ def test_demo_refuses_options_that_make_no_sense(options: list[str], named: str)
     result = runner.invoke(app, ["demo", *options])
     assert result.exit_code == EXIT_USAGE
     assert named in result.stderr
+
+
+def test_run_says_in_one_line_that_the_consoles_port_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greenbridge.logs.configure", lambda *_: None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setenv("GB_CONSOLE_PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("GREENBRIDGE_STATE", str(tmp_path / "state"))
+        result = runner.invoke(app, ["run", "corridor"])
+    assert result.exit_code == EXIT_CANNOT_RUN
+    assert "Address already in use" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_load_refuses_settings_that_it_does_not_know() -> None:
+    result = runner.invoke(app, ["load", "modbus", "prot=1"])
+    assert result.exit_code == EXIT_USAGE
+    assert 'did you mean "port"?' in result.stderr
 
 
 def test_the_version_is_that_of_the_package() -> None:

@@ -131,6 +131,19 @@ def test_every_fault_of_every_file_is_reported_at_once(site: Path) -> None:
     assert any("device[1].role" in text and 'used by device "m1"' in text for text in found)
 
 
+def test_faults_of_all_three_files_come_together(site: Path) -> None:
+    (site / "greenbridge.toml").write_text(MAIN.replace('name = "Two ends"', "nam = 1"))
+    (site / "grid.toml").write_text(GRID.replace("circuits = 2", "circuits = 0"))
+    (site / "devices.toml").write_text(DEVICE.replace("unit = 1", "unit = 900"))
+    files = {text.partition(":")[0] for text in problems(site)}
+    assert files == {"greenbridge.toml", "grid.toml", "devices.toml"}
+    (site / "greenbridge.toml").write_text(MAIN)
+    (site / "devices.toml").write_text(DEVICE.replace("pm5xxx", "pm5xx"))
+    found = problems(site)
+    assert any(text.startswith("grid.toml") for text in found)
+    assert any("pm5xx" in text for text in found)
+
+
 @pytest.mark.parametrize(
     ("device", "expected"),
     [
