@@ -112,12 +112,12 @@ class FakeIntake:
         self._growth.notify()
         return committed
 
-    async def reject(self, letter: DeadLetter) -> None:
-        """Keeps a dead letter."""
+    async def reject(self, letters: Sequence[DeadLetter]) -> None:
+        """Keeps dead letters."""
         await self._open.wait()
         if self.refusal is not None:
             raise self.refusal
-        self.letters.append(letter)
+        self.letters.extend(letters)
         self._growth.notify()
 
     async def wait_for(self, batches: int = 0, letters: int = 0) -> None:

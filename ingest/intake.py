@@ -78,13 +78,13 @@ class JournalIntake:
         metrics.READ_TO_DURABLE_SECONDS.observe(max(0.0, seconds))
         return committed
 
-    async def reject(self, letter: DeadLetter) -> None:
-        """Makes a dead letter durable and counts it.
+    async def reject(self, letters: Sequence[DeadLetter]) -> None:
+        """Makes dead letters durable in one transaction, all or none, and counts them.
 
         Raises
         ------
         StorageError
-            The letter is not durable and must not be acknowledged.
+            None is durable, and what they hold must not be acknowledged.
 
         """
-        await self._letters.add([letter])
+        await self._letters.add(letters)

@@ -70,8 +70,15 @@ class Intake(Protocol):
         """
         ...
 
-    async def reject(self, letter: DeadLetter) -> None:
-        """Makes a dead letter durable and counts it."""
+    async def reject(self, letters: Sequence[DeadLetter]) -> None:
+        """Makes dead letters durable, all or none, and counts them.
+
+        Raises
+        ------
+        StorageError
+            None is durable, and what they hold must not be acknowledged.
+
+        """
         ...
 
 

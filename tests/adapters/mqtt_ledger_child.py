@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import sys
+from collections.abc import Sequence
 from io import RawIOBase
 
 import structlog
@@ -47,8 +48,8 @@ class LedgerIntake:
         await self._commit([f"n {value:.0f}" for value in good])
         return Committed(1, batch.t_received)
 
-    async def reject(self, letter: DeadLetter) -> None:
-        await self._commit([f"x {letter.payload.decode()}"])
+    async def reject(self, letters: Sequence[DeadLetter]) -> None:
+        await self._commit([f"x {letter.payload.decode()}" for letter in letters])
 
     async def _commit(self, lines: list[str]) -> None:
         await SystemClock().sleep(SLOW_DISK_S)

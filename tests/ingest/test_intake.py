@@ -36,8 +36,8 @@ async def test_received_is_what_is_in_the_journal_and_what_was_rejected(clock: M
     journal, letters = AsyncJournal(clock), FakeLetters()
     intake = JournalIntake(journal, letters, clock)
     assert (await intake.submit(batch([1.0, 2.0]))).offset == 1
-    await intake.reject(DeadLetter(0, "mqtt/main", "t", "not_json", "", b"", 0))
-    assert (intake.received, intake.rejected) == (3, 1)
+    await intake.reject([DeadLetter(n, "mqtt/main", "t", "not_json", "", b"", 0) for n in range(2)])
+    assert (intake.received, intake.rejected) == (4, 2)
     assert intake.latency.percentile(50) == pytest.approx(0.02, rel=0.05)
 
 
