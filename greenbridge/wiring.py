@@ -100,7 +100,7 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         sources = _sources(configuration, site, intake, clock, environment)
         links = {source.name: source.state for source in sources}
         table = LiveTable(journal)
-        table.prime(await embedded.query.last(sorted(site.points)))
+        table.prime(await embedded.query.last(sorted(site.points)), clock.now_ns())
         primed_at = (await embedded.position()).offset
         status = SystemStatus(
             site, clock, journal=journal, intake=intake, table=table, stores=stores, links=links

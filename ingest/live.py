@@ -33,7 +33,10 @@ class LiveReadings:
 
 
 class LiveTable:
-    """Newest reading of each point by source time, fed from the journal in order.
+    """Newest reading of each point, fed from the journal in order.
+
+    Newest is by source time, where a time after the receipt counts as the receipt: a device whose clock was
+    ahead does not hide its own later readings once the clock is right.
 
     Prime it from a store's ``last``, then ``run`` it from that store's position, so that nothing is left out
     between the two.
@@ -44,6 +47,7 @@ class LiveTable:
         self._growth = Growth()
         self._version = 0
         self._changed = np.zeros(0, np.int64)
+        self._rank = np.zeros(0, np.int64)
         self._t_source = np.zeros(0, np.int64)
         self._t_received = np.zeros(0, np.int64)
         self._value = np.zeros(0)
@@ -54,9 +58,10 @@ class LiveTable:
         """Grows with every change of any point."""
         return self._version
 
-    def prime(self, newest: Columns) -> None:
-        """Fills the table with readings of an earlier run."""
-        self._take(newest, np.zeros(len(newest), np.int64))
+    def prime(self, newest: Columns, now: int) -> None:
+        """Fills the table with readings of an earlier run, received before ``now`` [ns, UTC]."""
+        n = len(newest)
+        self._take(newest, np.zeros(n, np.int64), np.minimum(newest.t_source, np.full(n, now)))
 
     async def run(self, after: int | None = None) -> None:
         """Follows the journal from behind an offset, by default from its head, until it is cancelled."""
@@ -75,7 +80,8 @@ class LiveTable:
         received = np.repeat(
             np.array([batch.t_received for batch in batches], np.int64), [len(batch) for batch in batches]
         )
-        self._take(Columns.joined(batches), received)
+        columns = Columns.joined(batches)
+        self._take(columns, received, np.minimum(columns.t_source, received))
 
     def snapshot(self) -> LiveReadings:
         """Newest reading of every point that has one."""
@@ -99,21 +105,22 @@ class LiveTable:
             await self._growth.wait()
         return self._version
 
-    def _take(self, columns: Columns, received: NDArray[np.int64]) -> None:
+    def _take(self, columns: Columns, received: NDArray[np.int64], rank: NDArray[np.int64]) -> None:
         if not len(columns):
             return
         self._reserve(int(columns.point.max()) + 1)
-        # of each point the newest by source time; at the same time the later one, which is a revision
-        order = np.lexsort((columns.t_source, columns.point))
+        # of each point the newest; at the same time the later one, which is a revision
+        order = np.lexsort((rank, columns.point))
         last = np.append(np.diff(columns.point[order]) != 0, True)
         chosen = order[last]
         point = columns.point[chosen]
-        newer = columns.t_source[chosen] >= self._t_source[point]
+        newer = rank[chosen] >= self._rank[point]
         chosen, point = chosen[newer], point[newer]
         if not len(point):
             return
         self._version += 1
         self._changed[point] = self._version
+        self._rank[point] = rank[chosen]
         self._t_source[point] = columns.t_source[chosen]
         self._t_received[point] = received[chosen]
         self._value[point] = columns.value[chosen]
@@ -124,6 +131,7 @@ class LiveTable:
         more = points - len(self._changed)
         if more > 0:
             self._changed = np.append(self._changed, np.zeros(more, np.int64))
+            self._rank = np.append(self._rank, np.full(more, _NEVER))
             self._t_source = np.append(self._t_source, np.full(more, _NEVER))
             self._t_received = np.append(self._t_received, np.zeros(more, np.int64))
             self._value = np.append(self._value, np.full(more, np.nan))

@@ -58,10 +58,20 @@ async def test_only_newer_or_revised_readings_change_a_point(clock: ManualClock)
 
 async def test_primed_readings_are_known_but_not_their_receipt(clock: ManualClock) -> None:
     table = LiveTable(FakeJournal(clock))
-    table.prime(Columns.of([2], [7], [1.5], [0]))
-    table.prime(Columns.empty())
+    table.prime(Columns.of([2], [7], [1.5], [0]), 50)
+    table.prime(Columns.empty(), 50)
     assert shown(table.snapshot()) == [(2, 7, 0, 1.5)]
     assert table.version == 1
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await table.wait(1)
+
+
+async def test_a_clock_that_was_ahead_hides_nothing_once_it_is_right(clock: ManualClock) -> None:
+    journal = FakeJournal(clock)
+    table = LiveTable(journal)
+    table.prime(Columns.of([1], [9000], [7.0], [0]), 100)
+    journal.append(reading(1, 5000, 1.0, received=200))
+    journal.append(reading(1, 201, 2.0, received=201))
+    table.take(await journal.read(0))
+    assert shown(table.snapshot()) == [(1, 201, 201, 2.0)]
