@@ -3,12 +3,12 @@
 import { post, request } from "/static/api.js";
 import { el, setText } from "/static/dom.js";
 import { age, localDateTime, number, utcDateTime, withUnit, words } from "/static/format.js";
-import { badge, PRIORITIES } from "/static/priority.js";
+import { badge, isOver, PRIORITIES } from "/static/priority.js";
 
 const STATES = {
   unacknowledged: "Unacknowledged",
   acknowledged: "Acknowledged",
-  returned_unacknowledged: "Returned, unacknowledged",
+  returned_unacknowledged: "Over, not acknowledged",
   normal: "Normal",
 };
 
@@ -46,7 +46,7 @@ class Row {
     this.sinceTime = el("span", { class: "since" });
     this.toggle = el(
       "button",
-      { type: "button", class: "row", "aria-expanded": "false", onclick: () => this.setOpen(!this.open) },
+      { type: "button", class: "row", "aria-expanded": "false", onclick: () => this.desk.open(this.open ? null : this) },
       this.icon,
       el("span", { class: "text" }, this.title, this.meta),
     );
@@ -63,6 +63,7 @@ class Row {
     this.open = open;
     this.detail.hidden = !open;
     this.toggle.setAttribute("aria-expanded", String(open));
+    if (open) this.node.scrollIntoView({ block: "nearest" });
   }
 
   async send() {
@@ -135,6 +136,14 @@ export class Alarms {
     }
   }
 
+  // The details of one alarm at a time; of none for null.
+  open(chosen) {
+    for (const row of this.rows.values()) {
+      if (row !== chosen && row.open) row.setOpen(false);
+    }
+    chosen?.setOpen(true);
+  }
+
   async acknowledge(alarm, comment) {
     try {
       await post(`alarms/${encodeURIComponent(alarm.id)}/acknowledge`, { comment });
@@ -160,13 +169,20 @@ export class Alarms {
       const there = this.list.children[place];
       if (there !== row.node) this.list.insertBefore(row.node, there ?? null);
     });
-    const due = alarms.filter((alarm) => alarm.state !== "acknowledged").length;
+    const active = alarms.filter((alarm) => !isOver(alarm));
+    const due = active.filter((alarm) => alarm.state === "unacknowledged").length;
+    const over = alarms.length - active.length;
     document.getElementById("alarm-none").hidden = alarms.length > 0;
     setText(
       document.getElementById("alarm-count"),
-      alarms.length === 0 ? "" : `${alarms.length} active, ${due} to acknowledge`,
+      [
+        active.length > 0 ? `${active.length} active, ${due} to acknowledge` : "",
+        over > 0 ? `${over} over, to acknowledge` : "",
+      ]
+        .filter(Boolean)
+        .join(" · "),
     );
-    const counts = PRIORITIES.map((priority) => [priority, alarms.filter((a) => a.priority === priority)]);
+    const counts = PRIORITIES.map((priority) => [priority, active.filter((a) => a.priority === priority)]);
     document.getElementById("summary").replaceChildren(
       ...counts
         .filter(([, found]) => found.length > 0)
@@ -200,7 +216,7 @@ export class Alarms {
         el(
           "li",
           {},
-          badge(alarm.priority, alarm.state === "unacknowledged" ? "unacknowledged" : "acknowledged"),
+          badge(alarm.priority, alarm.state),
           el(
             "div",
             {},

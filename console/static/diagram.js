@@ -3,7 +3,7 @@
 
 import { setAttribute, setText, svg } from "/static/dom.js";
 import { number, utcTime, withUnit, words } from "/static/format.js";
-import { mark, worstOf } from "/static/priority.js";
+import { isOver, mark, worstOf } from "/static/priority.js";
 
 const CARD = { width: 122, height: 46 };
 const LABEL = { width: 84, height: 36 };
@@ -325,7 +325,7 @@ export class Diagram {
       const alarms = found.get(asset);
       if (!alarms) continue;
       const worst = worstOf(alarms);
-      const title = svg("title", {}, alarms.map((alarm) => alarm.title).join("\n"));
+      const title = svg("title", {}, alarms.map((alarm) => `${alarm.title}${isOver(alarm) ? " (over, not acknowledged)" : ""}`).join("\n"));
       anchor.node = svg("g", { transform: `translate(${anchor.right} ${anchor.y})` }, title, mark(worst.priority, worst.state));
       this.root.append(anchor.node);
     }

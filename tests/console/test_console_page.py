@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from alerts.alarms import AlarmState, Indeterminate
+from alerts.alarms import AlarmState, Indeterminate, Priority
 from console.config import ConsoleSettings
 from console.ports import Announcement
 from console.server import serving
@@ -178,6 +178,39 @@ async def test_an_operators_watch(corridor_rig: Rig) -> None:
         await expect(page.locator("#message")).to_contain_text("already used")
         await page.goto(f"http://127.0.0.1:{bench.port}/")
         await expect(page).to_have_url(f"http://127.0.0.1:{bench.port}/signin")
+
+
+async def test_alarms_that_are_over_are_not_active(corridor_rig: Rig) -> None:
+    desk, now = corridor_rig.desk, corridor_rig.clock.now_ns()
+    over = {"state": AlarmState.RETURNED, "cleared_at": now}
+    await desk.put(make_alarm(now, id="a", asset="NAV-BUK", priority=Priority.URGENT, **over))
+    async with browsed(corridor_rig) as bench:
+        page = bench.page
+        await bench.open()
+        count, summary = page.locator("#alarm-count"), page.locator("#summary")
+        await expect(count).to_have_text("1 over, to acknowledge")
+        await expect(summary).to_be_empty()
+        await expect(page.locator(".alarm .meta")).to_contain_text("Over, not acknowledged")
+
+        # an active alarm counts more than one that is over, whatever their priorities
+        await desk.put(
+            make_alarm(now, id="b", asset="NAV-BUK", evidence=dict.fromkeys(map(str, range(99)), 1.0))
+        )
+        await desk.put(make_alarm(now, id="c", asset="ALM", state=AlarmState.ACKNOWLEDGED))
+        await expect(count).to_have_text("2 active, 1 to acknowledge · 1 over, to acknowledge")
+        await expect(summary).to_contain_text("2 high")
+        await expect(summary).not_to_contain_text("urgent")
+        await expect(page.locator("#diagram .mark.high.unacknowledged")).to_have_count(1)
+        await expect(page.locator("#diagram .mark.urgent")).to_have_count(0)
+        await expect(page.locator(".alarm .back")).to_have_count(1)
+
+        # one alarm's details at a time, and never more than most of the screen
+        for alarm in ("a", "b"):
+            await page.locator(f'[data-alarm="{alarm}"] button.row').click()
+            await expect(page.locator(".detail:visible")).to_have_count(1)
+        detail = page.locator('[data-alarm="b"] .detail')
+        assert await detail.evaluate("node => node.clientHeight <= innerHeight * 0.6 < node.scrollHeight")
+        assert bench.complaints == []
 
 
 async def test_names_never_become_markup(tmp_path: Path) -> None:
