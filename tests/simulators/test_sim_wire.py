@@ -153,6 +153,11 @@ async def test_identification_that_is_not_there(client: AsyncModbusTcpClient) ->
     assert nobody.exception_code == Refusal.TARGET_FAILED
 
 
+@pytest.mark.parametrize(("last", "level"), [(2, 0x81), (6, 0x82), (0x7F, 0x82), (0x80, 0x83)])
+def test_conformity_says_how_far_the_identification_goes(last: int, level: int) -> None:
+    assert Identification({0: "a", last: "b"}).level == level
+
+
 def test_a_long_identification_comes_in_pieces() -> None:
     texts = {n: f"{n:03d}" * 33 for n in range(0x80, 0x85)}
     identity, first, seen, rounds = Identification(texts), 0, {}, 0
