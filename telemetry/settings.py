@@ -59,7 +59,7 @@ def parse(text: str, file: str, model: type[Model], environment: Mapping[str, st
             parsed = model.model_validate_json(json.dumps(data, default=_iso))
     except ValidationError as error:
         known = {problem.key for problem in substitution.problems}
-        found = [_problem(dict(fault), file, model, data) for fault in error.errors(include_url=False)]
+        found = [_problem(fault, file, model, data) for fault in _real(error)]
         raise ConfigError(
             [*substitution.problems, *(problem for problem in found if problem.key not in known)]
         ) from None
@@ -162,6 +162,13 @@ def _scalar(text: str) -> Any:
         return text
     value = parsed.get("value")
     return value if len(parsed) == 1 and isinstance(value, bool | int | float) else text
+
+
+def _real(error: ValidationError) -> list[dict[str, Any]]:
+    """The faults, without the complaint that a list is too short because an entry of it is faulty."""
+    faults: list[dict[str, Any]] = [dict(fault) for fault in error.errors(include_url=False)]
+    inside = {fault["loc"][:n] for fault in faults for n in range(len(fault["loc"]))}
+    return [fault for fault in faults if not (fault["type"] == "too_short" and fault["loc"] in inside)]
 
 
 def _problem(fault: dict[str, Any], file: str, model: type[Settings], data: Any) -> Problem:

@@ -177,3 +177,15 @@ def test_nearest_offers_one_name_or_the_short_list() -> None:
 def test_key_path() -> None:
     assert key_path(("device", 3, "modbus", "unit")) == "device[3].modbus.unit"
     assert key_path(()) == ""
+
+
+class Chain(Settings):
+    link: Annotated[tuple[Item, ...], Field(min_length=1)]
+
+
+def test_a_faulty_entry_does_not_make_its_list_too_short_as_well() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse('link = [{ name = "a", period_s = -1.0 }]', "a.toml", Chain, {})
+    assert [problem.key for problem in caught.value.problems] == ["link[0].period_s"]
+    with pytest.raises(ConfigError, match="at least 1 item"):
+        parse("link = []", "a.toml", Chain, {})
