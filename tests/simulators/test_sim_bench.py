@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+import simulators
 from simulators.bench import Bench, load, load_file
 from telemetry.errors import ConfigError
 
@@ -199,3 +201,10 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "b.toml"
     path.write_text(SMALL)
     assert load_file(path, {}).device[0].id == "m1"
+
+
+def test_the_example_of_the_readme_is_a_bench() -> None:
+    readme = (Path(simulators.__file__).parent / "README.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    bench = load("seed = 1\ncontrol_port = 0\n" + example, "README.md", {})
+    assert [device.id for _, device in bench.served()][::19] == ["inverter-01", "inverter-20"]
