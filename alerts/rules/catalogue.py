@@ -9,7 +9,7 @@ from alerts.config import AlertsSettings
 from alerts.rules.exchange import ExchangeRule
 from alerts.rules.finding import Rule, Subject
 from alerts.rules.two_end import LineEnds, MeterAccuracy, TwoEndRule
-from telemetry.devices import Device
+from telemetry.devices import Device, Role
 from telemetry.grid import Hvdc, Line, Tie, TieKind
 from telemetry.site import Site
 
@@ -54,7 +54,11 @@ def rules_of(site: Site, settings: AlertsSettings) -> tuple[Sequence[Rule], Sequ
 def _exchange(site: Site, settings: AlertsSettings, tie: Tie, branch: Line | Hvdc) -> Rule:
     meter = _main_meter(site, tie.id, tie.delivery_node)
     period_s = site.profiles[meter.profile].period_s
-    return ExchangeRule(tie, branch, _point(site, meter, POWER), settings.exchange.of(tie.id), period_s)
+    away = branch.to_node if branch.from_node == tie.delivery_node else branch.from_node
+    # if the other end is still in the area, the neighbour begins beyond the delivery node
+    inward = site.area_of(away) == tie.from_area
+    outflow = (tie.to_area, tie.from_area) if inward else (tie.from_area, tie.to_area)
+    return ExchangeRule(tie, outflow, _point(site, meter, POWER), settings.exchange.of(tie.id), period_s)
 
 
 def _two_end(site: Site, settings: AlertsSettings, line: Line) -> Rule:
@@ -67,8 +71,20 @@ def _two_end(site: Site, settings: AlertsSettings, line: Line) -> Rule:
         _point(site, far, POWER),
         MeterAccuracy.of(site.profiles[near.profile]),
         MeterAccuracy.of(site.profiles[far.profile]),
+        _checks(site, line),
     )
     return TwoEndRule(site.grid, line, site.area_of(line.from_node), ends, settings.two_end.of(line.id))
+
+
+def _checks(site: Site, line: Line) -> dict[str, int]:
+    """Power points of the check meters of a line, by node."""
+    checks = {}
+    for node in (line.from_node, line.to_node):
+        meter = site.meter(line.id, node, Role.CHECK)
+        point = site.find(meter.id, POWER) if meter is not None else None
+        if point is not None:
+            checks[node] = point.index
+    return checks
 
 
 def _main_meter(site: Site, branch: str, node: str) -> Device:

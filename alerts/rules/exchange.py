@@ -13,13 +13,16 @@ from itertools import pairwise
 from alerts.alignment import SECOND, Snapshot
 from alerts.config import ExchangeSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, level_of
-from telemetry.grid import Hvdc, Line, ScheduleStep, Tie
+from telemetry.grid import ScheduleStep, Tie
 
 RAMP_S = 300.0
 """Half the length of a schedule's ramp: it runs from 5 min before a change to 5 min after it [s]."""
 
 _COVERAGE = 0.8
 """Part of the window that must have been measured."""
+
+_NO_EXCHANGE_MW = 0.5
+"""A schedule below this has no direction; that of the flow counts then [MW]."""
 
 
 class RampedSchedule:
@@ -46,11 +49,17 @@ class ExchangeRule:
     """R1 on one tie: mean over a window of P - S(t).
 
     The difference is averaged, not the power: a ramp that is followed perfectly would otherwise show a
-    deviation. ``period_s`` is the period of the power's readings: new ones are what is averaged.
+    deviation. ``outflow`` are the areas that power comes from and goes to when the meter at the delivery node
+    reads +. ``period_s`` is the period of the power's readings: new ones are what is averaged.
     """
 
     def __init__(
-        self, tie: Tie, branch: Line | Hvdc, power: int, settings: ExchangeSettings, period_s: float = 1.0
+        self,
+        tie: Tie,
+        outflow: tuple[str, str],
+        power: int,
+        settings: ExchangeSettings,
+        period_s: float = 1.0,
     ) -> None:
         self.subject = Subject("R1", 1, tie.id, tie.from_area)
         self.inputs: Sequence[int] = (power,)
@@ -63,7 +72,7 @@ class ExchangeRule:
         self._deadband = settings.deadband_pct / 100
         self._window = round(settings.mean_s * SECOND)
         self._due = max(1.0, settings.mean_s / max(1.0, period_s))
-        self._ends = {branch.from_node, branch.to_node}
+        self._outflow = outflow
         self._differences: deque[tuple[int, float]] = deque()
         self._sum = 0.0
 
@@ -104,16 +113,19 @@ class ExchangeRule:
         )
 
     def _texts(self, power: float, agreed: float, delta: float, limit: float) -> Texts:
-        tie, node = self._tie, self._tie.delivery_node
-        away = next(iter(sorted(self._ends - {node})), node)
-        direction = f"from {node} towards {away}"
-        sense = "more" if delta > 0 else "less"
+        tie, node, mean = self._tie, self._tie.delivery_node, agreed + delta
+        along = 1 if (agreed if abs(agreed) >= _NO_EXCHANGE_MW else mean) >= 0 else -1
+        source, sink = self._outflow[:: 1 if mean >= 0 else -1]
+        flow = f"{abs(mean):.0f} MW from {source} to {sink}"
+        other_way = " the other way" if mean * along < 0 else ""
+        sense = "much" if delta * along > 0 else "little"
         return Texts(
-            title=f"{tie.id}: {abs(delta):.0f} MW {sense} {direction} than agreed",
+            title=(f"{tie.id}: {flow}, agreed {abs(agreed):.0f}{other_way}: {abs(delta):.0f} MW too {sense}"),
             cause=(
-                f"Over the last {self._window / SECOND:.0f} s {tie.id} carried {abs(delta):.1f} MW {sense} "
-                f"{direction} than the schedule of {tie.from_area} and {tie.to_area} says: a missed or wrong "
-                "schedule version, a plant or converter off its order, or missing reserve."
+                f"Over the last {self._window / SECOND:.0f} s {tie.id} carried {flow} where "
+                f"{tie.from_area} and {tie.to_area} agreed {abs(agreed):.0f} MW{other_way}, "
+                f"{abs(delta):.1f} MW too {sense}: a missed or wrong schedule version, a plant or "
+                "converter off its order, or missing reserve."
             ),
             consequence=(
                 f"Inadvertent exchange with {tie.to_area}: it will be settled, and the neighbour has to "

@@ -6,8 +6,8 @@ The expected loss comes from the exact two-port of the line with the voltage and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import hypot
 
 from alerts.alignment import Leg, Snapshot, first_fault, worst_quality
@@ -21,6 +21,8 @@ _DEAD_PU = 0.5
 """Voltage below which a line is not energised [pu]."""
 _DEAD_MVA = 1.0
 """Power below which a line is switched off: an energised one draws its charging power [MVA]."""
+_WEATHER_SIGMAS = 4.0
+"""Beyond so many times its own uncertainty the corona loss no longer explains a residual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class LineEnds:
     p_to: int
     accuracy_from: MeterAccuracy
     accuracy_to: MeterAccuracy
+    checks: Mapping[str, int] = field(default_factory=dict)
+    """Power points of the check meters by node; shown as evidence when they can be used."""
 
 
 class TwoEndRule:
@@ -61,7 +65,7 @@ class TwoEndRule:
 
     def __init__(self, grid: Grid, line: Line, area: str, ends: LineEnds, settings: TwoEndSettings) -> None:
         self.subject = Subject("R6", 1, line.id, area)
-        self.inputs: Sequence[int] = (ends.p_from, ends.q_from, ends.v_from, ends.p_to)
+        self.inputs: Sequence[int] = (ends.p_from, ends.q_from, ends.v_from, ends.p_to, *ends.checks.values())
         self.timing = Timing(
             tuple(Grade(limit.priority, limit.on_s) for limit in settings.limits), settings.off_s
         )
@@ -98,7 +102,9 @@ class TwoEndRule:
         limits = [max(limit.sigmas * sigma, limit.pct_p / 100 * p_mw) for limit in self._settings.limits]
         level, held = level_of(abs(residual), limits, self._settings.deadband_pct / 100)
         limit = limits[max(level, 1) - 1]
-        figures = _Figures(line, residual, expected, sigma, limit, p_from.value, p_to.value)
+        figures = _Figures(
+            line, residual, expected, sigma, limit, p_from.value, p_to.value, self._corona_sigma_mw
+        )
         legs = (p_from, q_from, v_from, p_to)
         return Finding(
             self.subject,
@@ -111,8 +117,13 @@ class TwoEndRule:
             worst_quality(legs),
             snapshot.instant,
             max(leg.t_received for leg in legs),
-            texts=figures.texts() if held else None,
+            texts=figures.texts(tuple(ends.checks), self._checks(snapshot)) if held else None,
         )
+
+    def _checks(self, snapshot: Snapshot) -> dict[str, float]:
+        """What the check meters read by node [MW], those left out that cannot be used."""
+        legs = {node: snapshot.leg(point) for node, point in self._ends.checks.items()}
+        return {node: leg.value for node, leg in legs.items() if leg.usable}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +137,22 @@ class _Figures:
     limit: float
     p_from: float
     p_to: float
+    corona_sigma: float
 
-    def texts(self) -> Texts:
-        """The figures in words."""
-        return Texts(self._title, self._cause, self._consequence, self._response, self._evidence)
+    def texts(self, checked: Sequence[str], checks: Mapping[str, float]) -> Texts:
+        """The figures in words.
+
+        Parameters
+        ----------
+        checked
+            Nodes that have a check meter.
+        checks
+            What those read that can be used [MW].
+
+        """
+        return Texts(
+            self._title, self._cause, self._consequence, self._response(checked), self._evidence(checks)
+        )
 
     @property
     def _multiple(self) -> float:
@@ -137,31 +160,53 @@ class _Figures:
         return abs(self.residual) / max(self.sigma, 0.01)
 
     @property
+    def _same_sense(self) -> str:
+        """What both ends report if they contradict each other: ``sending`` or ``receiving``, or nothing."""
+        if self.p_from * self.p_to <= 0 or min(abs(self.p_from), abs(self.p_to)) <= self.limit:
+            return ""
+        return "sending" if self.p_from > 0 else "receiving"
+
+    @property
     def _title(self) -> str:
-        sense = "missing between" if self.residual > 0 else "too much at"
-        return f"{self.line.id}: {abs(self.residual):.1f} MW {sense} the two ends"
+        line = self.line.id
+        if self._same_sense:
+            return f"{line}: both ends report {self._same_sense}, {_mw(self.p_from + self.p_to)} in all"
+        if self.residual > 0:
+            return f"{line}: {_mw(self.residual)} missing between the two ends"
+        possible = "is sent" if self.p_from + self.p_to < 0 else "can"
+        return f"{line}: {_mw(self.residual)} more arrives than {possible}"
 
     @property
     def _cause(self) -> str:
-        line = self.line
-        sender, receiver = (
-            (line.from_node, line.to_node) if self.p_from >= 0 else (line.to_node, line.from_node)
+        flows = sorted(
+            [(self.p_from, self.line.from_node), (self.p_to, self.line.to_node)], key=lambda flow: -flow[0]
         )
-        sent, arrived = max(self.p_from, self.p_to), -min(self.p_from, self.p_to)
-        facts = (
-            f"{sender} sends {sent:.1f} MW, {receiver} receives {arrived:.1f} MW; the line itself should "
-            f"take {self.expected:.1f} MW, so that {abs(self.residual):.1f} MW"
-        )
-        if self.residual > 0:
+        ends = ", ".join(f"{node} {'sends' if p >= 0 else 'receives'} {abs(p):.1f} MW" for p, node in flows)
+        if self._same_sense:
+            between = "taken" if self._same_sense == "sending" else "fed in"
             return (
-                f"{facts} are unaccounted for, {self._multiple:.0f} times the uncertainty. "
-                "Either power leaves the line between the meters, a meter is wrong, the weather raises the "
-                "corona loss, or the line's data are wrong."
+                f"{ends}: both ends report {self._same_sense}. One meter's polarity is reversed, or power is "
+                f"{between} between them."
             )
-        return (
-            f"{facts} more arrive than can, {self._multiple:.0f} times the uncertainty. "
-            "A meter is wrong, or something feeds into the line between the meters."
+        facts = (
+            f"{ends}; the line itself should take {self.expected:.1f} MW, so that {abs(self.residual):.1f} MW"
         )
+        if self.residual < 0:
+            return (
+                f"{facts} more arrive than can, {self._multiple:.0f} times the uncertainty. "
+                "A meter is wrong, or something feeds into the line between the meters."
+            )
+        causes = ["power leaves the line between the meters", "a meter is wrong"]
+        if self._weather_possible:
+            causes.append("the weather raises the corona loss")
+        return (
+            f"{facts} are unaccounted for, {self._multiple:.0f} times the uncertainty. "
+            f"Either {', '.join(causes)}, or the line's data are wrong."
+        )
+
+    @property
+    def _weather_possible(self) -> bool:
+        return 0 < self.residual <= _WEATHER_SIGMAS * self.corona_sigma
 
     @property
     def _consequence(self) -> str:
@@ -170,23 +215,45 @@ class _Figures:
             f"Balances that use the meters of {self.line.id} are off by the same amount."
         )
 
-    @property
-    def _response(self) -> str:
-        line = self.line
-        return (
-            f"1. Compare main and check meters at {line.from_node} and {line.to_node}: a meter that "
-            "disagrees with its neighbour is the cause. "
-            "2. Compare the parallel circuits: all off means weather, one off a tap or a meter. "
-            "3. If the meters agree, ask the line's owner to patrol it; settle from the check meters."
-        )
+    def _response(self, checked: Sequence[str]) -> str:
+        line, at = self.line, " and ".join(checked)
+        steps = []
+        if self._same_sense:
+            steps.append(
+                f"Check the polarity of the meters at {line.from_node} and {line.to_node}: wiring of the "
+                "current transformers, sign in the meter"
+            )
+        if checked:
+            steps.append(
+                f"Compare main and check meter at {at}: one that disagrees with its neighbour is the cause"
+            )
+        else:
+            steps.append(f"Ask {line.from_node} and {line.to_node} what their meters show on the spot")
+        if line.circuits > 1:
+            all_off = "all off means weather, one off" if self._weather_possible else "a single one off means"
+            steps.append(f"Compare the parallel circuits: {all_off} a tap or a meter")
+        patrol = "If the meters agree, ask the line's owner to patrol it"
+        steps.append(f"{patrol}; settle from the check meter at {at}" if checked else patrol)
+        return " ".join(f"{number}. {step}." for number, step in enumerate(steps, start=1))
 
-    @property
-    def _evidence(self) -> dict[str, float | str]:
-        return {
-            f"P at {self.line.from_node} [MW]": round(self.p_from, 1),
-            f"P at {self.line.to_node} [MW]": round(self.p_to, 1),
+    def _evidence(self, checks: Mapping[str, float]) -> dict[str, float | str]:
+        line = self.line
+        evidence: dict[str, float | str] = {
+            f"P at {line.from_node} [MW]": round(self.p_from, 1),
+            f"P at {line.to_node} [MW]": round(self.p_to, 1),
+        }
+        for node, p_check in checks.items():
+            p_main = self.p_from if node == line.from_node else self.p_to
+            evidence[f"Check P at {node} [MW]"] = round(p_check, 1)
+            evidence[f"Check less main at {node} [MW]"] = round(p_check - p_main, 1)
+        return evidence | {
             "Expected loss [MW]": round(self.expected, 1),
             "Residual [MW]": round(self.residual, 1),
             "Uncertainty, one sigma [MW]": round(self.sigma, 2),
             "Limit [MW]": round(self.limit, 1),
         }
+
+
+def _mw(power: float) -> str:
+    """A magnitude for a title; tenths only where they can matter."""
+    return f"{abs(power):.{0 if abs(power) >= 99.95 else 1}f} MW"

@@ -13,12 +13,13 @@ from alerts.alignment import Alignment, Snapshot
 from alerts.config import AlertsSettings
 from alerts.rules.catalogue import rules_of
 from alerts.rules.exchange import RampedSchedule
-from alerts.rules.finding import Finding, Rule
+from alerts.rules.finding import Finding, Rule, Texts
 from telemetry.batch import ReadingBatch
 from telemetry.devices import Role
 from telemetry.grid import ScheduleStep
 from telemetry.quality import Quality
-from telemetry.site import Site
+from telemetry.registry import PointRegistry
+from telemetry.site import Site, point_keys
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_100 * SECOND
@@ -67,8 +68,8 @@ def line(site: Site, p: float, q: float, v: float, far: float | None, name: str 
     }
 
 
-def point(site: Site, branch: str, node: str, name: str = "TotW") -> int:
-    meter = site.meter(branch, node, Role.MAIN)
+def point(site: Site, branch: str, node: str, name: str = "TotW", role: Role = Role.MAIN) -> int:
+    meter = site.meter(branch, node, role)
     assert meter is not None
     found = site.find(meter.id, name)
     assert found is not None
@@ -118,7 +119,82 @@ def test_two_end_texts(site: Site) -> None:
     }
     (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(-12)), 1)
     assert found.texts is not None
-    assert found.texts.title == "SHY-TAS: 12.0 MW too much at the two ends"
+    assert found.texts.title == "SHY-TAS: 12.0 MW more arrives than is sent"
+    assert "weather" not in found.texts.cause + found.texts.response
+
+
+def texts(site: Site, values: Values, key: str = "R6/SHY-TAS") -> Texts:
+    found = judged(rule(site, key), lambda _: values, 1)[0].texts
+    assert found is not None
+    return found
+
+
+def with_checks(site: Site, *nodes: str) -> Site:
+    """The site with check meters on SHY-TAS."""
+    devices = list(site.devices.values())
+    for node in nodes:
+        main = site.devices[f"SHY-TAS_{node}_main"]
+        devices.append(main.model_copy(update={"id": f"SHY-TAS_{node}_check", "role": Role.CHECK}))
+    registry = PointRegistry(point_keys(devices, site.profiles))
+    return Site.of(site.name, site.grid, devices, site.profiles, registry)
+
+
+def test_two_end_response_names_only_what_there_is(site: Site) -> None:
+    none = texts(site, line(site, *shifted(30))).response
+    assert "check meter" not in none
+    assert "parallel circuits" in none
+    single = texts(site, line(site, 622.9, -3.0, 505.0, -590.0, "MGC-SAM"), "R6/MGC-SAM").response
+    assert "parallel circuits" not in single
+    checked = with_checks(site, "SHY")
+    one = texts(checked, line(checked, *shifted(30))).response
+    assert "1. Compare main and check meter at SHY: " in one
+    assert one.endswith("settle from the check meter at SHY.")
+
+
+def test_two_end_shows_check_meters_and_does_without_them(site: Site) -> None:
+    checked = with_checks(site, "SHY", "TAS")
+    shy, tas = (point(checked, "SHY-TAS", node, role=Role.CHECK) for node in ("SHY", "TAS"))
+    values = dict(line(checked, *shifted(30))) | {shy: -321.4, tas: None}
+    (found,) = judged(rule(checked, "R6/SHY-TAS"), lambda _: values, 1)
+    assert (found.level, found.indeterminate, found.quality) == (2, "", "good")
+    assert found.texts is not None
+    assert found.texts.evidence["Check P at SHY [MW]"] == -321.4
+    assert found.texts.evidence["Check less main at SHY [MW]"] == 0.2
+    assert "Check P at TAS [MW]" not in found.texts.evidence
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "sense", "between"),
+    [(321.6, 322.8, "sending, 644 MW", "taken"), (-321.6, -329.9, "receiving, 652 MW", "fed in")],
+)
+def test_ends_that_contradict_each_other(
+    site: Site, near: float, far: float, sense: str, between: str
+) -> None:
+    found = texts(site, line(site, near, -39.8, 502.7, far))
+    assert found.title == f"SHY-TAS: both ends report {sense} in all"
+    assert f"One meter's polarity is reversed, or power is {between} between them" in found.cause
+    assert found.response.startswith("1. Check the polarity of the meters at SHY and TAS")
+    assert " -" not in found.cause, "no negative power received"
+
+
+def test_two_end_more_arrives_than_can(site: Site) -> None:
+    found = texts(site, line(site, -321.6, -39.8, 502.7, -3.0))
+    assert found.title.startswith("SHY-TAS: 326 MW more arrives than is sent")
+    assert "TAS receives 3.0 MW, SHY receives 321.6 MW" in found.cause
+    lossy = site.grid.line_parameters.model_copy(update={"r_ohm_per_km": 0.5})
+    grid = site.grid.model_copy(update={"line_parameters": lossy})
+    found = texts(replace(site, grid=grid), line(site, -321.6, -39.8, 502.7, 322.8))
+    assert found.title.endswith("MW more arrives than can"), "less than is sent"
+
+
+def test_the_weather_is_a_cause_only_of_what_it_can_do(site: Site) -> None:
+    # corona: 1 kW/km on 2 x 120 km
+    assert "weather" not in texts(site, line(site, *shifted(3.3))).cause
+    parameters = site.grid.line_parameters.model_copy(update={"corona_sigma_kw_per_km": 5.0})
+    misty = replace(site, grid=site.grid.model_copy(update={"line_parameters": parameters}))
+    possible = texts(misty, line(misty, *shifted(4.7)))
+    assert "weather" in possible.cause
+    assert "all off means weather" in possible.response
 
 
 @pytest.mark.parametrize(
@@ -238,10 +314,41 @@ def test_exchange_of_a_slow_meter_needs_no_more_readings_than_it_sends(site: Sit
 
 
 def test_exchange_texts(site: Site) -> None:
-    found = exchange(site, lambda _: -60.0, 60)[-1]
+    found = exchange(site, lambda _: 60.0, 60)[-1]
     assert found.texts is not None
-    assert found.texts.title == "MGC-SAM: 60 MW less from SAM towards MGC than agreed"
-    assert found.texts.evidence["Mean difference [MW]"] == -60.0
+    assert found.texts.evidence["Mean difference [MW]"] == 60.0
+
+
+@pytest.mark.parametrize(
+    ("tie", "deviation", "title"),
+    [
+        ("MGC-SAM", 60.0, "560 MW from AZ to GE, agreed 620: 60 MW too little"),
+        ("MGC-SAM", -60.0, "680 MW from AZ to GE, agreed 620: 60 MW too much"),
+        ("MGC-SAM", 670.0, "50 MW from GE to AZ, agreed 620 the other way: 670 MW too little"),
+        ("AKT-ALT", -120.0, "680 MW from KZ to AZ, agreed 800: 120 MW too little"),
+    ],
+)
+def test_exchange_is_told_in_the_direction_of_the_schedule(
+    site: Site, tie: str, deviation: float, title: str
+) -> None:
+    found = exchange(site, lambda _: deviation, 60, tie)[-1]
+    assert found.texts is not None
+    assert found.texts.title == f"{tie}: {title}"
+
+
+@pytest.mark.parametrize(("power", "flow"), [(90.0, "from KZ to AZ"), (-90.0, "from AZ to KZ")])
+def test_exchange_without_schedule_is_told_in_the_direction_of_the_flow(
+    site: Site, power: float, flow: str
+) -> None:
+    ties = [
+        tie.model_copy(update={"schedule": (tie.schedule[0].model_copy(update={"mw": 0.0}),)})
+        for tie in site.grid.tie
+    ]
+    idle = replace(site, grid=site.grid.model_copy(update={"tie": tuple(ties)}))
+    index = point(idle, "AKT-ALT", "AKT")
+    found = judged(rule(idle, "R1/AKT-ALT"), lambda _: {index: power}, 60)[-1]
+    assert found.texts is not None
+    assert found.texts.title == f"AKT-ALT: 90 MW {flow}, agreed 0: 90 MW too much"
 
 
 def test_rules_of_a_site(site: Site) -> None:
