@@ -130,6 +130,13 @@ class Evaluation:
         known = {subject.key for subject in subjects} | {_failed(subject).key for subject in subjects}
         if self._health is not None:
             known |= {*self._health.keys, _failed(_HEALTH).key}
+            self._health.resume(
+                {
+                    key: tracked.alarm.t_received
+                    for key in self._health.keys
+                    if (tracked := self.book.tracked(key)) is not None and tracked.alarm and tracked.level
+                }
+            )
         changes = self.book.retire(sorted(self.book.alarm_keys() - known), now)
         for gap in self._gaps:
             self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)

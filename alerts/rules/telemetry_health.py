@@ -131,6 +131,23 @@ class TelemetryHealth:
         """Begins to judge: what was never received from now on counts from now [ns, UTC]."""
         self._started = now
 
+    def resume(self, last_received: Mapping[str, int]) -> None:
+        """Takes over since when open conditions have been silent, so that a restart does not make them young.
+
+        Parameters
+        ----------
+        last_received
+            Newest receipt [ns, UTC] by condition; it counts for points of which nothing newer is known.
+
+        """
+        for link, watched in self._links.items():
+            subject = self._link_subjects.get(link, self._whole)
+            for entry in watched:
+                keys = (entry.subject.key, subject.key, self._whole.key)
+                received = next((last_received[key] for key in keys if key in last_received), 0)
+                heard = self._fresh_at[entry.rows]
+                heard[heard == 0] = received
+
     @property
     def keys(self) -> set[str]:
         """Every condition that this rule can raise."""

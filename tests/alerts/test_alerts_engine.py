@@ -356,3 +356,18 @@ async def test_the_reading_journal_learns_what_is_still_needed(bench: Bench) -> 
     first = next(record for record in bench.reader.records if record.offset == needed + 1)
     kept = (bench.clock.now_ns() - first.batch.t_received) / SECOND
     assert 90 <= kept <= 100
+
+
+async def test_silence_keeps_its_age_over_a_restart(bench: Bench) -> None:
+    bench.silent = {"SHY-TAS_SHY_main", "SHY-TAS_TAS_main", "AKT-ALT_AKT_main"}
+    async with bench.running() as desk:
+        await bench.run(200)
+        before = {alarm.key: alarm.value for alarm in desk.active()}
+        assert set(before) == {"R13/mqtt/east", "R13/mqtt/AKT"}
+        assert min(before.values()) > 190
+    async with bench.running() as desk:
+        await bench.run(20)
+        after = {alarm.key: alarm.value for alarm in desk.active()}
+        assert {key: after[key] - value for key, value in before.items()} == pytest.approx(
+            dict.fromkeys(before, 20), abs=3
+        )
