@@ -16,6 +16,10 @@ BY_PERSON = "by_person"
 """Reason of an acknowledgement."""
 
 _RANK = {priority: rank for rank, priority in enumerate(reversed(Priority))}
+_TURN = {
+    state: turn
+    for turn, state in enumerate((AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED, AlarmState.ACKNOWLEDGED))
+}
 _NO_TEXTS = Texts("", "", "", "", {})
 
 
@@ -158,9 +162,15 @@ class AlarmBook:
         return self._open | self._indeterminate.keys()
 
     def active(self) -> list[Alarm]:
-        """Alarms that are not normal, most urgent first, then newest first."""
+        """Alarms that are not normal: unacknowledged, then returned unacknowledged, then acknowledged ones.
+
+        Within each the most urgent come first, then the newest.
+        """
         alarms = [entry.alarm for entry in self._tracked.values() if entry.alarm is not None]
-        return sorted(alarms, key=lambda alarm: (_RANK[alarm.priority], -alarm.raised_at, alarm.id))
+        return sorted(
+            alarms,
+            key=lambda alarm: (_TURN[alarm.state], _RANK[alarm.priority], -alarm.raised_at, alarm.id),
+        )
 
     def indeterminate(self) -> list[Indeterminate]:
         """Rules that cannot be judged now, in the order in which that began."""

@@ -22,7 +22,10 @@ class Desk:
         return self._engine.version.value
 
     def active(self) -> Sequence[Alarm]:
-        """Alarms that are not normal, most urgent first, then newest first."""
+        """Alarms that are not normal: unacknowledged, then returned unacknowledged, then acknowledged ones.
+
+        Within each the most urgent come first, then the newest.
+        """
         return self._engine.view.active
 
     def indeterminate(self) -> Sequence[Indeterminate]:

@@ -17,7 +17,10 @@ class AlarmDesk(Protocol):
         ...
 
     def active(self) -> Sequence[Alarm]:
-        """Alarms that are not normal, most urgent first, then newest first."""
+        """Alarms that are not normal: unacknowledged, then returned unacknowledged, then acknowledged ones.
+
+        Within each the most urgent come first, then the newest.
+        """
         ...
 
     def indeterminate(self) -> Sequence[Indeterminate]:

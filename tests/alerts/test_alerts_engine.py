@@ -371,3 +371,21 @@ async def test_silence_keeps_its_age_over_a_restart(bench: Bench) -> None:
         assert {key: after[key] - value for key, value in before.items()} == pytest.approx(
             dict.fromkeys(before, 20), abs=3
         )
+
+
+async def test_what_nobody_has_seen_comes_first(bench: Bench) -> None:
+    async with bench.running() as desk:
+        bench.tap(5.5)
+        bench.flows = dict(bench.flows) | {("MGC-SAM", "SAM"): (-610.0, -26.1, 502.5)}
+        bench.silent = {"AKT-ALT_ALT_main"}
+        await bench.run(70)
+        keys = {alarm.key: alarm for alarm in desk.active()}
+        assert [alarm.key for alarm in desk.active()][-1] == "R6/SHY-TAS", "the mildest"
+        await desk.acknowledge(keys["R6/MGC-SAM"].id, "A")
+        bench.silent = set()
+        await bench.run(30)
+        assert [(alarm.key, alarm.state) for alarm in desk.active()] == [
+            ("R6/SHY-TAS", AlarmState.UNACKNOWLEDGED),
+            ("R13/mqtt/ALT", AlarmState.RETURNED),
+            ("R6/MGC-SAM", AlarmState.ACKNOWLEDGED),
+        ]
