@@ -1,6 +1,7 @@
 """The control interface: a JSON API to see what the bench does, and to make things go wrong on it.
 
-It has no sign-in: it belongs on loopback or a closed network. ``simulators/README.md`` lists the requests.
+It has no sign-in: it belongs on loopback or a closed network, and takes no changes from a web page, which a
+browser on the same machine might be showing. ``simulators/README.md`` lists the requests.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import msgspec
 import uvicorn
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from simulators.devices.registers import Held
 from simulators.exercise import Announcement, Exercise, FaultError, NoSuchFaultError
@@ -145,6 +149,7 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
             Route("/api/v1/clock", retime, methods=["PUT"]),
             Route("/api/v1/grid/restore", restore, methods=["POST"]),
         ],
+        middleware=[Middleware(_NoWebPages)],
         exception_handlers={
             msgspec.DecodeError: _refused(400),
             msgspec.ValidationError: _refused(400),
@@ -155,6 +160,22 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
             HTTPException: _http_error,
         },
     )
+
+
+class _NoWebPages:
+    """Refuses what only a browser sends for a page: a change with an ``Origin`` (Fetch standard, 3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] != "GET" and "origin" in Headers(scope=scope):
+            refusal = _json(
+                403, {"error": "a web page may not change the simulators; use greenbridge faults"}
+            )
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class ControlServer(uvicorn.Server):

@@ -143,3 +143,12 @@ async def test_the_time_factor_changes_and_tells_how_to_share_it(stand: Stand) -
         server.should_exit = True
         async with asyncio.timeout(5):
             await serving
+
+
+async def test_a_web_page_changes_nothing(api: aiohttp.ClientSession, stand: Stand) -> None:
+    body = {"kind": "tap", "target": "SHY-TAS", "mw": 30.0}
+    headers = {"Origin": "http://example.org", "Content-Type": "text/plain"}
+    async with api.post("/api/v1/faults", data=json.dumps(body), headers=headers) as answer:
+        assert answer.status == 403
+        assert "web page" in (await answer.json())["error"]
+    assert not stand.exercise.faults
