@@ -12,6 +12,9 @@ COMMIT_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 COMMIT_FAILURES = Counter("greenbridge_journal_commit_failures", "Group commits that failed")
+ROLL_FAILURES = Counter(
+    "greenbridge_journal_roll_failures", "Failed attempts to close a segment or to delete old ones"
+)
 QUEUED_READINGS = Gauge("greenbridge_journal_queued_readings", "Readings waiting for a commit")
 JOURNAL_BYTES = Gauge("greenbridge_journal_bytes", "Size of the records in the journal")
 DAMAGED_RECORDS = Counter("greenbridge_journal_damaged", "Damaged records passed over when reading")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import struct
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,9 @@ from telemetry.clock import Clock
 from telemetry.errors import StorageError
 
 log = structlog.get_logger(__name__)
+
+_REFUSED_BY_DISK = (sqlite3.Error, StorageError, OSError)
+_CANNOT_BE_ENCODED = (struct.error, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +49,9 @@ class GroupWriter:
     """Commits everything that waits, again and again; there is no timer.
 
     After a failed commit the segment is opened again and its end read from disk, so that memory never runs
-    ahead of what is durable; the next group is then tried as usual. That is how a full disk heals.
+    ahead of what is durable; the next group is then tried as usual. That is how a full disk heals. A segment
+    that cannot be closed or deleted takes nothing back: the next commit opens it again, the next roll tries
+    again.
     """
 
     def __init__(
@@ -114,7 +121,7 @@ class GroupWriter:
         if self._thread is not None:
             self._thread.join()
         if self._segment is not None:
-            self._segment.close()
+            self._harmlessly(self._segment.close)
             self._segment = None
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -126,7 +133,7 @@ class GroupWriter:
                 return
             try:
                 records = self._commit([waiting.batch for waiting in group])
-            except (sqlite3.Error, StorageError, OSError) as error:
+            except (*_REFUSED_BY_DISK, *_CANNOT_BE_ENCODED) as error:
                 self._abandon()
                 metrics.COMMIT_FAILURES.inc()
                 log.error("journal_commit_failed", directory=str(self._directory), reason=str(error))
@@ -134,7 +141,7 @@ class GroupWriter:
                 loop.call_soon_threadsafe(self._events.refused, refusal, group)
             else:
                 loop.call_soon_threadsafe(self._events.committed, records, group)
-                self._roll_if_full()
+                self._harmlessly(self._roll_if_full)
 
     def _commit(self, batches: Sequence[ReadingBatch]) -> list[JournalRecord]:
         segment = self._segment or self._reopen()
@@ -173,10 +180,20 @@ class GroupWriter:
             previous.close()
         return self._segment
 
+    def _harmlessly(self, finish: Callable[[], None]) -> None:
+        """Does what follows a commit; a failure is counted and leaves what is committed as it is."""
+        try:
+            finish()
+        except _REFUSED_BY_DISK as error:
+            self._abandon()
+            metrics.ROLL_FAILURES.inc()
+            log.error("journal_roll_failed", directory=str(self._directory), reason=str(error))
+
     def _abandon(self) -> None:
-        if self._segment is not None:
-            self._segment.abandon()
-            self._segment = None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            with suppress(sqlite3.Error):  # it is given up because of an error
+                segment.abandon()
 
     def _roll_if_full(self) -> None:
         if self._segment is None:
@@ -206,9 +223,9 @@ class GroupWriter:
                     "journal_above_size_cap", max_bytes=self._settings.max_bytes, slowest_cursor=floor
                 )
                 return
+            remove(oldest)
             self.segments = self.segments[1:]
             del self._sealed_bytes[oldest]
-            remove(oldest)
             sync_directory(self._directory)
             metrics.SEGMENTS_DELETED.inc()
             log.info("journal_segment_deleted", segment=oldest.path.name)

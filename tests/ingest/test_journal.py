@@ -3,13 +3,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from ingest.config import JournalSettings
+from ingest.journal import writer
 from ingest.journal.journal import Journal
 from ingest.journal.segments import Segment, SegmentWriter
 from ingest.ports import Position, Totals
@@ -113,6 +116,76 @@ async def test_after_a_failed_commit_the_end_on_disk_is_the_truth(journal: Journ
         await journal.append(batch())
     assert (await journal.append(batch())).offset == 3
     assert [(r.offset, r.readings_before) for r in await journal.read(0)] == [(1, 0), (3, 6)]
+
+
+class FailsOnce:
+    """Raises at the first call and then does what it stands for."""
+
+    def __init__(self, inner: Callable[..., object], error: Exception) -> None:
+        self.inner = inner
+        self.error: Exception | None = error
+
+    def __call__(self, *arguments: object) -> object:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return self.inner(*arguments)
+
+    def __get__(self, instance: object, owner: type) -> Callable[..., object]:
+        return partial(self, instance)
+
+
+def roll_failures() -> float:
+    return REGISTRY.get_sample_value("greenbridge_journal_roll_failures_total") or 0.0
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "error", "firsts"),
+    [
+        (SegmentWriter, "close", sqlite3.OperationalError("disk I/O error"), [1, 5, 8]),
+        (writer, "remove", OSError("Read-only file system"), [7]),
+    ],
+)
+async def test_a_roll_that_fails_takes_nothing_back_and_is_tried_again(
+    tmp_path: Path,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    target: object,
+    name: str,
+    error: Exception,
+    firsts: list[int],
+) -> None:
+    failures = roll_failures()
+    monkeypatch.setattr(target, name, FailsOnce(getattr(target, name), error))
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        if name == "remove":
+            journal.cursors.register("rules")
+            await journal.cursors.save("rules", Position(100))
+        async with asyncio.timeout(10):
+            committed = [await journal.append(batch(WIDE, seq=seq)) for seq in range(9)]
+        assert [c.offset for c in committed] == list(range(1, 10))
+    assert roll_failures() == failures + 1
+    assert [int(path.stem) for path in segments(tmp_path)] == firsts
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        assert [r.offset for r in await journal.read(firsts[0] - 1)] == list(range(firsts[0], 10))
+
+
+async def test_a_segment_that_fails_to_close_at_the_end_is_whole_at_the_next_start(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    monkeypatch.setattr(SegmentWriter, "close", FailsOnce(SegmentWriter.close, error))
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        await journal.append(batch())
+    async with Journal(tmp_path, SMALL, clock) as journal:
+        assert [r.offset for r in await journal.read(0)] == [1]
+
+
+async def test_a_batch_that_fits_in_no_record_is_refused_and_the_next_is_not(journal: Journal) -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(StorageError, match="nothing was committed"):
+            await journal.append(batch(seq=1 << 63))
+        assert (await journal.append(batch())).offset == 1
 
 
 async def test_a_closed_journal_refuses(tmp_path: Path, clock: ManualClock) -> None:
