@@ -30,22 +30,13 @@ def files(tmp_path: Path) -> Path:
     """A folder with the certificate, key, passwords and rights of a broker; ``meter`` may only write."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl not found; on Debian: apt-get install openssl")
-    request = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
+    request = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
     paths = ["-keyout", f"{tmp_path}/key.pem", "-out", f"{tmp_path}/ca.pem"]
     subprocess.run([*request, *names, *paths], check=True, capture_output=True)
     passwords, acl = tmp_path / "passwords", tmp_path / "acl"
-    for flags, user in (("-cb", "edge"), ("-b", "meter")):
-        subprocess.run(["mosquitto_passwd", flags, passwords, user, f"{user}-secret"], check=True)
+    for flags, user in ((["-c", "-b"], "edge"), (["-b"], "meter")):
+        subprocess.run(["mosquitto_passwd", *flags, str(passwords), user, f"{user}-secret"], check=True)
     acl.write_text("user edge\ntopic readwrite spBv1.0/#\nuser meter\ntopic write #\n")
     for path in (passwords, acl):
         path.chmod(0o600)
