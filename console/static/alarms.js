@@ -180,7 +180,7 @@ export class Alarms {
         over > 0 ? `${over} over, to acknowledge` : "",
       ]
         .filter(Boolean)
-        .join(" · "),
+        .join("; "),
     );
     const counts = PRIORITIES.map((priority) => [priority, active.filter((a) => a.priority === priority)]);
     document.getElementById("summary").replaceChildren(

@@ -2,9 +2,10 @@
 
 import { Alarms } from "/static/alarms.js";
 import { request } from "/static/api.js";
+import { Banner } from "/static/banner.js";
 import { Diagram } from "/static/diagram.js";
-import { el, setText } from "/static/dom.js";
-import { age, localDateTime, localTime, utcDateTime, utcTime, zone } from "/static/format.js";
+import { setText } from "/static/dom.js";
+import { localTime, utcTime, zone } from "/static/format.js";
 import { Live } from "/static/live.js";
 import { Strip } from "/static/strip.js";
 import { Trend } from "/static/trend.js";
@@ -33,23 +34,6 @@ function showClocks(live) {
   setText(byId("clock-zone"), `Local (${zone()})`);
 }
 
-function showAnnouncements(announcements, live) {
-  const banner = byId("banner");
-  banner.hidden = announcements.length === 0;
-  banner.replaceChildren(
-    ...announcements.slice(-3).map(({ t, text }) =>
-      el(
-        "p",
-        {},
-        el("strong", {}, "Announcement "),
-        el("span", {}, text),
-        " ",
-        el("time", { title: utcDateTime(t) }, `${localDateTime(t)}, ${age(live.now() - t)} ago`),
-      ),
-    ),
-  );
-}
-
 async function main() {
   const [site, session] = await Promise.all([request("site"), request("session")]);
   document.title = site.name;
@@ -67,7 +51,7 @@ async function main() {
   const diagram = new Diagram(site, live, (point) => trend.choose(point));
   const alarms = new Alarms(live, (active) => diagram.showAlarms(active));
   const strip = new Strip();
-  let announcements = [];
+  const banner = new Banner(live);
 
   live.addEventListener("state", () => showState(live));
   live.addEventListener("clock", () => {
@@ -81,14 +65,11 @@ async function main() {
     diagram.showIndeterminate(event.detail);
   });
   live.addEventListener("status", (event) => strip.show(event.detail));
-  live.addEventListener("announcements", (event) => {
-    announcements = event.detail;
-    showAnnouncements(announcements, live);
-  });
+  live.addEventListener("announcements", (event) => banner.show(event.detail));
   live.start();
   trend.start();
   setInterval(() => {
-    showAnnouncements(announcements, live);
+    banner.tick();
     alarms.tick();
   }, 5000);
 }

@@ -4,12 +4,17 @@ import { el } from "/static/dom.js";
 import { localDateTime, number, seconds, utcDateTime } from "/static/format.js";
 
 function item(name, value, abnormal, title) {
+  const content = Array.isArray(value) ? value : [value];
   return el(
     "div",
     { class: abnormal ? "abnormal" : null, title },
     el("dt", {}, name),
-    el("dd", {}, abnormal ? el("span", { class: "warn", "aria-hidden": "true" }, "!") : null, value),
+    el("dd", {}, abnormal ? el("span", { class: "warn", "aria-hidden": "true" }, "!") : null, ...content),
   );
+}
+
+function why(link) {
+  return `${link.link}: ${link.detail || "down"} since ${localDateTime(link.since)} (${utcDateTime(link.since)})`;
 }
 
 export class Strip {
@@ -49,15 +54,15 @@ export class Strip {
     items.push(
       item(
         "Links",
-        down.length === 0
-          ? `all ${status.links.length} up`
-          : `${down.length} of ${status.links.length} down: ${down.map((link) => link.link).join(", ")}`,
+        [
+          `${status.links.length - down.length} of ${status.links.length} up`,
+          ...down.flatMap((link, i) => [i === 0 ? ", down: " : ", ", el("span", { class: "down", title: why(link) }, link.link)]),
+        ],
         down.length > 0,
-        down.map((link) => `${link.link}: ${link.detail || "down"} since ${localDateTime(link.since)} (${utcDateTime(link.since)})`).join("\n") ||
-          status.links.map((link) => link.link).join(", "),
+        (down.length > 0 ? down.map(why) : status.links.map((link) => link.link)).join("\n"),
       ),
     );
-    if (status.not_ready) items.push(item("Not ready", status.not_ready, true, ""));
+    if (status.not_ready) items.push(item("Not ready", status.not_ready, true, status.not_ready));
     this.list.replaceChildren(...items);
   }
 }

@@ -209,8 +209,9 @@ export class Trend {
   }
 
   size() {
-    const legend = 26;
-    return { width: Math.max(200, this.chart.clientWidth), height: Math.max(120, this.chart.clientHeight - legend) };
+    // the legend under the plot, and the padding around both
+    const [legend, padding] = [28, 8];
+    return { width: Math.max(200, this.chart.clientWidth - 12), height: Math.max(60, this.chart.clientHeight - legend - padding) };
   }
 
   resize() {

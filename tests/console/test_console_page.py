@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -197,7 +198,7 @@ async def test_alarms_that_are_over_are_not_active(corridor_rig: Rig) -> None:
             make_alarm(now, id="b", asset="NAV-BUK", evidence=dict.fromkeys(map(str, range(99)), 1.0))
         )
         await desk.put(make_alarm(now, id="c", asset="ALM", state=AlarmState.ACKNOWLEDGED))
-        await expect(count).to_have_text("2 active, 1 to acknowledge · 1 over, to acknowledge")
+        await expect(count).to_have_text("2 active, 1 to acknowledge; 1 over, to acknowledge")
         await expect(summary).to_contain_text("2 high")
         await expect(summary).not_to_contain_text("urgent")
         await expect(page.locator("#diagram .mark.high.unacknowledged")).to_have_count(1)
@@ -210,6 +211,44 @@ async def test_alarms_that_are_over_are_not_active(corridor_rig: Rig) -> None:
             await expect(page.locator(".detail:visible")).to_have_count(1)
         detail = page.locator('[data-alarm="b"] .detail')
         assert await detail.evaluate("node => node.clientHeight <= innerHeight * 0.6 < node.scrollHeight")
+        assert bench.complaints == []
+
+
+async def test_the_picture_stays_where_it_is(corridor_rig: Rig) -> None:
+    rig, now = corridor_rig, corridor_rig.clock.now_ns()
+    async with browsed(rig) as bench:
+        page = bench.page
+        await bench.open()
+        node, banner = page.locator('#diagram [data-node="TAS"]'), page.locator("#banner")
+        calm = await node.bounding_box()
+
+        # one announcement or many, alarms, links that are down: no node moves
+        rig.announcements.made += [Announcement(now, f"Exercise {i} begins {'now ' * 99}") for i in range(3)]
+        down = sorted(rig.site.links)[1:]
+        for link in down:
+            rig.status.link_down(link, now, "connection refused")
+        await rig.desk.put(make_alarm(now))
+        await expect(banner.locator("p")).to_contain_text("Exercise 2 begins")
+        await banner.get_by_text("and 2 more").click()
+        await expect(banner.locator("li:visible")).to_have_count(3)
+        links = page.locator("#strip .abnormal", has_text="Links")
+        await expect(links).to_contain_text(f"Links!1 of {len(down) + 1} up, down: {down[0]}, ")
+        await expect(links.locator(".down").first).to_have_attribute(
+            "title", re.compile("connection refused")
+        )
+        await expect(page.locator(".alarm")).to_have_count(1)
+        assert await node.bounding_box() == calm
+
+        # what goes wrong with the trend is told inside its panel
+        await bench.stop()
+        await expect(page.locator("#trend-problem")).to_be_visible()
+        await page.wait_for_function(
+            """() => {
+                const bottom = (found) => document.querySelector(found).getBoundingClientRect().bottom;
+                const chart = bottom("#trend-chart");
+                return bottom(".u-legend") <= chart && chart <= bottom(".trend-panel");
+            }"""
+        )
         assert bench.complaints == []
 
 
