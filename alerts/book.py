@@ -33,11 +33,13 @@ class Tracked:
     """Grade at which it is active, counted from 1; 0 when it is not."""
     alarm: Alarm | None = None
     """The occurrence that is not normal."""
+    unknown: Indeterminate | None = None
+    """Why nothing can be said of it now, and since when."""
 
     @property
     def open(self) -> bool:
         """There is something to remember."""
-        return self.alarm is not None or self.timers.running
+        return self.alarm is not None or self.timers.running or self.unknown is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,6 @@ class AlarmBook:
         self._tracked = {entry.key: entry for entry in tracked}
         self._ids = {entry.alarm.id: entry.key for entry in self._tracked.values() if entry.alarm}
         self._open = {entry.key for entry in self._tracked.values() if entry.open}
-        self._indeterminate: dict[str, Indeterminate] = {}
         self._dirty: set[str] = set()
         self.number = number
         """Number of the newest occurrence; never used twice."""
@@ -82,9 +83,8 @@ class AlarmBook:
             # the number of grades was changed in the configuration: the delays begin again
             level = min(before.level, len(timing.grades))
             before = replace(before, timers=Timers.idle(timing), level=level)
-        self._note_indeterminate(finding)
         decision = decide(timing, before.timers, before.level, finding)
-        after = replace(before, timers=decision.timers)
+        after = replace(before, timers=decision.timers, unknown=_unknown(before.unknown, finding))
         change = None
         if decision.event is None:
             if before.level and decision.reason is not Reason.INDETERMINATE and before.alarm:
@@ -127,7 +127,7 @@ class AlarmBook:
                 changes.append(Change(Event.CLEAR, NOT_CONFIGURED, alarm.state, cleared))
                 tracked = self._with_alarm(tracked, cleared)
             idle = Timers((-1,) * len(tracked.timers.on_ns))
-            self._keep(replace(tracked, timers=idle, level=0), was_open=True)
+            self._keep(replace(tracked, timers=idle, level=0, unknown=None), was_open=True)
         return changes
 
     def tracked(self, key: str) -> Tracked | None:
@@ -149,17 +149,13 @@ class AlarmBook:
             raise AlarmError(f"there is no open alarm {alarm_id}; see the history for those that are over")
         return tracked, tracked.alarm
 
-    def alarm_keys(self) -> set[str]:
-        """Conditions that a delay runs for or that have an alarm."""
+    def open_keys(self) -> set[str]:
+        """Conditions that a delay runs for, that have an alarm, or that are indeterminate."""
         return set(self._open)
 
     def restore(self, tracked: Tracked) -> None:
         """Puts a condition back as it was, because the change could not be made durable."""
         self._keep(tracked, was_open=True)
-
-    def open_keys(self) -> set[str]:
-        """Conditions that a delay runs for, that have an alarm, or that are indeterminate."""
-        return self._open | self._indeterminate.keys()
 
     def active(self) -> list[Alarm]:
         """Alarms that are not normal: unacknowledged, then returned unacknowledged, then acknowledged ones.
@@ -174,7 +170,9 @@ class AlarmBook:
 
     def indeterminate(self) -> list[Indeterminate]:
         """Rules that cannot be judged now, in the order in which that began."""
-        return sorted(self._indeterminate.values(), key=lambda entry: (entry.since, entry.rule, entry.asset))
+        unknown = [self._tracked[key].unknown for key in self._open]
+        known = [entry for entry in unknown if entry is not None]
+        return sorted(known, key=lambda entry: (entry.since, entry.rule, entry.asset))
 
     def take_dirty(self) -> Sequence[Tracked]:
         """Conditions that changed since the last call and must be made durable."""
@@ -185,18 +183,6 @@ class AlarmBook:
     def mark_dirty(self, tracked: Iterable[Tracked]) -> None:
         """Gives conditions back that could not be made durable."""
         self._dirty |= {entry.key for entry in tracked}
-
-    def _note_indeterminate(self, finding: Finding) -> None:
-        key, subject = finding.subject.key, finding.subject
-        if not finding.indeterminate:
-            self._indeterminate.pop(key, None)
-            return
-        known = self._indeterminate.get(key)
-        if known is None or known.reason != finding.indeterminate:
-            since = known.since if known else finding.at
-            self._indeterminate[key] = Indeterminate(
-                subject.rule, subject.asset, finding.indeterminate, since
-            )
 
     def _stepped(
         self, tracked: Tracked, decision: Decision, finding: Finding, timing: Timing, now: int
@@ -272,3 +258,11 @@ class AlarmBook:
             self._open.discard(tracked.key)
         if was_open or tracked.open:
             self._dirty.add(tracked.key)
+
+
+def _unknown(before: Indeterminate | None, finding: Finding) -> Indeterminate | None:
+    """What a finding says about not knowing; the time when that began stays when the reason changes."""
+    if not finding.indeterminate:
+        return None
+    subject, since = finding.subject, before.since if before else finding.at
+    return Indeterminate(subject.rule, subject.asset, finding.indeterminate, since)

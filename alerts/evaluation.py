@@ -137,7 +137,7 @@ class Evaluation:
                     if (tracked := self.book.tracked(key)) is not None and tracked.alarm and tracked.level
                 }
             )
-        changes = self.book.retire(sorted(self.book.alarm_keys() - known), now)
+        changes = self.book.retire(sorted(self.book.open_keys() - known), now)
         for gap in self._gaps:
             self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
         return changes

@@ -10,6 +10,7 @@ import pytest
 from alerts.alarms import Alarm, AlarmError, AlarmState, Priority
 from alerts.alignment import Snapshot
 from alerts.config import AlertsSettings
+from alerts.desk import Desk
 from alerts.rules.finding import Finding
 from alerts.rules.two_end import TwoEndRule
 from ingest.fakes import FakeCursors
@@ -389,3 +390,21 @@ async def test_what_nobody_has_seen_comes_first(bench: Bench) -> None:
             ("R13/mqtt/ALT", AlarmState.RETURNED),
             ("R6/MGC-SAM", AlarmState.ACKNOWLEDGED),
         ]
+
+
+async def test_what_is_unknown_is_unknown_since_before_a_restart(bench: Bench) -> None:
+    def since(desk: Desk) -> dict[str, int]:
+        return {entry.asset: entry.since for entry in desk.indeterminate() if entry.rule == "R6"}
+
+    bench.silent = {"SHY-TAS_TAS_main"}
+    async with bench.running() as desk:
+        await bench.run(20)
+        before = since(desk)
+        assert list(before) == ["SHY-TAS"]
+    async with bench.running() as desk:
+        assert since(desk) == before, "shown before the first new reading"
+        await bench.run(20)
+        assert since(desk) == before
+        bench.silent = set()
+        await bench.run(10)
+        assert since(desk) == {}
