@@ -42,13 +42,19 @@ class _Section:
 
 
 class LineModel:
-    """The chained two-ports of one line with all its circuits in service."""
+    """The chained two-ports of one line, with all its circuits in service or some of them.
 
-    def __init__(self, grid: Grid, line: Line) -> None:
+    The shunt reactors at a joint belong to the circuits and go with them; a voltage controller stays.
+    """
+
+    def __init__(self, grid: Grid, line: Line, circuits: int | None = None) -> None:
         self._u_kv = grid.u_rated_kv
         parameters = grid.parameters_of(line)
+        closed = line.circuits if circuits is None else circuits
         self._sections = [
-            _two_port(parameters, grid.u_rated_kv, section.km, line.circuits, section.joint)
+            _two_port(
+                parameters, grid.u_rated_kv, section.km, closed, _part(section.joint, closed / line.circuits)
+            )
             for section in line.sections
         ]
 
@@ -92,6 +98,17 @@ def _two_port(
     gamma_l = cmath.sqrt(z * y) * km
     z_c = cmath.sqrt(z / y) / circuits
     return _Section(cmath.cosh(gamma_l), z_c * cmath.sinh(gamma_l), cmath.sinh(gamma_l) / z_c, joint)
+
+
+def _part(joint: Reactive | None, part: float) -> Reactive | None:
+    """A joint with only a part of its reactors."""
+    if joint is None:
+        return None
+    change = {
+        "reactor_mvar": joint.reactor_mvar * part,
+        "reactor_loss_mw": joint.reactor_loss_mw * part,
+    }
+    return joint.model_copy(update=change)
 
 
 def hvdc_loss_mw(link: Hvdc, sent_mw: float) -> float:

@@ -69,6 +69,7 @@ def _two_end(site: Site, settings: AlertsSettings, line: Line) -> Rule:
         _point(site, near, REACTIVE),
         _point(site, near, VOLTAGE),
         _point(site, far, POWER),
+        _point(site, far, REACTIVE),
         MeterAccuracy.of(site.profiles[near.profile]),
         MeterAccuracy.of(site.profiles[far.profile]),
         _checks(site, line),

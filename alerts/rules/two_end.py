@@ -1,7 +1,9 @@
 """R6: what leaves one end of a line and does not arrive at the other, beyond the losses of the line.
 
 The expected loss comes from the exact two-port of the line with the voltage and power measured at one end
-(:mod:`alerts.two_port`); a loss of the form r P^2 would be wrong by up to 4.5 MW on the corridor's lines.
+(:mod:`alerts.two_port`); a loss of the form r P^2 would be wrong by up to 4.5 MW on the corridor's lines. How
+many circuits are in service is read off the reactive power at the far end: each circuit's charging power is
+tens to hundreds of Mvar, which neither a tap nor a meter within its class can imitate.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ class LineEnds:
     q_from: int
     v_from: int
     p_to: int
+    q_to: int
     accuracy_from: MeterAccuracy
     accuracy_to: MeterAccuracy
     checks: Mapping[str, int] = field(default_factory=dict)
@@ -65,14 +68,15 @@ class TwoEndRule:
 
     def __init__(self, grid: Grid, line: Line, area: str, ends: LineEnds, settings: TwoEndSettings) -> None:
         self.subject = Subject("R6", 1, line.id, area)
-        self.inputs: Sequence[int] = (ends.p_from, ends.q_from, ends.v_from, ends.p_to, *ends.checks.values())
+        needed = (ends.p_from, ends.q_from, ends.v_from, ends.p_to, ends.q_to)
+        self.inputs: Sequence[int] = (*needed, *ends.checks.values())
         self.timing = Timing(
             tuple(Grade(limit.priority, limit.on_s) for limit in settings.limits), settings.off_s
         )
         self._line = line
         self._ends = ends
         self._settings = settings
-        self._model = LineModel(grid, line)
+        self._models = {n: LineModel(grid, line, n) for n in range(line.circuits, 0, -1)}
         self._dead_kv = _DEAD_PU * grid.u_rated_kv
         sigma_kw = grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits
         self._corona_sigma_mw = sigma_kw / 1000
@@ -81,7 +85,7 @@ class TwoEndRule:
         """Judges the residual of the two ends at the instant."""
         line, ends = self._line, self._ends
         p_from, q_from = snapshot.leg(ends.p_from), snapshot.leg(ends.q_from)
-        v_from, p_to = snapshot.leg(ends.v_from), snapshot.leg(ends.p_to)
+        v_from, p_to, q_to = (snapshot.leg(point) for point in (ends.v_from, ends.p_to, ends.q_to))
         here, there = f"{line.id} at {line.from_node}", f"{line.id} at {line.to_node}"
         fault = first_fault([(here, p_from), (here, q_from), (here, v_from), (there, p_to)])
         if fault:
@@ -90,7 +94,10 @@ class TwoEndRule:
         if not off and v_from.value < self._dead_kv:
             reason = f"the meter of {here} reads {v_from.value:.0f} kV while power flows"
             return self.subject.unknown(snapshot.instant, reason)
-        expected = 0.0 if off else self._model.loss_mw(v_from.value, p_from.value, q_from.value)
+        circuits, expected = self._line.circuits, 0.0
+        if not off:
+            q_far = q_to.value if q_to.usable else None
+            circuits, expected = self._explained(v_from.value, p_from.value, q_from.value, q_far)
         residual = p_from.value + p_to.value - expected
         clock_sigma_s = self._settings.clock_sigma_s
         sigma = hypot(
@@ -103,7 +110,7 @@ class TwoEndRule:
         level, held = level_of(abs(residual), limits, self._settings.deadband_pct / 100)
         limit = limits[max(level, 1) - 1]
         figures = _Figures(
-            line, residual, expected, sigma, limit, p_from.value, p_to.value, self._corona_sigma_mw
+            line, circuits, residual, expected, sigma, limit, p_from.value, p_to.value, self._corona_sigma_mw
         )
         legs = (p_from, q_from, v_from, p_to)
         return Finding(
@@ -120,6 +127,20 @@ class TwoEndRule:
             texts=figures.texts(tuple(ends.checks), self._checks(snapshot)) if held else None,
         )
 
+    def _explained(
+        self, v_kv: float, p_mw: float, q_mvar: float, q_far_mvar: float | None
+    ) -> tuple[int, float]:
+        """Number of circuits that explains the far end's reactive power best, and its loss [MW].
+
+        Where that is not known, all circuits are taken to be in service.
+        """
+        if q_far_mvar is None:
+            circuits = self._line.circuits
+            return circuits, self._models[circuits].loss_mw(v_kv, p_mw, q_mvar)
+        far_ends = {n: model.far_end(v_kv, p_mw, q_mvar) for n, model in self._models.items()}
+        circuits = min(far_ends, key=lambda n: abs(far_ends[n].q_mvar - q_far_mvar))
+        return circuits, far_ends[circuits].loss_mw
+
     def _checks(self, snapshot: Snapshot) -> dict[str, float]:
         """What the check meters read by node [MW], those left out that cannot be used."""
         legs = {node: snapshot.leg(point) for node, point in self._ends.checks.items()}
@@ -131,6 +152,8 @@ class _Figures:
     """What a dispatcher needs to know, and how it is put [MW]."""
 
     line: Line
+    circuits: int
+    """In service, as the reactive power tells."""
     residual: float
     expected: float
     sigma: float
@@ -246,6 +269,8 @@ class _Figures:
             p_main = self.p_from if node == line.from_node else self.p_to
             evidence[f"Check P at {node} [MW]"] = round(p_check, 1)
             evidence[f"Check less main at {node} [MW]"] = round(p_check - p_main, 1)
+        if line.circuits > 1:
+            evidence["Circuits in service"] = f"{self.circuits} of {line.circuits}"
         return evidence | {
             "Expected loss [MW]": round(self.expected, 1),
             "Residual [MW]": round(self.residual, 1),

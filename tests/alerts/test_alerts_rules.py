@@ -14,6 +14,7 @@ from alerts.config import AlertsSettings
 from alerts.rules.catalogue import rules_of
 from alerts.rules.exchange import RampedSchedule
 from alerts.rules.finding import Finding, Rule, Texts
+from alerts.two_port import LineModel
 from telemetry.batch import ReadingBatch
 from telemetry.devices import Role
 from telemetry.grid import ScheduleStep
@@ -104,6 +105,23 @@ def test_two_end_grades(site: Site, mw: float, level: int, held: int) -> None:
     assert (found.level, found.held_level) == (level, held)
 
 
+def test_a_circuit_out_of_service_is_seen_by_its_charging_power(site: Site) -> None:
+    grid_line = next(line for line in site.grid.line if line.id == "SHY-TAS")
+    alone = LineModel(site.grid, grid_line, circuits=1).far_end(502.7, -321.6, 20.0)
+    both = LineModel(site.grid, grid_line).far_end(502.7, -321.6, 20.0)
+    assert abs(alone.q_mvar - both.q_mvar) > 80
+    tested = rule(site, "R6/SHY-TAS")
+    for far, circuits in ((alone, "1 of 2"), (both, "2 of 2")):
+        values = {
+            **line(site, -321.6, 20.0, 502.7, far.p_mw + 30),
+            point(site, "SHY-TAS", "TAS", "TotVAr"): far.q_mvar,
+        }
+        (found,) = judged(tested, lambda _, now=values: now, 1)  # type: ignore[misc]
+        assert found.value == pytest.approx(30, abs=0.01)
+        assert found.texts is not None
+        assert found.texts.evidence["Circuits in service"] == circuits
+
+
 def test_two_end_texts(site: Site) -> None:
     (found,) = judged(rule(site, "R6/SHY-TAS"), lambda _: line(site, *shifted(29.8)), 1)
     assert found.texts is not None
@@ -112,6 +130,7 @@ def test_two_end_texts(site: Site) -> None:
     assert found.texts.evidence == {
         "P at SHY [MW]": -321.6,
         "P at TAS [MW]": 352.6,
+        "Circuits in service": "2 of 2",
         "Expected loss [MW]": 1.2,
         "Residual [MW]": 29.8,
         "Uncertainty, one sigma [MW]": 1.07,
