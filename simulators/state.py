@@ -59,7 +59,10 @@ class BenchState:
         self.generation = GenerationBank(self.world, [_sight(self.world, d) for d in inside], bench.seed)
         self.exercise = Exercise([_timed(tap) for tap in bench.tap], Assets.of(bench))
         self._truth = TruthFaults(self.world)
-        self.meter_faults = MeterFaults({device.id: i for i, device in enumerate(self.metered)})
+        self.meter_faults = MeterFaults(
+            {device.id: i for i, device in enumerate(self.metered)},
+            [device.id for device in self.metered if not device.kind.modbus],
+        )
         self._struck: Mapping[str, MeterFault] = {}
         self.links = {
             name: LinkFaults(bench.seed + i)

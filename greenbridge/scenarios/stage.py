@@ -50,7 +50,8 @@ class Stage:
         self._timeline = tuple(timeline)
         self._meters = MeterBank(self.world, [_instrument(self.world, d) for d in devices], seed)
         positions = {device.id: i for i, device in enumerate(devices)}
-        self._truth, self._meter_faults = TruthFaults(self.world), MeterFaults(positions)
+        stamped = [device.id for device in devices if not device.kind.modbus]
+        self._truth, self._meter_faults = TruthFaults(self.world), MeterFaults(positions, stamped)
         self.links = {
             name: LinkFaults(seed + i) for i, name in enumerate([*(g.id for g in bench.gateway), BROKER])
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -40,11 +40,14 @@ class _Struck:
 class MeterFaults:
     """Applies faults to the readings of a bench; ``positions`` are those of the devices in the readings.
 
-    Several faults of one meter work one after the other, in the order in which they began.
+    Several faults of one meter work one after the other, in the order in which they began. The devices of
+    ``stamped`` send their own time with a reading: a wrong clock moves that time and leaves the reading. The
+    others are asked, and a clock that is behind shows as readings that come late.
     """
 
-    def __init__(self, positions: Mapping[str, int]) -> None:
+    def __init__(self, positions: Mapping[str, int], stamped: Collection[str] = ()) -> None:
         self._positions = dict(positions)
+        self._stamped = {positions[name] for name in stamped}
         self._struck: dict[str, _Struck] = {}
         self.swapped: frozenset[int] = frozenset()
         """Positions of the devices that send the words of each number in the other order."""
@@ -71,6 +74,8 @@ class MeterFaults:
             return measured
         readings = list(measured)
         for struck in self._struck.values():
+            if isinstance(struck.fault, Skew) and struck.position in self._stamped:
+                continue
             readings[struck.position] = _shown(struck, readings[struck.position], now_ns)
         return readings
 

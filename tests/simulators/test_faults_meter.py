@@ -92,6 +92,15 @@ def test_after_the_faults_a_meter_shows_what_it_measures(kinds: list[str]) -> No
     assert not faults.clock_offset_s
 
 
+def test_a_meter_that_sends_its_own_time_shows_the_present_with_a_wrong_stamp() -> None:
+    faults = MeterFaults({"a": 0, "b": 1}, stamped=["a"])
+    for k in range(5):
+        now = replace(SOUND, p_mw=float(k))
+        a, _ = faults.shown({"x": fault("skew", seconds=-3.0)}, [now, OTHER], k * SECOND)
+        assert a == now
+    assert faults.clock_offset_s == {0: -3.0}
+
+
 def test_word_swap_is_told_by_position() -> None:
     faults = MeterFaults({"a": 0, "b": 1})
     assert list(faults.shown({"x": fault("word_swap")}, [SOUND, OTHER], 0)) == [SOUND, OTHER]
