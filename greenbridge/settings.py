@@ -14,16 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.modbus.config import ModbusSettings
 from adapters.mqtt.config import MqttSettings
-from adapters.profiles import bundled_profiles
+from adapters.profiles import bundled_profiles, checked_profile
 from alerts.config import AlertsSettings
 from console.config import ConsoleSettings
-from greenbridge.references import PlacedDevice, device_problems
+from greenbridge.references import PlacedDevice, device_problems, with_topics
 from ingest.config import DeadLetterSettings, EmbeddedSettings, InfluxSettings, JournalSettings
 from telemetry.devices import Device
 from telemetry.errors import ConfigError, Problem
 from telemetry.grid import Grid
 from telemetry.points import PointKey
-from telemetry.profiles import DeviceProfile, parse_profile
+from telemetry.profiles import DeviceProfile
 from telemetry.registry import PointRegistry
 from telemetry.settings import Settings, nearest, parse
 from telemetry.site import Site, point_keys
@@ -159,7 +159,7 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
         raise ConfigError(reader.problems)
     grid = reader.model(settings.grid, main, "grid", Grid)
     profiles = _profiles(settings, main, reader)
-    devices = _devices(settings.devices, main, reader)
+    devices = with_topics(_devices(settings.devices, main, reader), settings.mqtt, grid)
     reader.problems += device_problems(devices, settings.modbus, settings.mqtt, grid, profiles)
     if grid is not None:
         reader.problems += grid.problems(settings.grid)
@@ -212,7 +212,7 @@ def _profiles(settings: SiteSettings, main: str, reader: _Reader) -> dict[str, D
             if text is None:
                 continue
             try:
-                profile = parse_profile(text, f"{name}/{path.name}", reader.environment)
+                profile = checked_profile(text, f"{name}/{path.name}", reader.environment)
             except ConfigError as error:
                 reader.problems += error.problems
                 continue

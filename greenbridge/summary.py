@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.modbus.plan import plan_device
+from adapters.modbus.planner import planned
 from greenbridge.settings import Configuration
 from telemetry.grid import TieKind
 from telemetry.registry import PointRegistry
@@ -69,9 +69,10 @@ def summarise(configuration: Configuration) -> Summary:
     readings = 0.0
     for device in devices:
         profile = profiles[device.profile]
-        readings += len(profile.points) / profile.period_s
+        readings += sum(1 / profile.period_of(name) for name in profile.points)
         if device.modbus is not None:
-            requests += len(plan_device(device, site.points_of(device.id)).reads) / profile.period_s
+            plan = planned(site.points_of(device.id))
+            requests += sum(1 / read.period_s for read in plan.reads)
     alerts = settings.alerts
     pageable = [tie for tie in configuration.grid.tie if tie.kind is not TieKind.RING]
     links = {device.link for device in devices}

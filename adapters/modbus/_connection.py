@@ -1,130 +1,120 @@
-"""One TCP connection to a gateway: one request in flight, closed at the first doubt."""
+"""One connection to a gateway: closed or drained at the first doubt, so that no reply is mistaken."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Self, cast
+from typing import Protocol, Self
 
-from adapters.modbus.codec import (
-    DeviceRefusedError,
-    Doubt,
-    Frame,
-    MbapFramer,
-    ProtocolDoubtError,
-    Request,
-    verified_data,
+from adapters.modbus._receiver import (
+    ConnectionGivenUpError,
+    ConnectionLostError,
+    Fault,
+    Receiver,
+    ReplyTimeoutError,
 )
-from telemetry.errors import UnavailableError
+from adapters.modbus._serial import SerialTransport
+from adapters.modbus.codec import DeviceRefusedError, Query, Request, verified
+from adapters.modbus.config import GatewaySettings
+from adapters.modbus.rtu import silence_s
+
+__all__ = [
+    "Connection",
+    "ConnectionGivenUpError",
+    "ConnectionLostError",
+    "Link",
+    "Opener",
+    "ReplyTimeoutError",
+    "opener",
+]
 
 
-class ReplyTimeoutError(UnavailableError):
-    """No reply in time; the connection is closed, so that a late one is never read."""
-
-
-class ConnectionLostError(UnavailableError):
-    """The connection cannot be made, or the other side closed it."""
-
-
-class _Receiver(asyncio.Protocol):
-    """Hands exactly one frame to exactly one waiting request; everything else is a doubt."""
-
-    def __init__(self) -> None:
-        self._framer = MbapFramer()
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Frame] | None = None
-        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.fault: ProtocolDoubtError | ConnectionLostError | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._framer.feed(data)
-        try:
-            while (frame := self._framer.next_frame()) is not None:
-                if self._waiter is None or self._waiter.done():
-                    raise ProtocolDoubtError(
-                        Doubt.UNSOLICITED, f"a frame of unit {frame.unit} that nobody asked for"
-                    )
-                self._waiter.set_result(frame)
-        except ProtocolDoubtError as doubt:
-            self._fail(doubt)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ConnectionLostError(f"the gateway closed the connection ({exc or 'end of stream'})"))
-        if not self._closed.done():
-            self._closed.set_result(None)
-
-    async def exchange(self, request: Request, timeout_s: float) -> Frame:
-        if self.fault is None and self._framer.pending:
-            self._fail(
-                ProtocolDoubtError(Doubt.UNSOLICITED, f"{self._framer.pending} bytes before a request")
-            )
-        if self.fault is not None or self._transport is None:
-            raise self.fault or ConnectionLostError("there is no connection")
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.write(request.encode())
-        try:
-            async with asyncio.timeout(timeout_s):
-                frame = await self._waiter
-        except TimeoutError:
-            raise ReplyTimeoutError(f"unit {request.unit} did not answer within {timeout_s:g} s") from None
-        if self.fault is not None:
-            raise self.fault
-        return frame
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def closed(self) -> None:
-        await self._closed
-
-    def _fail(self, fault: ProtocolDoubtError | ConnectionLostError) -> None:
-        if self.fault is None:
-            self.fault = fault
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(self.fault)
-        self.abort()
-
-
-class Connection:
-    """An open connection; use it as ``async with await Connection.open(...)``."""
-
-    def __init__(self, receiver: _Receiver) -> None:
-        self._receiver = receiver
-        self._transaction = 0
-        self.usable = True
-        """False once a request failed in a way that leaves the stream unproven."""
-
-    @classmethod
-    async def open(cls, host: str, port: int, timeout_s: float) -> Self:
-        """Connects.
-
-        Raises
-        ------
-        ConnectionLostError
-            Refused, unreachable, or no answer within ``timeout_s``.
-
-        """
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(timeout_s):
-                _, receiver = await loop.create_connection(_Receiver, host, port)
-        except TimeoutError:
-            raise ConnectionLostError(f"{host}:{port} did not accept within {timeout_s:g} s") from None
-        except OSError as error:
-            raise ConnectionLostError(f"{host}:{port} cannot be reached: {error.strerror or error}") from None
-        return cls(receiver)
+class Link(Protocol):
+    """What a source needs of a connection."""
 
     @property
     def alive(self) -> bool:
         """True while the next request may be sent."""
-        return self.usable and self._receiver.fault is None
+        ...
 
     @property
-    def fault(self) -> ProtocolDoubtError | ConnectionLostError | None:
+    def fault(self) -> Fault | None:
+        """What ended the connection, if it was not a time-out."""
+        ...
+
+    def next_transaction(self) -> int:
+        """A number for the next request."""
+        ...
+
+    async def ask(self, query: Query, timeout_s: float) -> bytes:
+        """The verified content of the reply."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+Opener = Callable[[], Awaitable[Link]]
+"""Connects; raises ConnectionLostError."""
+
+
+class Suspects:
+    """Units behind RTU framing that still owe replies; such a reply carries nothing but unit and length.
+
+    A device answers in order. So after one that asked for another number of registers was answered, nothing
+    older can come any more: that question is the fence behind which the unit is trusted again.
+    """
+
+    def __init__(self) -> None:
+        self._owed: dict[int, tuple[Request, set[int]]] = {}
+
+    def add(self, query: Query) -> None:
+        """Notes a request without a sound reply."""
+        if isinstance(query, Request):
+            _, sizes = self._owed.get(query.unit, (query, set()))
+            self._owed[query.unit] = (query, sizes | {query.reply_bytes})
+
+    def fence(self, unit: int) -> Request | None:
+        """A read that no owed reply can be mistaken for; None when the unit owes nothing."""
+        if unit not in self._owed:
+            return None
+        request, sizes = self._owed[unit]
+        for count in range(request.count - 1, 0, -1):
+            fence = replace(request, count=count)
+            if fence.reply_bytes not in sizes:
+                return fence
+        count = request.count + (8 if request.table.is_bits else 1)
+        return replace(request, count=count, address=min(request.address, 0x10000 - count))
+
+    def clear(self, unit: int) -> None:
+        """Trusts a unit again."""
+        self._owed.pop(unit, None)
+
+
+class Connection:
+    """An open connection; use it as ``async with await opener(settings)():``."""
+
+    def __init__(self, receiver: Receiver, settings: GatewaySettings, suspects: Suspects) -> None:
+        self._receiver = receiver
+        self._rtu = settings.is_rtu
+        self._quiet_s = settings.quiet_s
+        self._pause_s = 0.0 if settings.serial is None else silence_s(settings.serial.baudrate)
+        self._suspects = suspects
+        self._transaction = 0
+        self._usable = True
+
+    @property
+    def alive(self) -> bool:
+        """True while the next request may be sent."""
+        return self._usable and self._receiver.fault is None
+
+    @property
+    def fault(self) -> Fault | None:
         """What ended the connection, if it was not a time-out."""
         return self._receiver.fault
 
@@ -133,11 +123,12 @@ class Connection:
         self._transaction = self._transaction % 0xFFFF + 1
         return self._transaction
 
-    async def ask(self, request: Request, timeout_s: float) -> bytes:
-        """Sends a request and returns the register bytes of its verified reply.
+    async def ask(self, query: Query, timeout_s: float) -> bytes:
+        """Sends a question and returns the content of its verified reply.
 
-        After any error but a refusal, and after a cancellation, the connection is closed: no later request
-        can receive this one's reply.
+        After any error but a refusal, and after a cancellation, no later request can receive this one's
+        reply: over TCP the connection is closed; with RTU framing it is drained, and the unit must first
+        answer a read of another length.
 
         Raises
         ------
@@ -145,28 +136,53 @@ class Connection:
             No reply within ``timeout_s``.
         ConnectionLostError
             The other side closed the connection.
+        ConnectionGivenUpError
+            It was closed for another request's sake.
         ProtocolDoubtError
             What came is not provably the reply.
         DeviceRefusedError
             The device answered with an exception; the connection stays usable.
 
         """
-        self.usable = False
+        if self._rtu:
+            return await self._ask_line(query, timeout_s)
+        return await self._ask(query, timeout_s)
+
+    async def _ask(self, query: Query, timeout_s: float) -> bytes:
         try:
-            frame = await self._receiver.exchange(request, timeout_s)
-        except BaseException:
-            self._receiver.abort()
-            raise
-        try:
-            data = verified_data(request, frame)
-        except ProtocolDoubtError:
-            self._receiver.abort()
-            raise
+            frame = await self._receiver.exchange(query, timeout_s)
+            return verified(query, frame)
         except DeviceRefusedError:
-            self.usable = True
             raise
-        self.usable = True
-        return data
+        except BaseException as error:
+            self._usable = False
+            self._receiver.abandon(f"closed after unit {query.unit}: {str(error) or type(error).__name__}")
+            raise
+
+    async def _ask_line(self, query: Query, timeout_s: float) -> bytes:
+        if self._receiver.doubtful or self._receiver.unread:
+            await self._receiver.calm(self._quiet_s)
+        elif self._pause_s:
+            await self._receiver.calm(self._pause_s)
+        fence = self._suspects.fence(query.unit)
+        if fence is not None:
+            try:
+                await self._ask_once(fence, timeout_s)
+            except DeviceRefusedError:
+                await self._receiver.calm(self._quiet_s)
+            self._suspects.clear(query.unit)
+        return await self._ask_once(query, timeout_s)
+
+    async def _ask_once(self, query: Query, timeout_s: float) -> bytes:
+        try:
+            frame = await self._receiver.exchange(query, timeout_s)
+            return verified(query, frame)
+        except DeviceRefusedError:
+            raise
+        except BaseException:
+            self._suspects.add(query)
+            self._receiver.doubtful = True
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -174,6 +190,44 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.usable = False
-        self._receiver.abort()
+        self._usable = False
+        self._receiver.abandon("closed")
         await self._receiver.closed()
+
+
+def opener(settings: GatewaySettings) -> Opener:
+    """What connects to a gateway, as often as it is called.
+
+    Raises
+    ------
+    ConfigError
+        Keys or certificates cannot be used.
+
+    """
+    context = None if settings.tls is None else settings.tls.context(f"gateway {settings.id}")
+    suspects = Suspects()
+
+    async def connect() -> Connection:
+        loop = asyncio.get_running_loop()
+
+        def receiver() -> Receiver:
+            return Receiver(rtu=settings.is_rtu)
+
+        try:
+            if settings.serial is not None:
+                line = receiver()
+                SerialTransport(settings.serial, line)
+                return Connection(line, settings, suspects)
+            async with asyncio.timeout(settings.connect_timeout_s):
+                _, made = await loop.create_connection(
+                    receiver, settings.host or "", settings.tcp_port, ssl=context
+                )
+        except TimeoutError:
+            text = f"{settings.where} did not accept within {settings.connect_timeout_s:g} s"
+            raise ConnectionLostError(text) from None
+        except OSError as error:  # refused, unreachable, no such line, certificate not accepted
+            text = f"{settings.where} cannot be reached: {error.strerror or error}"
+            raise ConnectionLostError(text) from None
+        return Connection(made, settings, suspects)
+
+    return connect

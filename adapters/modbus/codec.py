@@ -195,6 +195,15 @@ class Request:
         """Function code of the table."""
         return FUNCTION_OF_TABLE[self.table]
 
+    def numbered(self, transaction: int) -> Request:
+        """The same question with another transaction number."""
+        return Request(transaction, self.unit, self.table, self.address, self.count)
+
+    @property
+    def reply_bytes(self) -> int:
+        """Size of the data of a reply [B]."""
+        return (self.count + 7) // 8 if self.table.is_bits else 2 * self.count
+
     def pdu(self) -> bytes:
         """Function code, first address and quantity."""
         return _READ.pack(self.function, self.address, self.count)
@@ -212,14 +221,13 @@ class Request:
             Byte count or length are not those of the answer.
 
         """
-        bits = self.table.is_bits
-        due = (self.count + 7) // 8 if bits else 2 * self.count
+        due = self.reply_bytes
         if len(pdu) < 2 or pdu[1] != due:
             shown = pdu[1] if len(pdu) > 1 else "none"
             raise ProtocolDoubtError(Doubt.BYTE_COUNT, f"byte count {shown} where {due} is due", pdu)
         if len(pdu) != 2 + due:
             raise ProtocolDoubtError(Doubt.LENGTH, f"{len(pdu) - 2} data bytes where {due} are due", pdu)
-        return _registers_of_bits(pdu[2:], self.count) if bits else pdu[2:]
+        return _registers_of_bits(pdu[2:], self.count) if self.table.is_bits else pdu[2:]
 
     def __str__(self) -> str:
         return f"unit {self.unit} {self.table} {self.address}+{self.count}"

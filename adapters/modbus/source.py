@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import random
 import zlib
 from collections.abc import Sequence
@@ -9,16 +11,25 @@ from collections.abc import Sequence
 import numpy as np
 import structlog
 
-from adapters import metrics
 from adapters.backoff import Backoff
 from adapters.link import LinkState
-from adapters.modbus._connection import Connection, ConnectionLostError, ReplyTimeoutError
+from adapters.modbus._connection import (
+    ConnectionGivenUpError,
+    ConnectionLostError,
+    Link,
+    Opener,
+    opener,
+)
 from adapters.modbus._outlet import Outlet
-from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError
+from adapters.modbus._reader import Outcome, Reader, UnansweredError
+from adapters.modbus._rejects import Rejects
+from adapters.modbus.codec import ProtocolDoubtError
 from adapters.modbus.config import GatewaySettings
-from adapters.modbus.plan import plan_device
-from adapters.modbus.schedule import Schedule
-from adapters.modbus.unit import Poll, ReadState, Unit
+from adapters.modbus.patience import Patience
+from adapters.modbus.planner import planned
+from adapters.modbus.schedule import Schedule, Taken
+from adapters.modbus.sunspec.mapping import plan_sunspec
+from adapters.modbus.unit import Unit
 from ingest.ports import Intake
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock
@@ -28,17 +39,8 @@ from telemetry.site import SitePoint
 _log = structlog.get_logger(__name__)
 
 
-class _UnansweredError(Exception):
-    """A unit could not be polled; ``quality`` says why, ``event`` is the counter."""
-
-    def __init__(self, quality: Quality, event: str, error: Exception) -> None:
-        super().__init__(str(error))
-        self.quality = quality
-        self.event = event
-
-
 class ModbusSource:
-    """The units behind one gateway, polled over one TCP connection with one request in flight.
+    """The units behind one gateway, polled over one connection.
 
     Parameters
     ----------
@@ -53,11 +55,13 @@ class ModbusSource:
         Time.
     uniform
         Numbers in [0, 1) for the jitter of pauses.
+    connect
+        Connects in place of the transport that the settings name.
 
     Raises
     ------
     ConfigError
-        A device cannot be planned.
+        A device cannot be planned, or keys or certificates cannot be used.
 
     """
 
@@ -69,6 +73,7 @@ class ModbusSource:
         clock: Clock,
         *,
         uniform: random.Random | None = None,
+        connect: Opener | None = None,
     ) -> None:
         self.name = f"modbus/{gateway.id}"
         self.state = LinkState(self.name)
@@ -76,10 +81,17 @@ class ModbusSource:
         self._intake = intake
         self._clock = clock
         self._uniform = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
+        self._connect = connect or opener(gateway)
         by_device: dict[str, list[SitePoint]] = {}
         for point in points:
             by_device.setdefault(point.key.device, []).append(point)
-        self._units = [Unit(plan_device(members[0].device, members)) for members in by_device.values()]
+        self._points = list(by_device.values())
+        self._units = [Unit(planned(members, gateway.planning_cost)) for members in self._points]
+        self._unknown = self._sunspec()
+        self._patience = Patience(gateway.timeout_s, len(self._units))
+        self._reader = Reader(self.state, clock, Rejects(self.state, intake), gateway.retries)
+        self._window = gateway.window
+        self._changed = asyncio.Event()
         self._session = 0
         self._seq = 0
         self._lost = False
@@ -102,9 +114,7 @@ class ModbusSource:
         try:
             while True:
                 try:
-                    connection = await Connection.open(
-                        self._gateway.host, self._gateway.port, self._gateway.connect_timeout_s
-                    )
+                    connection = await self._connect()
                 except ConnectionLostError as error:
                     await self._link_lost(outlet, error)
                     await self._clock.sleep(backoff.next())
@@ -121,80 +131,104 @@ class ModbusSource:
             await outlet.close()
 
     def _schedule(self) -> Schedule:
-        periods = [unit.plan.period_s for unit in self._units]
         longest = self._gateway.backoff_max_s
-        backoffs = [Backoff(period, max(period, longest), self._uniform) for period in periods]
+        periods = [unit.periods_s for unit in self._units]
+        backoffs = [Backoff(own[0], max(own[0], longest), self._uniform) for own in periods]
         shift = zlib.crc32(self.name.encode()) / 2**32
         return Schedule(periods, backoffs, self._clock.monotonic(), shift)
 
-    async def _poll_all(self, connection: Connection, schedule: Schedule, outlet: Outlet) -> None:
-        """Polls units in turn until the connection cannot be used any more.
+    async def _poll_all(self, connection: Link, schedule: Schedule, outlet: Outlet) -> None:
+        """Polls units in turn, as many at a time as requests may be in flight."""
+        if self._window == 1:
+            await self._lane(connection, schedule, outlet)
+            return
+        lanes = [
+            asyncio.create_task(self._lane(connection, schedule, outlet), name=f"{self.name} lane {i}")
+            for i in range(self._window)
+        ]
+        try:
+            await asyncio.gather(*lanes)
+        finally:
+            for lane in lanes:
+                lane.cancel()
+            await asyncio.gather(*lanes, return_exceptions=True)
+
+    async def _lane(self, connection: Link, schedule: Schedule, outlet: Outlet) -> None:
+        """Polls one unit after the other until the connection cannot be used any more.
 
         Each connection sees a wait or a poll before it is given up, so a gateway that hangs up at once is not
         called in a tight loop: the units' own pauses bound it.
         """
         while True:
-            turn, wait_s = schedule.next(self._clock.monotonic())
+            wait_s = schedule.wait_s(self._clock.monotonic())
             if wait_s > 0:
-                await self._clock.sleep(wait_s)
+                await self._idle(wait_s)
                 if not connection.alive:
                     self._note_idle_end(connection)
                     return
                 continue
-            unit = self._units[turn]
-            answered = await self._poll(unit, connection, outlet)
-            now = self._clock.monotonic()
-            if answered:
-                self._recovered(unit)
-                if missed := schedule.answered(turn, now):
-                    self.state.count("overruns", missed)
-            else:
-                schedule.failed(turn, now)
+            taken = schedule.take(self._clock.monotonic())
+            if taken is not None:
+                await self._turn(taken, connection, schedule, outlet)
+                self._changed.set()
             if not connection.alive:
                 return
 
-    async def _poll(self, unit: Unit, connection: Connection, outlet: Outlet) -> bool:
-        """Reads a device once and hands its batch over; False when the unit did not answer soundly."""
-        columns: list[Columns] = []
-        poll = Poll(unit)
-        failure: _UnansweredError | None = None
-        while (state := poll.next()) is not None:
-            try:
-                columns.append(await self._read(state, unit, connection))
-            except DeviceRefusedError as refusal:
-                if parts := poll.refused(state, refusal):
-                    _log.info("modbus_read_split", link=self.name, device=unit.plan.device, reads=len(parts))
-                    continue
-                self._note_refusal(unit, state, refusal)
-                columns.append(state.failed(Quality.DEVICE_REFUSED, self._clock.now_ns()))
-            except _UnansweredError as failed:
-                failure = failed
-                columns += poll.unanswered(state, failed.quality, self._clock.now_ns())
-        if failure is not None:
-            self._note_failure(unit, failure)
-        await self._hand_over(columns, outlet)
-        return failure is None
+    async def _idle(self, wait_s: float) -> None:
+        if math.isfinite(wait_s):
+            await self._clock.sleep(wait_s)
+        else:
+            self._changed.clear()
+            await self._changed.wait()
 
-    async def _read(self, state: ReadState, unit: Unit, connection: Connection) -> Columns:
-        request = state.read.request(connection.next_transaction(), unit.plan.unit)
-        self.state.count("requests")
-        asked = self._clock.monotonic()
+    async def _turn(self, taken: Taken, connection: Link, schedule: Schedule, outlet: Outlet) -> None:
+        """Polls a unit once, hands its batch over and plans its next turn."""
+        turn, i, period_s = taken
+        unit, now = self._units[i], self._clock.monotonic()
+        failing = schedule.is_failing(i)
+        free_s = schedule.free_s(now) if failing else 0.0
+        patience_s = self._patience.of(i, failing=failing, period_s=unit.periods_s[0], free_s=free_s, now=now)
+        outcome = Outcome()
         try:
-            data = await connection.ask(request, self._gateway.timeout_s)
-        except ReplyTimeoutError as error:
-            raise _UnansweredError(Quality.DEVICE_TIMEOUT, "timeouts", error) from error
-        except ProtocolDoubtError as error:
-            raise _UnansweredError(Quality.PROTOCOL_DOUBT, "doubts", error) from error
-        except ConnectionLostError as error:
-            raise _UnansweredError(Quality.LINK_LOST, "connections_lost", error) from error
-        except DeviceRefusedError as refusal:
-            self.state.count("exceptions")
-            if refusal.is_unreachable:
-                raise _UnansweredError(Quality.DEVICE_TIMEOUT, "gateway_timeouts", refusal) from refusal
-            raise
-        metrics.ROUND_TRIP.labels(self.name).observe(self._clock.monotonic() - asked)
-        self.state.count("replies")
-        return state.answered(data, self._clock.now_ns())
+            if i not in self._unknown or await self._located(i, connection, patience_s, outcome):
+                await self._reader.poll(connection, unit, period_s, patience_s, outcome)
+        except ConnectionGivenUpError:
+            schedule.postponed(turn, self._clock.monotonic())
+            await self._hand_over(outcome.columns, outlet)
+            return
+        if outcome.slowest_s:
+            self._patience.heard(i, outcome.slowest_s)
+        if outcome.failure is None:
+            self._recovered(unit)
+        else:
+            self._note_failure(i, outcome.failure)
+        await self._hand_over(outcome.columns, outlet)
+        now = self._clock.monotonic()
+        if outcome.failure is not None:
+            schedule.failed(turn, now)
+        elif missed := schedule.answered(turn, now):
+            self.state.count("overruns", missed)
+
+    async def _located(self, i: int, connection: Link, patience_s: float, outcome: Outcome) -> bool:
+        """Plans a SunSpec device anew from the models that it has now; False if it does not tell them."""
+        unit, members = self._units[i], self._points[i]
+        sunspec = members[0].profile.sunspec
+        base = None if sunspec is None else sunspec.base
+        chain = await self._reader.discover(connection, unit, base, patience_s, outcome)
+        now_ns = self._clock.now_ns()
+        if chain is None:
+            if outcome.failure is not None:
+                quality = outcome.failure.quality
+                outcome.columns += [state.failed(quality, now_ns) for state in unit.reads]
+            return False
+        plan = plan_sunspec(members[0].device, members, chain, self._gateway.planning_cost)
+        absent = unit.replace(plan, now_ns)
+        outcome.columns.append(absent)
+        if len(absent):
+            names = [want.name for want in plan.absent]
+            _log.warning("modbus_points_absent", link=self.name, device=plan.device, points=names)
+        self._unknown.discard(i)
+        return True
 
     async def _link_lost(self, outlet: Outlet, error: ConnectionLostError) -> None:
         """Tells once that every point behind the gateway is out of reach."""
@@ -233,34 +267,40 @@ class ModbusSource:
 
     def _connected(self) -> None:
         self._begin_session()
+        if self._lost:
+            for unit in self._units:
+                unit.wake()
         self._lost = False
+        self._unknown = self._sunspec()
         self.state.up(self._clock.now_ns())
         self.state.count("connects")
 
-    def _note_idle_end(self, connection: Connection) -> None:
+    def _sunspec(self) -> set[int]:
+        """The units whose models are not known yet: those of SunSpec devices."""
+        return {i for i, members in enumerate(self._points) if members[0].profile.sunspec is not None}
+
+    def _note_idle_end(self, connection: Link) -> None:
         """The connection ended between two polls: no reading is affected, the next poll uses a new one."""
         self.state.count("doubts" if isinstance(connection.fault, ProtocolDoubtError) else "connections_lost")
         self.state.failed(self._clock.now_ns(), str(connection.fault))
 
-    def _note_failure(self, unit: Unit, failure: _UnansweredError) -> None:
+    def _note_failure(self, i: int, failure: UnansweredError) -> None:
+        unit = self._units[i]
         self.state.count(failure.event)
         text = f"{unit.plan.device}: {failure}"
         self.state.failed(self._clock.now_ns(), text)
+        if failure.in_flight > 1 and self._window > 1:
+            self._window = 1
+            self.state.count("window_fallbacks")
+            _log.warning("modbus_window_fell_back", link=self.name, device=unit.plan.device)
         if not unit.failing:
             _log.warning("modbus_device_failing", link=self.name, device=unit.plan.device, error=str(failure))
         unit.failing = True
-
-    def _note_refusal(self, unit: Unit, state: ReadState, refusal: DeviceRefusedError) -> None:
-        first, last = state.read.address, state.read.address + state.read.count - 1
-        text = f"{unit.plan.device}: registers {first}-{last}: {refusal}"
-        self.state.failed(self._clock.now_ns(), text)
-        if state.reported is not Quality.DEVICE_REFUSED:
-            points = list(state.read.names)
-            _log.warning(
-                "modbus_read_refused", link=self.name, device=unit.plan.device, points=points, error=text
-            )
+        if self._points[i][0].profile.sunspec is not None:
+            self._unknown.add(i)
 
     def _recovered(self, unit: Unit) -> None:
         if unit.failing:
             unit.failing = False
+            unit.wake()
             _log.info("modbus_device_recovered", link=self.name, device=unit.plan.device)

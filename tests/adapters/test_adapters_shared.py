@@ -15,7 +15,7 @@ from adapters.profiles import bundled_profiles
 from telemetry.points import PointKind
 from telemetry.settings import Settings, parse
 
-MISSING_IN_SAMPLE = {"password_env"}
+MISSING_IN_SAMPLE = {"password_env", "tls", "serial"}
 """Keys that exclude another one of the sample; they are named in a comment."""
 
 

@@ -35,7 +35,9 @@ from telemetry.profiles import RegisterTable, RegisterType, WordOrder
 from telemetry.quality import Quality
 
 ALLOWED_WRITES = [
-    ("_connection.py", "self._transport.write(request.encode())"),
+    ("_reader.py", "walk.send(answer)"),  # to a generator
+    ("_receiver.py", "self._transport.write(rtu_framed(query) if self._rtu else framed(query))"),
+    ("_serial.py", "self._line.write(bytes(data))"),
     ("codec.py", "_HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit)"),
     ("codec.py", "_READ.pack(self.function, self.address, self.count)"),
 ]

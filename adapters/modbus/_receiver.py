@@ -1,0 +1,197 @@
+"""What arrives on a connection: every frame goes to the one question that it answers, or is a doubt."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol, cast
+
+from adapters.modbus.codec import Doubt, Frame, MbapFramer, ProtocolDoubtError, Query, framed
+from adapters.modbus.rtu import RtuFramer, rtu_framed
+from telemetry.errors import UnavailableError
+
+
+class ReplyTimeoutError(UnavailableError):
+    """No reply in time; the connection is closed or drained, so that a late one is never read."""
+
+    def __init__(self, message: str, in_flight: int = 1) -> None:
+        super().__init__(message)
+        self.in_flight = in_flight
+        """Requests that were waiting for a reply, this one included."""
+
+
+class ConnectionLostError(UnavailableError):
+    """The connection cannot be made, or the other side closed it."""
+
+
+class ConnectionGivenUpError(UnavailableError):
+    """The connection was closed for another request's sake; this one may be asked again at once."""
+
+
+Fault = ProtocolDoubtError | ConnectionLostError | ConnectionGivenUpError
+
+
+class Framer(Protocol):
+    """Cuts a byte stream into frames."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that belong to no returned frame [B]."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Appends received bytes."""
+        ...
+
+    def next_frame(self) -> Frame | None:
+        """The next complete frame."""
+        ...
+
+
+class Receiver(asyncio.Protocol):
+    """Requests in flight and the stream of their replies.
+
+    With numbers (TCP) several requests may be in flight and the first doubt ends the connection. Without
+    (RTU framing) one may be, and after a doubt :meth:`calm` waits for silence.
+    """
+
+    def __init__(self, *, rtu: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rtu = rtu
+        self._framer: Framer = RtuFramer() if rtu else MbapFramer()
+        self._transport: asyncio.Transport | None = None
+        self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._heard = asyncio.Event()
+        self.fault: Fault | None = None
+        """What ended the connection."""
+        self.doubtful = False
+        """With RTU framing: something is on the line that nobody can place."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were received without a question [B]."""
+        return self._framer.pending
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard.set()
+        if self.doubtful:
+            return
+        self._framer.feed(data)
+        try:
+            while (frame := self._framer.next_frame()) is not None:
+                self._place(frame)
+        except ProtocolDoubtError as doubt:
+            self._doubt(doubt)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(ConnectionLostError(f"the gateway closed the connection ({exc or 'end of stream'})"))
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    async def exchange(self, query: Query, timeout_s: float) -> Frame:
+        """Sends a question and waits for the frame that takes its number.
+
+        Raises
+        ------
+        ReplyTimeoutError
+            None came in time.
+        ProtocolDoubtError
+            Something came that cannot be placed.
+        ConnectionLostError
+            There is no connection any more.
+        ConnectionGivenUpError
+            Another request ended it.
+
+        """
+        if self.fault is None and self.unread:
+            self._doubt(ProtocolDoubtError(Doubt.UNSOLICITED, f"{self.unread} bytes before a request"))
+        if self.fault is not None or self._transport is None:
+            raise self.fault or ConnectionLostError("there is no connection")
+        number = 0 if self._rtu else query.transaction
+        waiter: asyncio.Future[Frame] = self._loop.create_future()
+        self._waiting[number] = waiter
+        alarm = self._loop.call_later(timeout_s, self._expired, waiter, query.unit, timeout_s)
+        try:
+            self._transport.write(rtu_framed(query) if self._rtu else framed(query))
+            frame = await waiter
+        finally:
+            alarm.cancel()
+            self._waiting.pop(number, None)
+        if self.fault is not None:
+            raise self.fault
+        if self.doubtful:
+            raise ProtocolDoubtError(Doubt.UNSOLICITED, "more came than one reply", frame.pdu)
+        return frame
+
+    async def calm(self, quiet_s: float) -> None:
+        """Discards what arrives until the line was silent for a time [s].
+
+        Raises
+        ------
+        ConnectionLostError
+            It does not become silent, or it is closed.
+
+        """
+        self.doubtful = True
+        for _ in range(_MOST_WAITS):
+            self._heard.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(quiet_s):
+                    await self._heard.wait()
+                continue
+            self._framer = RtuFramer()
+            self.doubtful = False
+            return
+        self._end(ConnectionLostError("the line does not become silent"))
+        raise self.fault or ConnectionLostError("the line does not become silent")
+
+    def abandon(self, reason: str) -> None:
+        """Closes the connection; every other request in flight is told so."""
+        self._end(ConnectionGivenUpError(reason))
+
+    async def closed(self) -> None:
+        """Returns when the transport has closed."""
+        await self._closed
+
+    def _place(self, frame: Frame) -> None:
+        number = 0 if frame.transaction is None else frame.transaction
+        waiter = self._waiting.get(number)
+        if waiter is None or waiter.done():
+            known = self._waiting and waiter is None
+            reason = Doubt.TRANSACTION if known else Doubt.UNSOLICITED
+            due = f" where {', '.join(map(str, sorted(self._waiting)))} is due" if known else ""
+            detail = f"a frame of unit {frame.unit}, transaction {frame.transaction}, that nobody asked for"
+            raise ProtocolDoubtError(reason, f"{detail}{due}", frame.pdu)
+        waiter.set_result(frame)
+
+    def _expired(self, waiter: asyncio.Future[Frame], unit: int, timeout_s: float) -> None:
+        if not waiter.done():
+            text = f"unit {unit} did not answer within {timeout_s:g} s"
+            waiter.set_exception(ReplyTimeoutError(text, len(self._waiting)))
+
+    def _doubt(self, doubt: ProtocolDoubtError) -> None:
+        if not self._rtu:
+            self._end(doubt)
+            return
+        self.doubtful = True
+        for waiter in self._waiting.values():
+            if not waiter.done():
+                waiter.set_exception(doubt)
+
+    def _end(self, fault: Fault) -> None:
+        if self.fault is None:
+            self.fault = fault
+        for waiter in self._waiting.values():
+            if not waiter.done():
+                waiter.set_exception(self.fault)
+        self._heard.set()
+        if self._transport is not None:
+            self._transport.abort()
+
+
+_MOST_WAITS = 50
+"""Noises after which a line that should be silent is given up."""

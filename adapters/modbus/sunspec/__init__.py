@@ -1,0 +1,1 @@
+"""SunSpec devices: information models, discovery of a device's chain of models, points by name; pure."""
