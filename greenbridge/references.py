@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from adapters.modbus.config import ModbusSettings
 from adapters.mqtt.config import MqttSettings
+from adapters.mqtt.plan import resolved, template_faults
 from telemetry.devices import Device, Role
 from telemetry.errors import Problem
 from telemetry.grid import Grid
@@ -27,6 +28,23 @@ class PlacedDevice:
     def unknown(self, key: str, value: str, what: str, valid: Collection[str]) -> Problem:
         """A name that refers to nothing."""
         return Problem(self.file, f"{self.key}.{key}", f'"{value}"', f"no such {what}", nearest(value, valid))
+
+
+def with_topics(devices: Iterable[PlacedDevice], mqtt: MqttSettings, grid: Grid | None) -> list[PlacedDevice]:
+    """The devices with their MQTT topics: the broker's template for those that name none, names put in."""
+    areas = {node.id: node.area for node in grid.node} if grid is not None else {}
+    templates = {broker.id: broker.topic for broker in mqtt.broker}
+    found = []
+    for placed in devices:
+        address = placed.device.mqtt
+        if address is not None:
+            template = address.topic or templates.get(address.broker)
+            if template is not None:
+                topic = resolved(template, placed.device, areas.get(placed.device.node, ""))
+                address = address.model_copy(update={"topic": topic})
+            placed = replace(placed, device=placed.device.model_copy(update={"mqtt": address}))  # noqa: PLW2901
+        found.append(placed)
+    return found
 
 
 def device_problems(
@@ -54,6 +72,7 @@ def device_problems(
             yield placed.unknown("modbus.gateway", device.modbus.gateway, "gateway", gateways)
         if device.mqtt is not None and device.mqtt.broker not in brokers:
             yield placed.unknown("mqtt.broker", device.mqtt.broker, "broker", brokers)
+        yield from _topic(placed, profiles)
     yield from _used_twice(devices)
 
 
@@ -69,6 +88,19 @@ def _profile(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Ite
         yield Problem(
             placed.file, placed.key, "", reason, f"give {profile.protocol} = {{ ... }} and no other"
         )
+
+
+def _topic(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Iterator[Problem]:
+    address, profile = placed.device.mqtt, profiles.get(placed.device.profile)
+    key = f"{placed.key}.mqtt.topic"
+    if address is None or profile is None or profile.json_payload is None:
+        return
+    if address.topic is None:
+        fix = "add topic, here or as a template in the broker's table"
+        yield Problem(placed.file, key, "", "missing", fix)
+        return
+    for reason, fix in template_faults(address.topic, profile.json_payload.shape):
+        yield Problem(placed.file, key, f'"{address.topic}"', reason, fix)
 
 
 def _place(placed: PlacedDevice, nodes: set[str], ends: Mapping[str, set[str]]) -> Iterator[Problem]:

@@ -13,10 +13,17 @@ import structlog
 
 from adapters.backoff import Backoff
 from adapters.link import LinkState
-from adapters.mqtt._manual_ack import BrokerLostError, ManualAckClient, Received, SubscriptionRefusedError
-from adapters.mqtt.codec import RejectedPayloadError, Rejection
+from adapters.mqtt.codec import Decoded, RejectedPayloadError, Rejection
 from adapters.mqtt.config import BrokerSettings
-from adapters.mqtt.plan import TopicPlan, plan_topics, subscriptions
+from adapters.mqtt.plan import TopicPlan, left_over, plan_topics, shared, subscriptions
+from adapters.mqtt_client import (
+    BrokerLostError,
+    Credentials,
+    ManualAckClient,
+    Received,
+    Session,
+    SubscriptionRefusedError,
+)
 from ingest.ports import DeadLetter, Intake
 from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
@@ -29,6 +36,8 @@ MAX_COMPLAINTS = 1000
 """Kinds of rejection, by topic and reason, that are logged; all are counted and kept as dead letters."""
 LETTER_BYTES = 512
 """Bytes of a rejected payload that are kept."""
+SHOWN_BYTES = 16
+"""Bytes of a rejected payload that the log shows."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +85,7 @@ class MqttSource:
         self._environment = os.environ if environment is None else environment
         chance = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
         self._backoff = Backoff(broker.backoff_first_s, broker.backoff_max_s, chance)
-        self._plans = plan_topics(points)
+        self._topics = plan_topics(points)
         self._unknown: dict[str, set[str]] = {}
         self._strangers: asyncio.Queue[str] = asyncio.Queue(MAX_COMPLAINTS)  # each is put there once
         self._complained: set[tuple[str, Rejection]] = set()
@@ -105,18 +114,18 @@ class MqttSource:
         SubscriptionRefusedError
             The broker refused every subscription.
         ConfigError
-            The password cannot be read.
+            The password, a key or a certificate cannot be read.
 
         """
-        if not self._plans:
+        if not self._topics.plans:
             return
         self._begin_session()
         self._backoff.reset()
         try:
             while True:
-                password = self._broker.password(self._environment)
+                credentials, session = self._credentials(), Session(self._broker.session_expiry_s)
                 try:
-                    async with ManualAckClient(self._broker, password, self._clock) as client:
+                    async with ManualAckClient(self._broker, credentials, self._clock, session) as client:
                         self._client = client
                         self._begin_session()
                         await self._converse(client)
@@ -126,6 +135,13 @@ class MqttSource:
         finally:
             self._client = None
             self.state.down()
+
+    def _credentials(self) -> Credentials:
+        tls = self._broker.tls
+        return Credentials(
+            self._broker.password(self._environment),
+            None if tls is None else tls.context(f"broker {self._broker.id}"),
+        )
 
     async def _converse(self, client: ManualAckClient) -> None:
         """Does everything that a connection is for, until one part of it fails.
@@ -149,7 +165,8 @@ class MqttSource:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _subscribe(self, client: ManualAckClient) -> None:
-        topics = list(self._plans)
+        plans = {shared(filter_, self._broker.share): plan for filter_, plan in self._topics.filters.items()}
+        topics = list(plans)
         refused = list(chain.from_iterable([await client.subscribe(part) for part in subscriptions(topics)]))
         if refused:
             text = (
@@ -158,7 +175,7 @@ class MqttSource:
             self.state.count("subscriptions_refused", len(refused))
             self.state.failed(self._clock.now_ns(), text)
             _log.error("mqtt_subscription_refused", link=self.name, topics=refused[:10], count=len(refused))
-            await self._mark_bad([self._plans[topic] for topic in refused], Quality.DEVICE_REFUSED)
+            await self._mark_bad([plans[topic] for topic in refused], Quality.DEVICE_REFUSED)
             if len(refused) == len(topics):
                 raise SubscriptionRefusedError(f"{text}; allow client {self._broker.client_id} to read them")
         self._lost = False
@@ -177,7 +194,8 @@ class MqttSource:
     async def _unsubscribe(self, client: ManualAckClient) -> None:
         """Ends what an earlier configuration subscribed to and the persistent session still remembers."""
         while True:
-            await client.unsubscribe(await self._strangers.get())
+            for filter_ in left_over(await self._strangers.get(), self._broker.share):
+                await client.unsubscribe(filter_)
 
     async def _store(self, messages: Sequence[Received]) -> None:
         """Makes messages durable, as readings or dead letters."""
@@ -187,39 +205,38 @@ class MqttSource:
         quality: list[int] = []
         letters: list[DeadLetter] = []
         self.state.count("messages", len(messages))
+        if again := sum(message.again for message in messages):
+            self.state.count("redelivered", again)
         for message in messages:
             try:
-                plan = self._plan(message)
-                decoded = plan.decoder.decode(message.payload, message.received_ns, retained=message.retained)
+                decoded = self._decoded(message)
             except RejectedPayloadError as rejected:
                 letters.append(self._letter(message, rejected))
-                stranger = rejected.reason is Rejection.UNKNOWN_TOPIC and message.topic != ""
-                if self._is_news(message, rejected) and stranger:
-                    self._strangers.put_nowait(message.topic)
+                self._tell(message, rejected)
                 continue
-            if decoded.unknown:
-                self._note_unknown(plan.device, decoded.unknown)
-            point += plan.decoder.index
-            t_source += [decoded.t_source] * len(decoded.value)
+            if decoded.rejected:
+                letters.append(self._letter(message, decoded.rejected[0]))
+                self._tell(message, decoded.rejected[0])
+            point += decoded.point
+            t_source += decoded.t_source
             value += decoded.value
             quality += decoded.quality
-        commits: list[Coroutine[Any, Any, object]] = []
-        if letters:
-            commits.append(self._intake.reject(letters))
+        commits: list[Coroutine[Any, Any, object]] = [self._intake.reject(letters)] if letters else []
         if point:
             commits.append(self._submit(messages[-1].received_ns, point, t_source, value, quality))
         for outcome in await asyncio.gather(*commits, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def _plan(self, message: Received) -> TopicPlan:
-        plan = self._plans.get(message.topic)
-        if plan is None:
-            raise RejectedPayloadError(Rejection.UNKNOWN_TOPIC, "no device publishes there")
+    def _decoded(self, message: Received) -> Decoded:
+        route = self._topics.route(message.topic)
         size, limit = len(message.payload), self._broker.max_payload
         if size > limit:
             raise RejectedPayloadError(Rejection.OVERSIZED, f"{size} bytes, the limit is {limit}")
-        return plan
+        decoded = route.decode(message.payload, message.received_ns, retained=message.retained)
+        if decoded.unknown:
+            self._note_unknown(route.plan.device, decoded.unknown)
+        return decoded
 
     async def _submit(
         self, t_received: int, point: list[int], t_source: list[int], value: list[float], quality: list[int]
@@ -249,14 +266,22 @@ class MqttSource:
             size=len(message.payload),
         )
 
-    def _is_news(self, message: Received, rejected: RejectedPayloadError) -> bool:
-        """Logs a rejection; False for one like an earlier one, which is counted but not told again."""
+    def _tell(self, message: Received, rejected: RejectedPayloadError) -> None:
+        """Logs a rejection; one like an earlier one is counted but not told again."""
         complaint = (message.topic, rejected.reason)
         if complaint in self._complained or len(self._complained) >= MAX_COMPLAINTS:
-            return False
+            return
         self._complained.add(complaint)
-        _log.warning("mqtt_message_rejected", link=self.name, topic=message.topic, error=str(rejected))
-        return True
+        start = message.payload[:SHOWN_BYTES].hex(" ")
+        _log.warning(
+            "mqtt_message_rejected",
+            link=self.name,
+            topic=message.topic,
+            error=str(rejected),
+            first_bytes=start,
+        )
+        if rejected.reason is Rejection.UNKNOWN_TOPIC and message.topic:
+            self._strangers.put_nowait(message.topic)
 
     async def _link_lost(self, error: BrokerLostError) -> None:
         """Tells once, for each time that the link went away, that its points are out of reach."""
@@ -267,7 +292,7 @@ class MqttSource:
         if not self._lost:
             self._lost = True
             _log.warning("mqtt_link_lost", link=self.name, error=str(error))
-            await self._mark_bad(list(self._plans.values()), Quality.LINK_LOST)
+            await self._mark_bad(self._topics.plans, Quality.LINK_LOST)
 
     async def _mark_bad(self, plans: Sequence[TopicPlan], quality: Quality) -> None:
         point = list(chain.from_iterable(plan.decoder.index for plan in plans))

@@ -32,7 +32,7 @@ class PublishedLink:
         self.name = f"mqtt/{broker.id}"
         self.faults = faults
         self._start_ns = start_ns
-        self._plans = plan_topics(points)
+        self._topics = plan_topics(points)
         self._waiting: deque[Published] = deque(maxlen=MAX_WAITING)
         self._lost = False
         self._session = start_ns
@@ -43,7 +43,7 @@ class PublishedLink:
     @property
     def topics(self) -> frozenset[str]:
         """Topics that the site knows."""
-        return frozenset(self._plans)
+        return self._topics.names
 
     def advance(self, messages: Iterable[Published], until_s: float) -> ReadingBatch | None:
         """Takes what the devices published up to a time [s]; None when nothing came of it."""
@@ -53,7 +53,7 @@ class PublishedLink:
             if self._lost:
                 return None
             self._lost = True
-            index = list(chain.from_iterable(plan.decoder.index for plan in self._plans.values()))
+            index = list(chain.from_iterable(plan.decoder.index for plan in self._topics.plans))
             n = len(index)
             return self._batch(now_ns, index, [now_ns] * n, [float("nan")] * n, [int(Quality.LINK_LOST)] * n)
         if self._lost:
@@ -68,16 +68,15 @@ class PublishedLink:
         value: list[float] = []
         quality: list[int] = []
         for topic, payload in arriving:
-            plan = self._plans.get(topic)
-            if plan is None:
+            if topic not in self._topics.names:
                 continue
             try:
-                decoded = plan.decoder.decode(payload, now_ns)
+                decoded = self._topics.route(topic).decode(payload, now_ns)
             except RejectedPayloadError:
                 self.rejected += 1
                 continue
-            point += plan.decoder.index
-            t_source += [decoded.t_source] * len(decoded.value)
+            point += decoded.point
+            t_source += decoded.t_source
             value += decoded.value
             quality += decoded.quality
         return self._batch(now_ns, point, t_source, value, quality) if point else None

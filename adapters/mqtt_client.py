@@ -6,9 +6,10 @@ paho-mqtt 2.x; what it relies on that neither documents:
 
 - ``aiomqtt.Client._client``: the paho client (``manual_ack_set``, ``ack``, ``loop_read``, ``disconnect`` and
   ``connect_timeout`` of it are documented);
-- ``aiomqtt.Client._on_message`` and ``_on_socket_open`` are the callbacks given to paho, so overriding them
-  works; they run in the event loop, but for ``_on_socket_open``, which runs in the connecting thread;
-- ``aiomqtt.Client._disconnected``: a future that is done once the connection has ended; ``_loop``: the loop.
+- ``aiomqtt.Client._on_message``, ``_on_socket_open`` and ``_on_socket_close`` are the callbacks given to
+  paho, so overriding them works; those of the socket may run in the connecting thread;
+- ``aiomqtt.Client._connected`` and ``_disconnected``: futures that are done once the broker has answered and
+  once the connection has ended; ``_loop``: the loop; ``_misc_loop`` and ``_misc_task``: keep-alive.
 
 The test that kills a subscriber with SIGKILL proves that the acknowledgement waits for the commit.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import ssl
 import struct
 from collections import deque
 from collections.abc import Sequence
@@ -28,8 +30,11 @@ from typing import Any, Self
 
 import aiomqtt
 import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
-from adapters.mqtt.config import BrokerSettings
+from adapters.broker import BrokerConnection
 from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
 
@@ -54,17 +59,41 @@ class Received:
     retained: bool
     received_ns: int
     """Wall time of receipt [ns, UTC]."""
+    again: bool = False
+    """The broker has sent it before and got no acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the broker is to keep when the connection ends."""
+
+    keep_s: int = 0
+    """How long it keeps subscriptions and messages [s]; 0 for a clean session. MQTT 3.1.1 knows no limit."""
+    will: aiomqtt.Will | None = None
+    """What it publishes when the connection ends without a goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the settings name and only the process can read."""
+
+    password: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class ManualAckClient:
     """One connection; messages are taken, made durable by the caller, and then acknowledged.
 
     At most ``max_unacknowledged`` messages are held between the socket and the acknowledgement. At that limit
-    the socket is not read, so that the broker waits: nothing is dropped, QoS 0 included.
+    the socket is not read, so that the broker waits: nothing is dropped, QoS 0 included. With MQTT 5 the
+    broker knows the limit too (Receive Maximum, MQTT 5.0, 3.1.2.11.3).
     """
 
-    def __init__(self, settings: BrokerSettings, password: str | None, clock: Clock) -> None:
-        self._client = _Client(settings, password, clock)
+    def __init__(
+        self, settings: BrokerConnection, credentials: Credentials, clock: Clock, session: Session
+    ) -> None:
+        self._client = _Client(settings, credentials, clock, session)
+        self._timeout_s = settings.timeout_s
 
     async def __aenter__(self) -> Self:
         # the attempt runs in a thread that cannot be interrupted; left alone it would leave a socket behind
@@ -96,7 +125,7 @@ class ManualAckClient:
         return self._client.held
 
     async def subscribe(self, topics: Sequence[str]) -> list[str]:
-        """Subscribes to exact topics with QoS 1; returns those that the broker refused.
+        """Subscribes with QoS 1; returns those topics that the broker refused.
 
         Raises
         ------
@@ -105,9 +134,10 @@ class ManualAckClient:
 
         """
         try:
-            codes = await self._client.subscribe([(topic, 1) for topic in topics])
-        except aiomqtt.MqttError as error:
-            raise BrokerLostError(f"subscribe: {error}") from None
+            async with asyncio.timeout(self._timeout_s):
+                codes = await self._client.subscribe([(topic, 1) for topic in topics], timeout=math.inf)
+        except (aiomqtt.MqttError, TimeoutError) as error:
+            raise BrokerLostError(f"subscribe: {str(error) or 'no answer'}") from None
         if len(codes) != len(topics):
             raise BrokerLostError(f"subscribe: {len(codes)} answers for {len(topics)} topics")
         return [topic for topic, code in zip(topics, codes, strict=True) if _refused(code)]
@@ -122,9 +152,25 @@ class ManualAckClient:
 
         """
         try:
-            await self._client.unsubscribe(topic)
-        except aiomqtt.MqttError as error:
-            raise BrokerLostError(f"unsubscribe: {error}") from None
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.unsubscribe(topic, timeout=math.inf)
+        except (aiomqtt.MqttError, TimeoutError) as error:
+            raise BrokerLostError(f"unsubscribe: {str(error) or 'no answer'}") from None
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Publishes; with QoS 1 it returns when the broker has the message.
+
+        Raises
+        ------
+        BrokerLostError
+            No answer, or the connection ended.
+
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.publish(topic, payload, qos, retain, timeout=math.inf)
+        except (aiomqtt.MqttError, TimeoutError) as error:
+            raise BrokerLostError(f"publish: {str(error) or 'no answer'}") from None
 
     async def take(self, limit: int) -> list[Received]:
         """Up to ``limit`` messages, in order of receipt, as soon as there is one.
@@ -146,20 +192,29 @@ class ManualAckClient:
 
 
 class _Client(aiomqtt.Client):
-    def __init__(self, settings: BrokerSettings, password: str | None, clock: Clock) -> None:
+    def __init__(
+        self, settings: BrokerConnection, credentials: Credentials, clock: Clock, session: Session
+    ) -> None:
+        newer = settings.version == "5"
         super().__init__(
             settings.host,
             settings.port,
             identifier=settings.client_id,
             username=settings.username,
-            password=password,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            clean_session=False,
+            password=credentials.password,
+            protocol=aiomqtt.ProtocolVersion.V5 if newer else aiomqtt.ProtocolVersion.V311,
+            clean_session=None if newer else session.keep_s == 0,
+            clean_start=session.keep_s == 0 if newer else paho.MQTT_CLEAN_START_FIRST_ONLY,
+            properties=_properties(settings, session) if newer else None,
+            tls_context=credentials.tls,
+            will=session.will,
             keepalive=settings.keepalive_s,
             timeout=settings.timeout_s,
             # small acknowledgements must not wait for each other (Nagle): 40 ms a piece otherwise
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
+        if credentials.tls is not None:
+            credentials.tls.sslsocket_class = _ClosingSocket
         self._client.manual_ack_set(True)
         self._client.connect_timeout = settings.timeout_s
         self._clock = clock
@@ -213,6 +268,7 @@ class _Client(aiomqtt.Client):
                 message.mid,
                 message.retain,
                 self._clock.now_ns(),
+                bool(message.dup),
             )
         )
         self._news.set()
@@ -222,23 +278,49 @@ class _Client(aiomqtt.Client):
             self._loop.remove_reader(sock)
 
     def _on_socket_open(self, client: paho.Client, userdata: Any, sock: Any) -> None:
-        super()._on_socket_open(client, userdata, sock)
-        # replaces the reader that aiomqtt has just set, so that the same one can be set again after a pause
-        self._loop.call_soon_threadsafe(self._loop.add_reader, sock.fileno(), self._read)
+        # in place of aiomqtt's: the same reader can be set again after a pause, and a socket that is closed
+        # by then is left alone, because its number may belong to another one
+        self._loop.call_soon_threadsafe(self._opened, sock)
+
+    def _opened(self, sock: Any) -> None:
+        number: int = sock.fileno()
+        if self._client.socket() is sock:
+            self._loop.add_reader(number, self._read)
+            self._misc_task = self._loop.create_task(self._misc_loop())
+
+    def _on_socket_close(self, client: paho.Client, userdata: Any, sock: Any) -> None:
+        super()._on_socket_close(client, userdata, sock)
+        self._loop.call_soon_threadsafe(self._closed)
+
+    def _closed(self) -> None:
+        if not self._connected.done():
+            # aiomqtt would wait for the answer until the timeout
+            self._connected.set_exception(aiomqtt.MqttError("the broker hung up instead of an answer"))
+            self._connected.exception()
 
     def _read(self) -> None:
         try:
             self._client.loop_read()
-        except (OSError, ValueError, LookupError, struct.error) as error:
+            # what TLS has decrypted already does not make the socket readable again
+            while self._decrypted and not self._paused:
+                self._client.loop_read()
+        except (OSError, ValueError, LookupError, struct.error, MQTTException) as error:
             # paho's parser trusts the broker; what is not MQTT ends the connection
             if not self._disconnected.done():
                 self._disconnected.set_exception(aiomqtt.MqttError(f"unreadable packet: {error}"))
+
+    @property
+    def _decrypted(self) -> int:
+        sock = self._client.socket()
+        return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
 
     def _resume(self) -> None:
         sock = self._client.socket()
         if self._paused and not self._full and sock is not None:
             self._paused = False
             self._loop.add_reader(sock, self._read)
+            if self._decrypted:
+                self._loop.call_soon(self._read)
 
     def _ended(self, disconnected: asyncio.Future[None]) -> None:
         if not disconnected.cancelled():
@@ -248,6 +330,24 @@ class _Client(aiomqtt.Client):
     @property
     def _full(self) -> bool:
         return self.held >= self._limit
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closed when its handshake fails: paho forgets it then."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _properties(settings: BrokerConnection, session: Session) -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = session.keep_s
+    properties.ReceiveMaximum = settings.max_unacknowledged
+    return properties
 
 
 def _refused(code: object) -> bool:
