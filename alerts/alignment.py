@@ -19,6 +19,9 @@ from telemetry.batch import ReadingBatch
 from telemetry.quality import Quality, Validity, reason_of, validity_of
 
 SECOND = 1_000_000_000
+
+MAX_AHEAD = 5 * SECOND
+"""A reading that claims to be of more than this after its receipt comes from a wrong clock [ns]."""
 _EMPTY, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _SMALLEST, _LARGEST = 16, 1024
 
@@ -86,7 +89,9 @@ class Alignment:
 
     def push(self, batch: ReadingBatch) -> NDArray[np.int64]:
         """Takes the readings that rules use; returns the points that changed, each once."""
-        known = np.flatnonzero(batch.point < len(self._row_of))
+        # what cannot have been measured yet is no input, and must not stand in the way of what follows
+        possible = batch.t_source <= batch.t_received + MAX_AHEAD
+        known = np.flatnonzero((batch.point < len(self._row_of)) & possible)
         rows = self._row_of[batch.point[known].astype(np.int64)]
         used = rows >= 0
         take, rows = known[used], rows[used]

@@ -35,7 +35,7 @@ def batch(readings: list[Reading], point: int = 7, received: float = 0.0) -> Rea
 
 def aligned(readings: list[Reading], period_s: float = 1.0) -> Alignment:
     alignment = Alignment({7: period_s}, 3.0)
-    alignment.push(batch(readings))
+    alignment.push(batch(readings, received=max((t for t, _, _ in readings), default=0)))
     return alignment
 
 
@@ -98,6 +98,16 @@ def test_points_that_no_rule_uses_are_passed_over() -> None:
     assert alignment.push(batch([(0, 1, 0)], point=3)).tolist() == []
     assert alignment.push(batch([(0, 1, 0)], point=900)).tolist() == []
     assert alignment.push(batch([(0, 1, 0)])).tolist() == [7]
+
+
+def test_a_clock_that_was_ahead_hides_nothing_once_it_is_right() -> None:
+    alignment = Alignment({7: 1.0}, 3.0)
+    for k in range(40):
+        alignment.push(batch([(18_000 + k, 7.0, 0)], received=k))
+    assert not alignment.at(7, at(39)).usable
+    for k in range(40, 44):
+        alignment.push(batch([(k, 1.0, 0)], received=k))
+    assert alignment.at(7, at(43)).value == 1.0
 
 
 def test_late_readings_are_counted() -> None:
