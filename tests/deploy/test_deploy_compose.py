@@ -121,7 +121,7 @@ def test_every_port_is_one_that_something_listens_on(compose: Compose) -> None:
         "simulators": {bench.control_port, *(gateway.port for gateway in bench.gateway)},
         "greenbridge": {settings.console.port},
     }
-    asked = [(gateway.host, gateway.port) for gateway in settings.modbus.gateway]
+    asked = [(gateway.host or "", gateway.port) for gateway in settings.modbus.gateway]
     asked += [(one.host, one.port) for one in settings.mqtt.broker] + [(bench.broker.host, bench.broker.port)]
     urls = [settings.simulators_url, compose["services"]["grafana"]["environment"]["GREENBRIDGE_INFLUX_URL"]]
     assert settings.influx is not None
