@@ -28,7 +28,8 @@ class UnansweredError(Exception):
         super().__init__(str(error))
         self.quality = quality
         self.event = event
-        self.in_flight = error.in_flight if isinstance(error, ReplyTimeoutError) else 1
+        self.shared = isinstance(error, ReplyTimeoutError | ConnectionLostError) and error.shared
+        """Whether it may be due to several requests in flight."""
 
 
 @dataclass(slots=True)

@@ -14,14 +14,19 @@ from telemetry.errors import UnavailableError
 class ReplyTimeoutError(UnavailableError):
     """No reply in time; the connection is closed or drained, so that a late one is never read."""
 
-    def __init__(self, message: str, in_flight: int = 1) -> None:
+    def __init__(self, message: str, *, shared: bool = False) -> None:
         super().__init__(message)
-        self.in_flight = in_flight
-        """Requests that were waiting for a reply, this one included."""
+        self.shared = shared
+        """Whether other requests were in flight at the same time."""
 
 
 class ConnectionLostError(UnavailableError):
     """The connection cannot be made, or the other side closed it."""
+
+    def __init__(self, message: str, *, shared: bool = False) -> None:
+        super().__init__(message)
+        self.shared = shared
+        """Whether several requests were in flight when it was closed."""
 
 
 class ConnectionGivenUpError(UnavailableError):
@@ -61,6 +66,7 @@ class Receiver(asyncio.Protocol):
         self._framer: Framer = RtuFramer() if rtu else MbapFramer()
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._shared: set[int] = set()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._heard = asyncio.Event()
         self.fault: Fault | None = None
@@ -88,7 +94,8 @@ class Receiver(asyncio.Protocol):
             self._doubt(doubt)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(ConnectionLostError(f"the gateway closed the connection ({exc or 'end of stream'})"))
+        text = f"the gateway closed the connection ({exc or 'end of stream'})"
+        self._end(ConnectionLostError(text, shared=len(self._waiting) > 1))
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -114,13 +121,16 @@ class Receiver(asyncio.Protocol):
         number = 0 if self._rtu else query.transaction
         waiter: asyncio.Future[Frame] = self._loop.create_future()
         self._waiting[number] = waiter
-        alarm = self._loop.call_later(timeout_s, self._expired, waiter, query.unit, timeout_s)
+        if len(self._waiting) > 1:
+            self._shared.update(self._waiting)
+        alarm = self._loop.call_later(timeout_s, self._expired, number, query.unit, timeout_s)
         try:
             self._transport.write(rtu_framed(query) if self._rtu else framed(query))
             frame = await waiter
         finally:
             alarm.cancel()
             self._waiting.pop(number, None)
+            self._shared.discard(number)
         if self.fault is not None:
             raise self.fault
         if self.doubtful:
@@ -168,10 +178,11 @@ class Receiver(asyncio.Protocol):
             raise ProtocolDoubtError(reason, f"{detail}{due}", frame.pdu)
         waiter.set_result(frame)
 
-    def _expired(self, waiter: asyncio.Future[Frame], unit: int, timeout_s: float) -> None:
-        if not waiter.done():
+    def _expired(self, number: int, unit: int, timeout_s: float) -> None:
+        waiter = self._waiting.get(number)
+        if waiter is not None and not waiter.done():
             text = f"unit {unit} did not answer within {timeout_s:g} s"
-            waiter.set_exception(ReplyTimeoutError(text, len(self._waiting)))
+            waiter.set_exception(ReplyTimeoutError(text, shared=number in self._shared))
 
     def _doubt(self, doubt: ProtocolDoubtError) -> None:
         if not self._rtu:

@@ -289,7 +289,7 @@ class ModbusSource:
         self.state.count(failure.event)
         text = f"{unit.plan.device}: {failure}"
         self.state.failed(self._clock.now_ns(), text)
-        if failure.in_flight > 1 and self._window > 1:
+        if failure.shared and self._window > 1:
             self._window = 1
             self.state.count("window_fallbacks")
             _log.warning("modbus_window_fell_back", link=self.name, device=unit.plan.device)

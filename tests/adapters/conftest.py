@@ -65,7 +65,7 @@ def address_profile() -> DeviceProfile:
 def honest(request: bytes) -> bytes:
     """The right reply: each float32 holds 1000 * unit + its own address."""
     tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", request)
-    data = b"".join(struct.pack(">f", 1000 * unit + address + i) for i in range(0, count, 2))
+    data = b"".join(struct.pack(">f", 1000 * unit + address + i) for i in range(0, count, 2))[: 2 * count]
     return struct.pack(">HHHBBB", tid, 0, 3 + len(data), unit, function, len(data)) + data
 
 
