@@ -8,11 +8,12 @@ import os
 import select
 import shutil
 import threading
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import structlog
 
 from telemetry.clock import ManualClock, settle
 from tests.support.beside import SWITCH, Beside
@@ -56,6 +57,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command under test sets up logging for its process, which here is that of all tests."""
+    monkeypatch.setattr("greenbridge.logs.configure", lambda *_: None)
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ class Rig:
             "id": "gw",
             "host": "127.0.0.1",
             "port": gateway.port,
-            "timeout_s": 0.05,
+            "timeout_s": 0.3,
             "backoff_max_s": 4.0,
         }
         self.gateway = gateway
