@@ -9,6 +9,7 @@ import structlog
 from adapters.link import LinkState
 from adapters.modbus.codec import ProtocolDoubtError
 from ingest.ports import DeadLetter, Intake
+from telemetry.errors import StorageError
 
 _log = structlog.get_logger(__name__)
 
@@ -38,6 +39,11 @@ class Rejects:
         doubt
             Why it was rejected, with what was received.
 
+        Raises
+        ------
+        StorageError
+            It could not be kept; the next of its kind will be.
+
         """
         self._link.count("rejected")
         key = (device, address, doubt.reason.value)
@@ -66,4 +72,8 @@ class Rejects:
             first,
             len(doubt.received),
         )
-        await self._intake.reject([letter])
+        try:
+            await self._intake.reject([letter])
+        except StorageError:
+            self._known.pop(key, None)
+            raise

@@ -102,12 +102,16 @@ class ModbusSource:
         Raises
         ------
         StorageError
-            A batch could not be made durable; its readings are missing, which the sequence numbers show.
+            A batch could not be made durable. Its readings are missing, which the sequence numbers show; run
+            it again, and whatever is wrong by then is told anew.
 
         """
         if not self._units:
             return
         self._begin_session()
+        self._lost = False
+        for unit in self._units:
+            unit.forget()
         outlet = Outlet(self._intake, self._gateway.max_pending_batches, self.state)
         backoff = Backoff(self._gateway.backoff_first_s, self._gateway.backoff_max_s, self._uniform)
         schedule = self._schedule()
@@ -118,6 +122,7 @@ class ModbusSource:
                 except ConnectionLostError as error:
                     await self._link_lost(outlet, error)
                     await self._clock.sleep(backoff.next())
+                    outlet.check()
                     schedule.resume(self._clock.monotonic())
                     continue
                 async with connection:
@@ -160,6 +165,7 @@ class ModbusSource:
         called in a tight loop: the units' own pauses bound it.
         """
         while True:
+            outlet.check()
             wait_s = schedule.wait_s(self._clock.monotonic())
             if wait_s > 0:
                 await self._idle(wait_s)

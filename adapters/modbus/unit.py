@@ -43,6 +43,10 @@ class ReadState:
         n = len(self.read.point)
         return Columns.of(self.read.point, np.full(n, now_ns), np.full(n, np.nan), np.full(n, quality))
 
+    def forget(self) -> None:
+        """Tells a failure again even if it was told before: that may not have become durable."""
+        self.reported = None
+
     def rest(self) -> None:
         """Leaves the read out of the next polls, of more each time: its address does not exist."""
         self._rest = self._next_rest
@@ -122,6 +126,12 @@ class Unit:
                     continue
             joined.append(state)
         self.reads = joined
+
+    def forget(self) -> None:
+        """Tells again whatever is wrong, as if nothing had been told."""
+        self._told_absent = frozenset()
+        for state in self.reads:
+            state.forget()
 
     def wake(self) -> None:
         """Asks for everything again in the next poll: the device may have changed while it was away."""

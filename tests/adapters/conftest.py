@@ -16,6 +16,7 @@ from telemetry.points import PointKey
 from telemetry.profiles import DeviceProfile, parse_profile
 from telemetry.registry import PointRegistry
 from telemetry.site import SitePoint, point_keys
+from tests.adapters.modbus_rig import Rig
 
 MakePoints = Callable[..., list[SitePoint]]
 
@@ -95,7 +96,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answer_honestly(self, request: bytes) -> bytes | None:
+    async def answer_honestly(self, request: bytes) -> bytes:
         return honest(request)
 
     def units(self) -> list[int]:
@@ -163,3 +164,14 @@ async def running(source: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
 @pytest.fixture
 def run_source() -> Callable[[Awaitable[None]], object]:
     return running
+
+
+@pytest.fixture
+def make_rig(
+    gateway: Gateway, make_points: MakePoints, address_profile: DeviceProfile, intake: FakeIntake
+) -> Callable[..., Rig]:
+    def make(units: int = 2, **changes: object) -> Rig:
+        devices = [(f"d{unit}", address_profile, unit) for unit in range(1, units + 1)]
+        return Rig(gateway, make_points(*devices), intake, **changes)
+
+    return make
