@@ -26,29 +26,29 @@ def intake() -> FakeIntake:
     return FakeIntake()
 
 
+def points_of(*devices: tuple[str, DeviceProfile, int | str]) -> list[SitePoint]:
+    """Points of devices given as (id, profile, unit or topic); indices from 0 in their order."""
+    made = []
+    for name, profile, address in devices:
+        modbus = ModbusAddress(gateway="gw", unit=address) if isinstance(address, int) else None
+        mqtt = MqttAddress(broker="main", topic=address) if isinstance(address, str) else None
+        made.append(
+            Device(id=name, profile=profile.id, node="SHY", role=Role.INJECTION, modbus=modbus, mqtt=mqtt)
+        )
+    profiles = {profile.id: profile for _, profile, _ in devices}
+    registry = PointRegistry(point_keys(made, profiles))
+    points = []
+    for device in made:
+        profile = profiles[device.profile]
+        for point_name, spec in profile.points.items():
+            key = PointKey(device.id, point_name, spec.unit.value)
+            points.append(SitePoint(registry.index(key), key, spec, device, profile))
+    return points
+
+
 @pytest.fixture
 def make_points() -> MakePoints:
-    """Points of devices given as (id, profile, unit or topic); indices from 0 in their order."""
-
-    def make(*devices: tuple[str, DeviceProfile, int | str]) -> list[SitePoint]:
-        made = []
-        for name, profile, address in devices:
-            modbus = ModbusAddress(gateway="gw", unit=address) if isinstance(address, int) else None
-            mqtt = MqttAddress(broker="main", topic=address) if isinstance(address, str) else None
-            made.append(
-                Device(id=name, profile=profile.id, node="SHY", role=Role.INJECTION, modbus=modbus, mqtt=mqtt)
-            )
-        profiles = {profile.id: profile for _, profile, _ in devices}
-        registry = PointRegistry(point_keys(made, profiles))
-        points = []
-        for device in made:
-            profile = profiles[device.profile]
-            for point_name, spec in profile.points.items():
-                key = PointKey(device.id, point_name, spec.unit.value)
-                points.append(SitePoint(registry.index(key), key, spec, device, profile))
-        return points
-
-    return make
+    return points_of
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from telemetry.site import SitePoint
 
 ABSENT = Quality.NOT_IMPLEMENTED
 """Quality of a point that the device's chain of models does not hold."""
-_UNREADABLE = {"sunssf", "pad"}
+_SCALE_FACTOR = "sunssf"
 
 
 def mapping_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
@@ -35,7 +35,7 @@ def mapping_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
         if model.find(mapping.point, None if mapping.index else 1) is not None and point is None:
             fix = "add index = 1" if mapping.index is None else "remove index"
             yield Problem(file, f"{where}.index", "", "only points of a repeating group have one", fix)
-        elif point is None or point.type in _UNREADABLE:
+        elif point is None or point.type == _SCALE_FACTOR:
             reason = f"model {mapping.model} has no such point"
             yield Problem(file, f"{where}.point", f'"{mapping.point}"', reason)
         elif point.encoding.type is RegisterType.STRING:

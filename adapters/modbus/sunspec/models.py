@@ -16,7 +16,6 @@ from typing import Any
 from telemetry.profiles import RegisterType
 
 _TYPE = re.compile(r"^([a-z0-9]+)(?:\((\d+)\))?$")
-_NUMBER = re.compile(r"^-?\d+$")
 _QUIET_NAN = 0x7FC00000
 
 
@@ -37,7 +36,6 @@ ENCODINGS: Mapping[str, Encoding] = {
     "enum16": Encoding(RegisterType.UINT16, 0xFFFF),
     "bitfield16": Encoding(RegisterType.UINT16, 0xFFFF),
     "sunssf": Encoding(RegisterType.INT16, 0x8000),
-    "pad": Encoding(RegisterType.INT16, 0x8000),
     "int32": Encoding(RegisterType.INT32, 0x80000000),
     "uint32": Encoding(RegisterType.UINT32, 0xFFFFFFFF),
     "acc32": Encoding(RegisterType.ACC32, None),
@@ -104,42 +102,46 @@ class Model:
 def models() -> Mapping[int, Model]:
     """Every known model by its identifier."""
     document = tomllib.loads((files("adapters.modbus.sunspec") / "models.toml").read_text("utf-8"))
-    return {int(number): _model(int(number), table) for number, table in document.items()}
+    return {
+        int(number): _model(int(number), title, table)
+        for table in document["model"]
+        for number, title in table["ids"].items()
+    }
 
 
-def _model(number: int, table: Mapping[str, Any]) -> Model:
-    states = {
-        name: {int(code): text for code, text in values.items()}
-        for name, values in table.get("states", {}).items()
+def _model(number: int, title: str, table: Mapping[str, Any]) -> Model:
+    values = {
+        name: {int(code): text for code, text in names.items()}
+        for name, names in table.get("values", {}).items()
     }
     return Model(
         number,
-        table["label"],
+        title,
         table["length"],
-        _points(table["points"], states),
-        _points(table.get("group", ""), states),
+        _points(table["points"], values),
+        _points(table.get("group", {}), values),
         table.get("group_length", 0),
         table.get("group_count", ""),
     )
 
 
-def _points(rows: str, states: Mapping[str, Mapping[int, str]]) -> dict[str, ModelPoint]:
+def _points(
+    rows: Mapping[str, tuple[int, str, str | int, str]], values: Mapping[str, Mapping[int, str]]
+) -> dict[str, ModelPoint]:
     points = {}
-    for row in rows.strip().splitlines():
-        offset, name, written, scale, *unit = row.split()
+    for name, (offset, written, scale, unit) in rows.items():
         match = _TYPE.match(written)
         if match is None or match[1] not in ENCODINGS:
             raise ValueError(f'SunSpec point {name}: unknown type "{written}"')
         kind = match[1]
-        fixed = _NUMBER.match(scale) is not None
         points[name] = ModelPoint(
             name,
             kind,
-            int(offset),
+            offset,
             int(match[2] or ENCODINGS[kind].type.registers),
-            "" if fixed or scale == "-" else scale,
-            int(scale) if fixed else 0,
-            unit[0] if unit else "",
-            states.get(name, {}),
+            scale if isinstance(scale, str) else "",
+            scale if isinstance(scale, int) else 0,
+            unit,
+            values.get(name, {}),
         )
     return points
