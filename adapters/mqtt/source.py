@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import structlog
 
@@ -42,6 +43,41 @@ SHOWN_BYTES = 16
 _log = structlog.get_logger(__name__)
 
 
+class Link(Protocol):
+    """What a source needs of a connection to a broker; see :class:`adapters.mqtt_client.ManualAckClient`."""
+
+    @property
+    def held(self) -> int:
+        """Messages that are received and not acknowledged."""
+        ...
+
+    async def subscribe(self, topics: Sequence[str]) -> list[str]:
+        """Subscribes with QoS 1; returns those topics that the broker refused."""
+        ...
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Ends a subscription that the session remembers."""
+        ...
+
+    async def take(self, limit: int) -> list[Received]:
+        """Up to ``limit`` messages, in order of receipt, as soon as there is one."""
+        ...
+
+    def acknowledge(self, messages: Sequence[Received]) -> None:
+        """Acknowledges messages in the order of receipt."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+Opener = Callable[[Credentials, Session], Link]
+"""Makes a connection that entering opens; entering and all its calls raise BrokerLostError."""
+
+
 class MqttSource:
     """The devices that publish to one broker.
 
@@ -59,6 +95,8 @@ class MqttSource:
         Where ``password_env`` is looked up; the process environment if not given.
     uniform
         Numbers in [0, 1) for the jitter of pauses.
+    connect
+        Connects in place of a client of the broker that the settings name.
 
     Raises
     ------
@@ -76,6 +114,7 @@ class MqttSource:
         *,
         environment: Mapping[str, str] | None = None,
         uniform: random.Random | None = None,
+        connect: Opener | None = None,
     ) -> None:
         self.name = f"mqtt/{broker.id}"
         self.state = LinkState(self.name)
@@ -85,6 +124,7 @@ class MqttSource:
         self._environment = os.environ if environment is None else environment
         chance = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
         self._backoff = Backoff(broker.backoff_first_s, broker.backoff_max_s, chance)
+        self._connect = connect or self._client_of_broker
         self._topics = plan_topics(points)
         self._unknown: dict[str, set[str]] = {}
         self._strangers: asyncio.Queue[str] = asyncio.Queue(MAX_COMPLAINTS)  # each is put there once
@@ -92,7 +132,7 @@ class MqttSource:
         self._session = 0
         self._seq = 0
         self._lost = False
-        self._client: ManualAckClient | None = None
+        self._client: Link | None = None
 
     @property
     def unknown_members(self) -> Mapping[str, frozenset[str]]:
@@ -125,7 +165,7 @@ class MqttSource:
             while True:
                 credentials, session = self._credentials(), Session(self._broker.session_expiry_s)
                 try:
-                    async with ManualAckClient(self._broker, credentials, self._clock, session) as client:
+                    async with self._connect(credentials, session) as client:
                         self._client = client
                         self._begin_session()
                         await self._converse(client)
@@ -136,6 +176,9 @@ class MqttSource:
             self._client = None
             self.state.down()
 
+    def _client_of_broker(self, credentials: Credentials, session: Session) -> Link:
+        return ManualAckClient(self._broker, credentials, self._clock, session)
+
     def _credentials(self) -> Credentials:
         tls = self._broker.tls
         return Credentials(
@@ -143,7 +186,7 @@ class MqttSource:
             None if tls is None else tls.context(f"broker {self._broker.id}"),
         )
 
-    async def _converse(self, client: ManualAckClient) -> None:
+    async def _converse(self, client: Link) -> None:
         """Does everything that a connection is for, until one part of it fails.
 
         Receiving must not wait for the broker's answers: after an outage the session's backlog comes before
@@ -164,7 +207,7 @@ class MqttSource:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _subscribe(self, client: ManualAckClient) -> None:
+    async def _subscribe(self, client: Link) -> None:
         plans = {shared(filter_, self._broker.share): plan for filter_, plan in self._topics.filters.items()}
         topics = list(plans)
         refused = list(chain.from_iterable([await client.subscribe(part) for part in subscriptions(topics)]))
@@ -184,14 +227,14 @@ class MqttSource:
         self.state.count("connects")
         _log.info("mqtt_connected", link=self.name, topics=len(topics) - len(refused))
 
-    async def _receive(self, client: ManualAckClient) -> None:
+    async def _receive(self, client: Link) -> None:
         while True:
             messages = await client.take(DRAIN)
             await self._store(messages)
             client.acknowledge(messages)
             self._lost = False
 
-    async def _unsubscribe(self, client: ManualAckClient) -> None:
+    async def _unsubscribe(self, client: Link) -> None:
         """Ends what an earlier configuration subscribed to and the persistent session still remembers."""
         while True:
             for filter_ in left_over(await self._strangers.get(), self._broker.share):
