@@ -129,7 +129,7 @@ class _Group:
 
     def decode(self, octets: NDArray[np.uint8]) -> tuple[Floats, Flags | None]:
         """Values of each reply (row), and which of them are marked as not implemented."""
-        raw_bytes = octets[:, self.gather]
+        raw_bytes = octets.take(self.gather, axis=1)
         raw = raw_bytes.view(self.dtype)[:, :, 0]
         number = self._number(raw)
         absent: Flags | None = None
@@ -153,7 +153,7 @@ class _Group:
 
     def _powers(self, number: Floats, octets: NDArray[np.uint8]) -> tuple[Floats, Flags]:
         """Values times their powers of ten; a power that is not implemented leaves the value without one."""
-        exponent = octets[:, self.exponent_at].view(">i2")[:, :, 0].astype(np.int64)
+        exponent = octets.take(self.exponent_at, axis=1).view(">i2")[:, :, 0].astype(np.int64)
         absent = np.zeros(number.shape, np.bool_)
         absent[:, self.scaled] = exponent == _NO_EXPONENT
         sound = np.abs(exponent) <= MAX_EXPONENT
@@ -168,10 +168,14 @@ class _Group:
 
 def _decimal(raw: NDArray[np.uint64], digits: int) -> Floats:
     """Binary coded decimals; NaN where four bits are no digit."""
-    number = np.zeros(raw.shape)
+    whole = np.zeros(raw.shape, np.uint64)
+    wrong = np.zeros(raw.shape, np.bool_)
     for i in range(digits):
         digit = (raw >> np.uint64(4 * i)) & np.uint64(15)
-        number += np.where(digit < 10, digit.astype(np.float64) * 10.0**i, np.nan)
+        whole += digit * np.uint64(10**i)
+        wrong |= digit > 9
+    number: Floats = whole.astype(np.float64)
+    number[wrong] = np.nan
     return number
 
 

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import ast
-import math
 import struct
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,6 @@ from hypothesis import strategies as st
 from adapters.modbus import codec
 from adapters.modbus.codec import (
     READ_ONLY,
-    BlockDecoder,
     DeviceRefusedError,
     Doubt,
     Frame,
@@ -24,15 +21,13 @@ from adapters.modbus.codec import (
     ProtocolDoubtError,
     Query,
     Request,
-    Slot,
     framed,
     verified_data,
 )
 from adapters.modbus.identification import IdentificationQuery
 from adapters.modbus.rtu import rtu_framed
 from telemetry.errors import GreenbridgeError
-from telemetry.profiles import RegisterTable, RegisterType, WordOrder
-from telemetry.quality import Quality
+from telemetry.profiles import RegisterTable
 
 ALLOWED_WRITES = [
     ("_reader.py", "walk.send(answer)"),  # to a generator
@@ -242,86 +237,3 @@ def test_an_exception_reply_is_named(code: int, name: str) -> None:
     with pytest.raises(DeviceRefusedError, match=name) as caught:
         verified_data(request, Frame(7, 1, bytes([0x84, code])))
     assert caught.value.is_address == (code == 2)
-
-
-def raw_values(kind: RegisterType) -> st.SearchStrategy[float]:
-    bits = 16 * kind.registers
-    if kind.value.startswith("float"):
-        return st.floats(width=32 if bits == 32 else 64, allow_nan=False, allow_infinity=False)
-    low = 0 if kind.value.startswith("u") else -(1 << (bits - 1))
-    return st.integers(low, low + (1 << bits) - 1)
-
-
-STRUCT = {
-    RegisterType.INT16: "h",
-    RegisterType.UINT16: "H",
-    RegisterType.INT32: "i",
-    RegisterType.UINT32: "I",
-    RegisterType.INT64: "q",
-    RegisterType.UINT64: "Q",
-    RegisterType.FLOAT32: "f",
-    RegisterType.FLOAT64: "d",
-}
-
-
-def words(kind: RegisterType, order: WordOrder, value: float) -> bytes:
-    """Registers of a value, by struct: the oracle of the numpy decoder."""
-    data = struct.pack(f">{STRUCT[kind]}", value)
-    if order is WordOrder.BIG:
-        return data
-    return b"".join(data[i : i + 2] for i in range(len(data) - 2, -1, -2))
-
-
-@given(
-    st.data(),
-    st.sampled_from([WordOrder.BIG, WordOrder.LITTLE]),
-    st.lists(st.sampled_from(list(STRUCT)), min_size=1, max_size=8),
-)
-def test_what_is_encoded_is_decoded(data: st.DataObject, order: WordOrder, kinds: list[RegisterType]) -> None:
-    raws = [data.draw(raw_values(kind)) for kind in kinds]
-    block, slots = b"", []
-    for kind, raw in zip(kinds, raws, strict=True):
-        block += b"\xab\xcd"  # a register that belongs to no value
-        slots.append(Slot(len(block) // 2, kind))
-        block += words(kind, order, raw)
-    value, quality = BlockDecoder(slots, order).decode(block)
-    assert value.tolist() == [float(raw) for raw in raws]
-    assert not quality.any()
-
-
-@given(st.binary(min_size=32, max_size=32), st.sampled_from(WordOrder))
-def test_no_bytes_raise_and_no_value_without_meaning_is_good(data: bytes, order: WordOrder) -> None:
-    slots = [Slot(0, kind, scale=1e300, low=-5e300, high=5e300) for kind in STRUCT]
-    value, quality = BlockDecoder(slots, order).decode(data)
-    good = quality == Quality.GOOD
-    assert np.isfinite(value[good]).all()
-    assert (np.abs(value[good]) <= 5e300).all()
-
-
-@pytest.mark.parametrize(
-    ("slot", "data", "value", "quality"),
-    [
-        (Slot(0, RegisterType.INT16, scale=0.1, shift=5), b"\xff\xf6", 4.0, Quality.GOOD),
-        (Slot(0, RegisterType.INT16, not_implemented=0x8000), b"\x80\0", math.nan, Quality.NOT_IMPLEMENTED),
-        (Slot(0, RegisterType.INT16, not_implemented=-32768), b"\x80\0", math.nan, Quality.NOT_IMPLEMENTED),
-        (Slot(0, RegisterType.UINT32, not_implemented=-1), b"\xff" * 4, math.nan, Quality.NOT_IMPLEMENTED),
-        (
-            Slot(0, RegisterType.FLOAT32, not_implemented=0x7FC00000),
-            b"\x7f\xc0\0\0",
-            math.nan,
-            Quality.NOT_IMPLEMENTED,
-        ),
-        (Slot(0, RegisterType.UINT16), b"\x80\0", 32768.0, Quality.GOOD),
-        (Slot(0, RegisterType.FLOAT32), b"\x7f\xc0\0\0", math.nan, Quality.NOT_A_NUMBER),
-        (Slot(0, RegisterType.FLOAT32), b"\xff\x80\0\0", math.nan, Quality.NOT_A_NUMBER),
-        (Slot(0, RegisterType.UINT16, high=600), b"\x02\x59", 601.0, Quality.OUT_OF_RANGE),
-        (Slot(0, RegisterType.UINT16, high=600), b"\x02\x58", 600.0, Quality.GOOD),
-        (Slot(0, RegisterType.INT16, low=0), b"\xff\xff", -1.0, Quality.OUT_OF_RANGE),
-    ],
-)
-def test_a_raw_value_becomes_a_value_and_a_quality(
-    slot: Slot, data: bytes, value: float, quality: Quality
-) -> None:
-    got, codes = BlockDecoder([slot], WordOrder.BIG).decode(data)
-    assert got.tolist() == pytest.approx([value], nan_ok=True)
-    assert codes.tolist() == [quality]
