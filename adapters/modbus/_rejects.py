@@ -50,6 +50,7 @@ class Rejects:
         repeats = self._known.pop(key, 0) + 1
         self._known[key] = repeats
         if repeats > 1:
+            self._link.count("rejected_again")
             return
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)

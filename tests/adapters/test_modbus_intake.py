@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.link import LinkState
 from adapters.modbus._outlet import Outlet
+from adapters.modbus._rejects import Rejects
+from adapters.modbus.codec import Doubt, ProtocolDoubtError
 from ingest.fakes import FakeIntake
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.errors import StorageError
@@ -131,3 +135,45 @@ async def test_a_commit_under_way_at_the_end_is_given_up_and_counted() -> None:
     await outlet.put(batch(2))
     await outlet.close()
     assert link.counts["batches_given_up"] == 1
+
+
+async def test_a_reject_names_its_origin_and_repeats_are_logged_once_and_counted(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    rig = make_rig(units=1)
+
+    async def lie(request: bytes) -> bytes | None:
+        reply = await rig.gateway.answer_honestly(request)
+        return reply[:7] + b"\x04" + reply[8:]
+
+    rig.gateway.script = lie
+    with capture_logs() as logs:
+        async with run_source(rig.source.run()):
+            await rig.until(lambda: rig.counts["rejected"] >= 5)
+    (letter,) = rig.intake.letters
+    assert (letter.source, letter.address) == ("modbus/gw", "d1: unit 1 holding 100+4")
+    assert letter.reason == "modbus_function"
+    assert "function code 4 where 3 is due" in letter.detail
+    assert letter.payload == b"\x04\x08" + struct.pack(">ff", 1100, 1102)
+    assert letter.size == 10
+    (logged,) = [line for line in logs if line["event"] == "modbus_reply_rejected"]
+    assert (logged["link"], logged["device"], logged["reason"]) == ("modbus/gw", "d1", "function")
+    assert logged["address"] == "unit 1 holding 100+4"
+    assert logged["first_bytes"].startswith("04 08 44 89 80 00")
+    assert rig.counts["rejected_again"] == rig.counts["rejected"] - 1
+
+
+async def test_rejects_of_other_kinds_are_each_kept() -> None:
+    intake, link = FakeIntake(), LinkState("modbus/gw")
+    rejects = Rejects(link, intake)
+    for reason in (Doubt.UNIT, Doubt.LENGTH, Doubt.UNIT):
+        for device in ("a", "b"):
+            await rejects.add(0, device, "unit 1", ProtocolDoubtError(reason, "x", b"y" * 100))
+    assert [(x.address, x.reason) for x in intake.letters] == [
+        ("a: unit 1", "modbus_unit"),
+        ("b: unit 1", "modbus_unit"),
+        ("a: unit 1", "modbus_length"),
+        ("b: unit 1", "modbus_length"),
+    ]
+    assert {(len(x.payload), x.size) for x in intake.letters} == {(64, 100)}
+    assert (link.counts["rejected"], link.counts["rejected_again"]) == (6, 2)
