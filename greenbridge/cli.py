@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbridge.probing import probe
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ faults = typer.Typer(
     no_args_is_help=True, help="Makes things go wrong on running simulators, through their control interface."
 )
 app.add_typer(faults, name="faults")
+app.add_typer(probe, name="probe")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[str, typer.Argument(help='Path of a greenbridge.toml, or the built-in site "corridor".')]
