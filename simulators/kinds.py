@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from simulators.devices.sunspec import inverter, meter, weather
+from simulators.world.clocks import Discipline
 from simulators.world.plants import PlantKind
 
 
@@ -36,6 +37,11 @@ class Kind(StrEnum):
     def modbus(self) -> bool:
         """Whether it stands behind a Modbus gateway; the others publish over MQTT."""
         return "gateway" in self.traits.needed
+
+    @property
+    def clock(self) -> Discipline:
+        """What keeps its clock right: who sends its own time is set by NTP, who is polled by its master."""
+        return Discipline.RTC if self.modbus else Discipline.NTP
 
     @property
     def meter(self) -> bool:

@@ -118,14 +118,18 @@ class BenchState:
     def messages(self, position: int, now_ns: int) -> list[Message]:
         """What the publishing device at ``position`` has to say now."""
         device = self.metered[position]
-        ahead_ms = round(self.meter_faults.clock_offset_s.get(position, 0.0) * 1e3)
         members = PAYLOADS[device.kind.value](
             self.readings[position],
             self.world.snapshot.plants,
             self._plant[position],
-            now_ns // 1_000_000 + ahead_ms,
+            self.device_time(position, now_ns) // 1_000_000,
         )
         return self._writers[position].messages(members)
+
+    def device_time(self, position: int, now_ns: int) -> int:
+        """What the clock of the metered device at ``position`` shows at a true time [ns, UTC]."""
+        fault_s = self.meter_faults.clock_offset_s.get(position, 0.0)
+        return self.meters.clocks[position].at(now_ns, fault_s)
 
     def registers(self, device_id: str) -> list[Held]:
         """What every register of a device holds right now.
@@ -200,14 +204,16 @@ def _timed(tap: TapScript) -> Timed:
 
 
 def _instrument(world: World, device: SimulatedDevice) -> Instrument:
+    clock = device.kind.clock
     if device.plant is not None:
-        return Instrument(device.id, Observes.PLANT, world.fleet.index[device.plant])
+        return Instrument(device.id, Observes.PLANT, world.fleet.index[device.plant], clock)
     node = device.node or ""
     if device.branch is not None:
-        return Instrument(device.id, Observes.END, world.end(device.branch, node))
-    return Instrument(device.id, Observes.NODE, world.nodes.index(node))
+        return Instrument(device.id, Observes.END, world.end(device.branch, node), clock)
+    return Instrument(device.id, Observes.NODE, world.nodes.index(node), clock)
 
 
 def _sight(world: World, device: SimulatedDevice) -> Sight:
     single = "number" in device.kind.traits.allowed
-    return Sight(world.fleet.index[device.plant or ""], device.number if single else WHOLE)
+    plant = world.fleet.index[device.plant or ""]
+    return Sight(plant, device.number if single else WHOLE, device.id)

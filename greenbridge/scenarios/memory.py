@@ -70,7 +70,7 @@ def _window(
 
     What no register defines, or only a part of one, reads as a float32 NaN, "not available".
     """
-    if not (layout.start <= address and address + count <= layout.start + layout.length):
+    if not layout.readable(address, count):
         return None
     end = address + count
     inside = sorted(
@@ -84,7 +84,7 @@ def _window(
         gap = (end if register is None else register.address) - at
         if gap:
             blank = _NOT_AVAILABLE * (gap // 2 + 1)
-            first = 2 * ((at - layout.start) % 2)
+            first = 2 * ((at - layout.run(at).start) % 2)
             form += f"{2 * gap}s"
             fields.append(blank[first : first + 2 * gap])
         if register is not None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from simulators.world.clocks import Discipline, clock_of
 from simulators.world.snapshot import Snapshot
 from simulators.world.units import UnitState
 from simulators.world.world import World
@@ -60,7 +61,7 @@ class Generation:
     """One generating unit, or a whole plant, at one moment; NaN where its kind has no such quantity."""
 
     t_ns: int
-    """[ns, UTC]."""
+    """Time of the device's own clock [ns, UTC]."""
     rated_mw: float
     p_mw: float
     q_mvar: float
@@ -88,8 +89,10 @@ class Sight:
 
     plant: int
     """Position of the plant in the fleet."""
-    number: int = WHOLE
+    number: int
     """Unit of the plant, counted from 1, or the whole plant."""
+    serial: str
+    """Of the device that looks; decides how its clock is off."""
 
 
 class GenerationBank:
@@ -111,6 +114,7 @@ class GenerationBank:
         # an installed unit has delivered before: between 500 and 20,000 hours at 30 % of its rating
         hours = np.random.default_rng([seed, 2]).integers(500, 20_000, len(sights))
         self._energy_ws = np.rint(hours * np.array(self._rated) * 0.3e6).astype(np.int64) * _WS_PER_WH
+        self._clocks = [clock_of(sight.serial, Discipline.RTC) for sight in sights]
         self._now: Snapshot = world.snapshot
         self._p_mw: Array = np.zeros(len(sights))
         self.observe(world.snapshot, 0.0)
@@ -137,7 +141,7 @@ class GenerationBank:
         else:
             condition = _CONDITIONS[int(plants.unit_state[unit])]
         return Generation(
-            t_ns=now.t_ns,
+            t_ns=self._clocks[position].at(now.t_ns),
             rated_mw=self._rated[position],
             p_mw=p_mw,
             q_mvar=float(plants.q_mvar[plant]) * (p_mw / total_mw if total_mw else 0.0),

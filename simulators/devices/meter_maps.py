@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from simulators.devices.registers import Encoding, Register, RegisterMap
 from simulators.world.meters import Reading
@@ -50,11 +51,24 @@ def _phases(
     return tuple(_f32(address + 2 * k, f"{name} {phase}", unit, quantity) for k, phase in enumerate("ABC"))
 
 
+def _clock(r: Reading) -> datetime:
+    return datetime.fromtimestamp(r.t_ns // 10**9, UTC)
+
+
 PM5XXX = RegisterMap[Reading](
     "pm5xxx",
-    start=2999,
-    length=216,
+    start=1844,
+    length=1371,
+    gaps=(range(1848, 2999),),
     registers=(
+        # DATETIME as the user manual of the EM3000 series, "Unit table", has it: years since 2000; month in
+        # the high, day in the low byte; hour and minute likewise; milliseconds of the minute
+        Register(1844, Encoding.UINT16, lambda r: max(0, _clock(r).year - 2000), "clock year"),
+        Register(1845, Encoding.UINT16, lambda r: _clock(r).month << 8 | _clock(r).day, "clock month, day"),
+        Register(
+            1846, Encoding.UINT16, lambda r: _clock(r).hour << 8 | _clock(r).minute, "clock hour, minute"
+        ),
+        Register(1847, Encoding.UINT16, lambda r: r.t_ns // 10**6 % 60_000, "clock", "ms"),
         *_phases(2999, "current", "A", lambda r: r.i_a),
         _f32(3009, "current avg", "A", lambda r: r.i_a),
         *_phases(3019, "voltage L-L", "V", lambda r: r.v_kv * 1e3),

@@ -126,9 +126,9 @@ class MappedUnit(Generic[T]):
         """Words from an address on, or why not."""
         if function not in self.layout.functions:
             return Refusal.ILLEGAL_FUNCTION
-        at = address - self._start
-        if at < 0 or at + count > self.layout.length:
+        if not self.layout.readable(address - self._offset, count):
             return Refusal.ILLEGAL_ADDRESS
+        at = address - self._start
         return self.words[at : at + count]
 
     def registers(self) -> list[Held]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -176,18 +177,36 @@ class RegisterMap(Generic[T]):
     registers: tuple[Register[T], ...]
     functions: frozenset[int] = frozenset({3, 4})
     """Function codes that read it: 3 holding, 4 input registers (V1.1b3, 6.3 and 6.4)."""
+    gaps: tuple[range, ...] = ()
+    """Addresses within the block that the device does not have."""
+
+    def readable(self, address: int, count: int) -> bool:
+        """Whether the device has every one of ``count`` registers from an address on."""
+        if address < self.start or address + count > self.start + self.length:
+            return False
+        return all(address + count <= gap.start or address >= gap.stop for gap in self.gaps)
 
     def __post_init__(self) -> None:
         taken: dict[int, str] = {}
         for register in self.registers:
             for address in range(register.address, register.address + register.words):
-                if not self.start <= address < self.start + self.length:
+                if not self.readable(address, 1):
                     raise ValueError(f"map {self.kind}: {register.name} at {address} lies outside the block")
                 if address in taken:
                     raise ValueError(
                         f"map {self.kind}: {register.name} overlaps {taken[address]} at {address}"
                     )
                 taken[address] = register.name
+
+    def run(self, address: int) -> range:
+        """The part of the block, between gaps or a gap itself, in which an address lies."""
+        return next(run for run in self._runs if address in run)
+
+    @cached_property
+    def _runs(self) -> list[range]:
+        inner = {edge for gap in self.gaps for edge in (gap.start, gap.stop)}
+        edges = sorted({self.start, self.start + self.length} | inner)
+        return [range(first, last) for first, last in pairwise(edges)]
 
     @property
     def table(self) -> str:
@@ -208,7 +227,9 @@ class RegisterMap(Generic[T]):
     def _constants(self, order: WordOrder) -> list[int]:
         """The block with only its constants in it."""
         if order not in self._blocks:
-            words = (order.arranged([0x7FC0, 0x0000]) * ((self.length + 1) // 2))[: self.length]
+            words: list[int] = []
+            for run in self._runs:
+                words += (order.arranged([0x7FC0, 0x0000]) * ((len(run) + 1) // 2))[: len(run)]
             for register in self.registers:
                 if register.constant:
                     self._put(words, register, register.encode_constant(), order)

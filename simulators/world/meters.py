@@ -18,6 +18,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from simulators.world.clocks import ClockBank, Discipline, clock_of
 from simulators.world.plants import REACTIVE_SHARE
 from simulators.world.world import Snapshot, World
 
@@ -29,7 +30,6 @@ NOISE = 0.0005
 """Relative standard deviation of a single reading."""
 FREQUENCY_NOISE_HZ = 0.001
 _WS_PER_WH = 3600
-_HOUR_NS = 3600 * 10**9
 
 
 class Observes(StrEnum):
@@ -56,6 +56,8 @@ class Instrument:
     observes: Observes
     index: int
     """Position in the columns of what it observes."""
+    discipline: Discipline = Discipline.NTP
+    """What keeps its clock right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +97,6 @@ def class_errors(serial: str) -> tuple[float, float]:
     return voltage, power - voltage
 
 
-def clock_error(serial: str) -> tuple[float, float]:
-    """Fixed offset [s] and drift [s/s] of an instrument's clock.
-
-    Clocks are set by NTP, so offsets are small; what drifts is taken back each hour (illustrative).
-    """
-    digest = hashlib.sha256(f"clock of {serial}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    return float(np.clip(rng.normal(0.0, 0.03), -0.1, 0.1)), float(rng.normal(0.0, 5e-6))
-
-
 class MeterBank:
     """All instruments of a bench; reads them together, once for each step of the world."""
 
@@ -136,10 +128,8 @@ class MeterBank:
         self._import_ws = self._rng.integers(10**9, 5 * 10**10, len(self.instruments)) * _WS_PER_WH
         self._p_mw, self._q_mvar, self._v_kv, self._f_hz = (np.zeros(len(self.instruments)) for _ in range(4))
         self._i_a = np.zeros(len(self.instruments))
-        clocks = np.array([clock_error(i.id) for i in self.instruments]).reshape(-1, 2)
-        self.clock_offset_s: Array = clocks[:, 0]
-        self.clock_drift: Array = clocks[:, 1]
-        self._t_ns = np.zeros(len(self.instruments), np.int64)
+        self.clocks = ClockBank(clock_of(i.id, i.discipline) for i in self.instruments)
+        self._t_ns = 0
 
     def observe(self, now: Snapshot, dt_s: float) -> None:
         """Reads every instrument; the energy counters integrate the true power over the last ``dt_s`` [s]."""
@@ -161,8 +151,7 @@ class MeterBank:
         self._q_mvar = q * gain * (1 + NOISE * noise[1])
         self._v_kv = kv * (1 + self.voltage_error) * (1 + NOISE * noise[2])
         self._i_a = current * (1 + self.current_error) * (1 + NOISE * noise[3])
-        ahead_s = self.clock_offset_s + self.clock_drift * (now.t_ns % _HOUR_NS * 1e-9)
-        self._t_ns = now.t_ns + np.rint(ahead_s * 1e9).astype(np.int64)
+        self._t_ns = now.t_ns
         live = now.node_f_hz[self._node]
         self._f_hz = np.where(live > 0, live + FREQUENCY_NOISE_HZ * noise[4], 0.0)
 
@@ -176,6 +165,6 @@ class MeterBank:
             self._f_hz.tolist(),
             (self._export_ws // _WS_PER_WH).tolist(),
             (self._import_ws // _WS_PER_WH).tolist(),
-            self._t_ns.tolist(),
+            self.clocks.at(self._t_ns).tolist(),
         )
         return [Reading(*row) for row in zip(*columns, strict=True)]

@@ -10,6 +10,7 @@ from simulators.devices.generation import WHOLE, Condition, Generation, Generati
 from simulators.devices.registers import Value
 from simulators.devices.wind_maps import TURBINE_STATES
 from simulators.state import BenchState
+from simulators.world.clocks import Discipline, clock_of
 from simulators.world.units import UnitState
 
 START_NS = 1_795_500_000_000_000_000
@@ -67,7 +68,7 @@ def test_a_turbine_shows_its_own_unit(state: BenchState) -> None:
         assert shown["WTUR.W"] == pytest.approx(plants.unit_p_mw[unit] * 1e3, rel=1e-6)
         assert shown["WAPC.AvlW"] == pytest.approx(plants.unit_available_mw[unit] * 1e3, rel=1e-6)
         assert shown["WNAC.WdSpd"] == pytest.approx(plants.unit_wind_m_s[unit], rel=1e-6)
-        assert shown["clock"] == state.world.t_ns // 10**9
+        assert shown["clock"] == clock_of(f"turbine-{k}", Discipline.RTC).at(state.world.t_ns) // 10**9
     assert len({values(state, f"turbine-{k}")["WTUR.W"] for k in (1, 2, 3)}) > 1
 
 
@@ -84,7 +85,7 @@ def test_controller_and_mast_show_the_plant(state: BenchState) -> None:
 def test_counters_integrate_and_all_units_are_the_plant() -> None:
     state = BenchState(load(BENCH, "b.toml", {}), START_NS)
     world, i = state.world, state.world.fleet.index["mirny-wind"]
-    bank = GenerationBank(world, [Sight(i, n) for n in (WHOLE, *range(1, 161))], 1)
+    bank = GenerationBank(world, [Sight(i, n, str(n)) for n in (WHOLE, *range(1, 161))], 1)
     before = [bank.look(k).energy_wh for k in range(161)]
     sums = np.zeros(161)
     for _ in range(60):

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from simulators.devices.catalogue import READING_MAPS
+from simulators.devices.identification import Refusal
 from simulators.devices.meter_maps import PM5XXX, UMG
+from simulators.devices.modbus import MappedUnit
 from simulators.devices.registers import Encoding, Register, RegisterMap
 from simulators.world.meters import Reading
 
@@ -42,6 +46,17 @@ def test_pm5xxx_counts_in_whole_watt_hours(register: int, value: int) -> None:
     assert struct.unpack(">q", struct.pack(">4H", *words)) == (value,)
 
 
+def test_pm5xxx_tells_the_time_of_its_own_clock_and_has_nothing_between() -> None:
+    moment = datetime(2026, 11, 24, 17, 5, 59, 250_000, UTC)
+    reading = replace(READING, t_ns=round(moment.timestamp() * 1e3) * 10**6)
+    unit = MappedUnit(PM5XXX, lambda: reading)
+    assert unit.read(3, 1844, 4) == [26, 11 << 8 | 24, 17 << 8 | 5, 59_250]
+    assert unit.read(3, 1847, 2) == unit.read(3, 1848, 1) == unit.read(3, 2998, 2) == Refusal.ILLEGAL_ADDRESS
+    assert unit.read(3, 1843, 1) == unit.read(3, 3214, 2) == Refusal.ILLEGAL_ADDRESS
+    for undefined in (3005, 3015, 3203 - 2):
+        assert unit.read(4, undefined, 2) == [0x7FC0, 0], "not available"
+
+
 @pytest.mark.parametrize(
     ("address", "value"),
     [
@@ -72,7 +87,9 @@ def test_whole_block_is_readable_and_gaps_are_not_available(layout: RegisterMap[
     assert len(words) == layout.length
     assert all(0 <= word <= 0xFFFF for word in words)
     taken = {r.address + k for r in layout.registers for k in range(r.encoding.words)}
-    gaps = [a for a in range(layout.start, layout.start + layout.length, 2) if not {a, a + 1} & taken]
+    block = range(layout.start, layout.start + layout.length - 1)
+    open_pairs = [a for a in block if layout.readable(a, 2) and not {a, a + 1} & taken]
+    gaps = [a for a in open_pairs if (a - layout.run(a).start) % 2 == 0]
     assert gaps
     assert all(math.isnan(f32(layout, address)) for address in gaps)
 

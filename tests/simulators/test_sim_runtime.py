@@ -20,6 +20,7 @@ from simulators.faults.model import Tap
 from simulators.kinds import Kind
 from simulators.runtime import Running, simulate
 from simulators.state import BenchState
+from simulators.world.clocks import clock_of
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import ConfigError
 
@@ -213,7 +214,7 @@ def test_published_objects_have_the_members_of_their_kind(bench: Bench) -> None:
         assert isinstance(message.payload, dict)
         assert message.topic == device.topic
         assert set(message.payload) == members[device.kind.value]
-        assert message.payload["ts"] == (START_NS + 1_234_567_890) // 10**6
+        assert message.payload["ts"] == clock_of(device.id).at(START_NS + 1_234_567_890) // 10**6
         assert all(math.isfinite(value) for value in message.payload.values()), message
     world, now = state.world, state.world.snapshot
     by_id: dict[str, Callable[[str], float]] = {

@@ -16,6 +16,7 @@ from simulators.devices.disorder import Disorder
 from simulators.devices.payloads import Message, Shape, Writer
 from simulators.devices.publisher import Publisher
 from simulators.state import BenchState
+from simulators.world.clocks import clock_of
 from telemetry.clock import SystemClock
 from telemetry.errors import ConfigError
 
@@ -71,7 +72,11 @@ def test_a_bench_speaks_in_its_devices_shapes() -> None:
     }  # fmt: skip
     assert len(heard["site/points/p_mw"]) == 4
     (samples,) = heard["site/2/samples"]
-    assert [row["ts"] // 1000 for row in samples.rows] == [0, 1, 2]
+    clock = clock_of("samples-2")
+    assert [row["ts"] for row in samples.rows] == [clock.at(k * 10**9) // 10**6 for k in range(3)]
+    assert {m.rows[0]["ts"] for m in heard["site/points/p_mw"]} == {
+        clock_of("points").at(k * 10**9) // 10**6 for k in range(4)
+    }
     assert all("wind_ms" in row for row in samples.rows)
 
 

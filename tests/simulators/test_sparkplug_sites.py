@@ -12,15 +12,19 @@ import pytest
 from simulators.bench import Bench, load
 from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.observation import METRICS
+from simulators.devices.sparkplug.runner import Moment
 from simulators.devices.sparkplug.sites import node_plan, readings
 from simulators.kinds import Kind
 from simulators.runtime import simulate
 from simulators.state import BenchState
+from simulators.world.clocks import clock_of
 from telemetry.clock import SystemClock
 from telemetry.errors import ConfigError, StorageError
 from tests.simulators.sparkplug_reader import HostView, read
 
 StartBroker = Callable[[], Awaitable[asyncio.subprocess.Process]]
+NOW_NS = 1_795_500_000_000_000_000
+MOMENT = Moment(NOW_NS, 5)
 BENCH = """
 seed = 1
 control_port = 0
@@ -81,10 +85,10 @@ def test_every_kind_but_a_recording_can_be_shown() -> None:
 def test_every_metric_of_every_kind_has_a_value_of_its_type(bench: Bench) -> None:
     """The whole shipped bench as one edge node; whatever a device shows can be encoded."""
     everything = bench.edge_node[0].model_copy(update={"devices": tuple(d.id for d in bench.device)})
-    state = BenchState(bench, 1_795_500_000_000_000_000)
+    state = BenchState(bench, NOW_NS)
     state.step(1.0, 1_795_500_001_000_000_000)
     plan = node_plan(everything, bench)
-    shown = readings(everything, state)(5)
+    shown = readings(everything, state)(MOMENT)
     assert len(shown) == len(state.devices) == len(plan.devices)
     for device in plan.devices:
         samples = shown[device.id]
@@ -97,10 +101,10 @@ def test_every_metric_of_every_kind_has_a_value_of_its_type(bench: Bench) -> Non
 
 
 def test_values_are_those_of_the_world(bench: Bench) -> None:
-    state = BenchState(bench, 1_795_500_000_000_000_000)
+    state = BenchState(bench, NOW_NS)
     state.step(1.0, 1_795_500_001_000_000_000)
     settings = bench.edge_node[0]
-    shown = readings(settings, state)(5)
+    shown = readings(settings, state)(MOMENT)
     controller, farm, turbine = shown["mirny-wind"], shown["mirny-wind-farm"], shown["mirny-wind-turbine-1"]
     assert controller is not None
     assert farm is not None
@@ -112,12 +116,13 @@ def test_values_are_those_of_the_world(bench: Bench) -> None:
     seen = next(held.value for held in state.registers("mirny-wind-turbine-1") if held.name == "WTUR.W")
     assert isinstance(seen, float)
     assert turbine["W"].value == pytest.approx(seen, abs=0.6)
-    assert turbine["W"].timestamp_ms == 5
+    assert turbine["W"].timestamp_ms == farm["W"].timestamp_ms == 5, "polled: the edge node's time"
+    assert controller["W"].timestamp_ms == clock_of("mirny-wind").at(NOW_NS) // 10**6, "its own"
 
 
 def test_a_device_that_only_answers_with_exceptions_is_lost() -> None:
     bench = load(BENCH.replace("unit = 9", 'unit = 9\nexception = "busy"') + NODE, "x.toml", {})
-    shown = readings(bench.edge_node[0], BenchState(bench, 1_795_500_000_000_000_000))(5)
+    shown = readings(bench.edge_node[0], BenchState(bench, NOW_NS))(MOMENT)
     assert [name for name, samples in shown.items() if samples is None] == ["mast"]
 
 

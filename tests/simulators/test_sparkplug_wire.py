@@ -15,7 +15,7 @@ from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.history import Sample
 from simulators.devices.sparkplug.payloads import DataType
 from simulators.devices.sparkplug.plan import DevicePlan, MetricPlan, NodePlan
-from simulators.devices.sparkplug.runner import EdgeNodeRunner
+from simulators.devices.sparkplug.runner import EdgeNodeRunner, Moment
 from telemetry.clock import SystemClock
 from tests.simulators.sparkplug_reader import HostView, Message, read
 
@@ -34,11 +34,11 @@ class Counting:
         self.looks = 0
         self.reachable = True
 
-    def __call__(self, now_ms: int) -> dict[str, dict[str, Sample] | None]:
+    def __call__(self, moment: Moment) -> dict[str, dict[str, Sample] | None]:
         if not self.reachable:
             return {"t1": None}
         self.looks += 1
-        return {"t1": {"W": Sample(-self.looks, now_ms)}}
+        return {"t1": {"W": Sample(-self.looks, moment.own_ms)}}
 
 
 class Host:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import aiomqtt
 import structlog
@@ -19,6 +20,7 @@ from simulators.devices.sparkplug.history import Sample
 from simulators.devices.sparkplug.lifecycle import Phase
 from simulators.devices.sparkplug.metrics import BORN, DROPPED, IGNORED, PUBLISHED, WAITING
 from simulators.devices.sparkplug.plan import STORE_DROPPED, STORE_WAITING, NodePlan
+from simulators.world.clocks import clock_of
 from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
 
@@ -30,8 +32,18 @@ GOODBYE_S = 2.0
 """Time that the broker has to take the NDEATH of an intended end [s]."""
 _REFUSED = 0x80
 
-Readings = Callable[[int], Mapping[str, Mapping[str, Sample] | None]]
-"""What each device shows at a time [ms since 1970, UTC]; None for one that cannot be reached."""
+
+class Moment(NamedTuple):
+    """When an edge node looks at its devices."""
+
+    true_ns: int
+    """[ns since 1970, UTC]."""
+    own_ms: int
+    """The same by the clock of the edge node [ms]."""
+
+
+Readings = Callable[[Moment], Mapping[str, Mapping[str, Sample] | None]]
+"""What each device shows at a moment; None for one that cannot be reached."""
 
 
 class SubscriptionRefusedError(UnavailableError):
@@ -59,6 +71,7 @@ class EdgeNodeRunner:
         self._clock = clock
         self._readings = readings
         self._memory = memory or BirthMemory()
+        self._own = clock_of(f"{plan.group}/{plan.id}")
         self._period_s = period_s
         self._start_after_s = start_after_s
         self._outbox: deque[Publish | Disconnect] = deque()
@@ -83,8 +96,9 @@ class EdgeNodeRunner:
     async def _sample(self) -> None:
         due = self._clock.monotonic()
         while True:
-            now_ms = self._now_ms()
-            for device, samples in self._readings(now_ms).items():
+            moment = self._now()
+            now_ms = moment.own_ms
+            for device, samples in self._readings(moment).items():
                 if samples is None:
                     self._act(self.node.lost(device, now_ms))
                 else:
@@ -187,4 +201,8 @@ class EdgeNodeRunner:
             self._filled.set()
 
     def _now_ms(self) -> int:
-        return self._clock.now_ns() // 1_000_000
+        return self._now().own_ms
+
+    def _now(self) -> Moment:
+        true_ns = self._clock.now_ns()
+        return Moment(true_ns, self._own.at(true_ns) // 1_000_000)

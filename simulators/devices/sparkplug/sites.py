@@ -14,7 +14,7 @@ from simulators.devices.sparkplug.config import EdgeNodeSettings
 from simulators.devices.sparkplug.history import Sample
 from simulators.devices.sparkplug.observation import METRICS, Source
 from simulators.devices.sparkplug.plan import DevicePlan, NodePlan
-from simulators.devices.sparkplug.runner import EdgeNodeRunner, Readings
+from simulators.devices.sparkplug.runner import EdgeNodeRunner, Moment, Readings
 from simulators.state import BenchState
 from telemetry.clock import Clock
 
@@ -67,49 +67,53 @@ def node_plan(settings: EdgeNodeSettings, bench: Bench) -> NodePlan:
 
 
 def readings(settings: EdgeNodeSettings, state: BenchState) -> Readings:
-    """How the devices of an edge node are looked at; one that answers only with exceptions is lost."""
+    """How the devices of an edge node are looked at; one that answers only with exceptions is lost.
+
+    A device that sends its own time is shown with that; what the edge node polls gets the edge node's time.
+    """
     looks = {device.id: (device, _look(device, state)) for device in settings.members(state.bench)}
 
-    def read(now_ms: int) -> Mapping[str, Mapping[str, Sample] | None]:
+    def read(moment: Moment) -> Mapping[str, Mapping[str, Sample] | None]:
         shown: dict[str, Mapping[str, Sample] | None] = {}
         for name, (device, look) in looks.items():
             unit = state.units.get(name)
             if unit is not None and unit.exception is not None:
                 shown[name] = None
                 continue
-            source, at_ms = look(now_ms)
+            source, at_ms = look(moment)
             shown[name] = {m.plan.name: Sample(m.value(source), at_ms) for m in METRICS[device.kind]}
         return shown
 
     return read
 
 
-def _look(device: SimulatedDevice, state: BenchState) -> Callable[[int], tuple[Source, int]]:
+def _look(device: SimulatedDevice, state: BenchState) -> Callable[[Moment], tuple[Source, int]]:
     if device not in state.metered:
         inside = [d for d in state.devices if d not in state.metered and d.plant is not None]
         return partial(_inside, state, inside.index(device))
     position = state.metered.index(device)
+    if device.kind.modbus:
+        return partial(_polled, state, position)
     if device.plant is not None:
         return partial(_controller, state, device, position, state.world.fleet.index[device.plant])
     return partial(_meter, state, position)
 
 
-def _inside(state: BenchState, position: int, now_ms: int) -> tuple[Source, int]:
-    return state.generation.look(position), now_ms
+def _inside(state: BenchState, position: int, moment: Moment) -> tuple[Source, int]:
+    return state.generation.look(position), moment.own_ms
 
 
-def _meter(state: BenchState, position: int, now_ms: int) -> tuple[Source, int]:
-    return state.readings[position], now_ms + _ahead_ms(state, position)
+def _polled(state: BenchState, position: int, moment: Moment) -> tuple[Source, int]:
+    return state.readings[position], moment.own_ms
+
+
+def _meter(state: BenchState, position: int, moment: Moment) -> tuple[Source, int]:
+    return state.readings[position], state.device_time(position, moment.true_ns) // 1_000_000
 
 
 def _controller(
-    state: BenchState, device: SimulatedDevice, position: int, plant: int, now_ms: int
+    state: BenchState, device: SimulatedDevice, position: int, plant: int, moment: Moment
 ) -> tuple[Source, int]:
-    at_ms = now_ms + _ahead_ms(state, position)
+    at_ms = state.device_time(position, moment.true_ns) // 1_000_000
     plants = state.world.snapshot.plants
     return PAYLOADS[device.kind.value](state.readings[position], plants, plant, at_ms), at_ms
-
-
-def _ahead_ms(state: BenchState, position: int) -> int:
-    """Fault of the device's clock."""
-    return round(state.meter_faults.clock_offset_s.get(position, 0.0) * 1e3)
