@@ -88,6 +88,10 @@ def _profile(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Ite
         yield Problem(
             placed.file, placed.key, "", reason, f"give {profile.protocol} = {{ ... }} and no other"
         )
+    order = None if device.modbus is None else device.modbus.word_order
+    if order is not None and profile.sunspec is not None:
+        reason = "SunSpec devices send the most significant word first"
+        yield Problem(placed.file, f"{placed.key}.modbus.word_order", f'"{order}"', reason, "remove it")
 
 
 def _topic(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from telemetry.points import Identifier
+from telemetry.profiles import WordOrder
 from telemetry.settings import Settings
 
 
@@ -33,6 +34,8 @@ class ModbusAddress(Settings):
     """Id of the gateway (one TCP connection)."""
     unit: Annotated[int, Field(ge=0, le=255)]
     """Unit identifier behind the gateway."""
+    word_order: WordOrder | None = None
+    """Order in which this device sends the words of a value, if not its profile's."""
 
 
 class MqttAddress(Settings):

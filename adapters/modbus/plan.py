@@ -179,7 +179,7 @@ def plan_device(device: Device, points: Sequence[SitePoint], request_cost: float
     registers = profile.modbus
     limits = Limits.of(registers, request_cost)
     wanted = [_wanted(point, registers) for point in points]
-    reads = coalesced(limits, wanted, registers.word_order)
+    reads = coalesced(limits, wanted, device.modbus.word_order or registers.word_order)
     return DevicePlan(device.id, device.modbus.unit, profile.period_s, reads, limits)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ GAP_PERIODS = 2.5
 _GAPS = """
     SELECT count(*), coalesce(max(step), 0)
     FROM (
-        SELECT t_source - lag(t_source) OVER (PARTITION BY point ORDER BY t_source) AS step
+        SELECT point, t_source - lag(t_source) OVER (PARTITION BY point ORDER BY t_source) AS step
         FROM reading WHERE quality < 128
-    )
-    WHERE step > ?
+    ) JOIN expected USING (point)
+    WHERE step > longest
 """
 
 
-def store_facts(file: Path, period_s: float = 1.0) -> dict[str, Any]:
+def store_facts(file: Path, periods: Mapping[int, float]) -> dict[str, Any]:
     """Counts rows, keys held twice and pauses in a stopped embedded store.
 
-    A pause is a step of a point's source time longer than 2.5 periods, over the readings that are not bad.
+    A pause is a step of a point's source time longer than 2.5 of its periods, over the readings that are not
+    bad. ``periods`` tells the period [s] of each point by its index; the pauses of others are not counted.
 
     Raises
     ------
@@ -39,7 +40,11 @@ def store_facts(file: Path, period_s: float = 1.0) -> dict[str, Any]:
                 db,
                 "SELECT count(*) FROM (SELECT 1 FROM reading GROUP BY point, t_source HAVING count(*) > 1)",
             )
-            gaps, longest = _row(db, _GAPS, [int(GAP_PERIODS * period_s * 1e9)])
+            db.execute("CREATE TEMP TABLE expected (point UINTEGER, longest BIGINT)")
+            limits = [(point, int(GAP_PERIODS * period_s * 1e9)) for point, period_s in periods.items()]
+            if limits:
+                db.executemany("INSERT INTO expected VALUES (?, ?)", limits)
+            gaps, longest = _row(db, _GAPS)
     except duckdb.Error as error:
         raise StorageError(f"{file} cannot be read: {error}") from None
     return {
@@ -50,8 +55,8 @@ def store_facts(file: Path, period_s: float = 1.0) -> dict[str, Any]:
     }
 
 
-def _row(db: duckdb.DuckDBPyConnection, sql: str, values: Sequence[int] = ()) -> tuple[Any, ...]:
-    row = db.execute(sql, list(values)).fetchone()
+def _row(db: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    row = db.execute(sql).fetchone()
     if row is None:
         raise StorageError(f"no answer to: {sql}")
     return row

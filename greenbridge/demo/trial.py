@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from greenbridge.demo.operator import ConsoleClient, console_client
 from greenbridge.demo.report import Check, TrialReport
 from greenbridge.demo.show import log_entry
 from greenbridge.demo.supervisor import Options, Running, demonstration
+from greenbridge.settings import load
+from ingest.journal.points import declare
 from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
 
@@ -75,8 +78,16 @@ async def trial(options: Options, clock: Clock, for_s: float) -> TrialReport:
             restarts = {name: child.restarts for name, child in running.children.items()}
             for alarm in await client.get("/api/v1/alarms/history"):
                 watch.see(alarm)
-    facts = store_facts(options.state / "data" / "store.duckdb")
+    data = options.state / "data"
+    facts = store_facts(data / "store.duckdb", _periods(data))
     return _judged(watch, facts, for_s, restarts)
+
+
+def _periods(data: Path) -> dict[int, float]:
+    """Expected time between two readings of each point of the demonstration [s]."""
+    configuration = load("corridor")
+    site = configuration.site(declare(data / "points.sqlite", configuration.keys()))
+    return {point.index: point.profile.period_of(point.key.name) for point in site.points.values()}
 
 
 async def _look(client: ConsoleClient, watch: _Watch, elapsed_s: float) -> None:

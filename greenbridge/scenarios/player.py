@@ -29,6 +29,7 @@ from simulators.bench import Bench
 from simulators.faults.model import BROKER
 from simulators.scenario import Scenario
 from telemetry.batch import Columns, ReadingBatch
+from telemetry.devices import Role
 from telemetry.profiles import DeviceProfile
 from telemetry.registry import PointRegistry
 
@@ -101,8 +102,13 @@ class _Run:
         self._collapsed = ""
 
     def begin(self, start_ns: int, step_s: float) -> None:
-        """Builds both sides; every device is read once each step."""
-        configuration = self._configuration
+        """Builds both sides; every device is read once each step.
+
+        Turbines, inverters and instruments inside plants stay out: no rule looks at them, their plant's
+        controller tells of them all.
+        """
+        devices = [device for device in self._configuration.devices if device.role is not Role.UNIT]
+        configuration = replace(self._configuration, devices=devices)
         if step_s > 1:
             profiles = {name: _slower(profile, step_s) for name, profile in configuration.profiles.items()}
             configuration = replace(configuration, profiles=profiles)

@@ -41,14 +41,16 @@ def test_the_sample_file_shows_the_whole_schema(
 
 def test_every_bundled_profile_says_where_it_is_from_and_what_is_possible() -> None:
     profiles = bundled_profiles()
-    assert set(profiles) == {"pm5xxx", "umg", "bus-meter", "wind-plant", "solar-plant", "power-plant"}
+    meters, plants = {"pm5xxx", "umg", "bus-meter"}, {"wind-plant", "solar-plant", "power-plant"}
+    units = {"turbine", "wind-farm", "met-mast", "sunspec-inverter", "sunspec-der", "sunspec-met"}
+    assert set(profiles) >= meters | plants | units
     for profile in profiles.values():
-        assert profile.period_s == 1.0
+        assert profile.period_s == 1.0 or profile.id in units
         assert profile.source
         for spec in profile.points.values():
             assert float("-inf") < spec.low < spec.high < float("inf")
             assert (spec.kind is PointKind.COUNTER) == (spec.unit == "MWh")
-    for meter in ("pm5xxx", "umg", "bus-meter"):
+    for meter in meters:
         assert (profiles[meter].accuracy_pct, profiles[meter].accuracy_floor_mw) == (0.2, 0.3)
     assert list(profiles["pm5xxx"].points) == list(profiles["umg"].points)
 

@@ -80,14 +80,19 @@ def store(path: Path, rows: list[tuple[int, int, int]]) -> Path:
     return path
 
 
-def test_the_ledger_counts_rows_repeated_keys_and_gaps(tmp_path: Path) -> None:
+def test_the_ledger_counts_rows_repeated_keys_and_gaps_of_each_point_by_its_own_period(
+    tmp_path: Path,
+) -> None:
     second = 1_000_000_000
     bad = 130
     rows = [(1, i * second, 0) for i in (0, 1, 2, 7, 8)] + [(1, 4 * second, bad), (2, 0, 0), (2, 0, 0)]
-    facts = store_facts(store(tmp_path / "store.duckdb", rows))
-    assert facts == {"rows": 8, "points": 2, "keys_twice": 1, "gaps": {"count": 1, "longest_s": 5.0}}
+    rows += [(3, i * second, 0) for i in (0, 5, 10)]
+    facts = store_facts(store(tmp_path / "store.duckdb", rows), {1: 1.0, 2: 1.0, 3: 5.0})
+    assert facts == {"rows": 11, "points": 3, "keys_twice": 1, "gaps": {"count": 1, "longest_s": 5.0}}
+    facts = store_facts(tmp_path / "store.duckdb", {1: 5.0, 3: 1.0})
+    assert facts["gaps"] == {"count": 2, "longest_s": 5.0}
     with pytest.raises(StorageError, match="cannot be read"):
-        store_facts(tmp_path / "missing.duckdb")
+        store_facts(tmp_path / "missing.duckdb", {})
 
 
 NOTIFICATION = (
@@ -123,7 +128,7 @@ def test_only_what_matters_is_printed(line: str, shown: str) -> None:
 def report(**changes: Any) -> TrialReport:
     values: dict[str, Any] = {
         "seconds": 180.0,
-        "devices": {"configured": 81, "seen": 81},
+        "devices": {"configured": 176, "seen": 176},
         "conservation": [],
         "rows_in_store": 1,
         "gaps": {"count": 0},

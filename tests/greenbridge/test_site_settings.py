@@ -76,10 +76,10 @@ def test_a_small_site_loads_from_its_directory_or_its_file(site: Path) -> None:
 def test_the_built_in_site_is_valid_without_any_environment() -> None:
     configuration = load("corridor", {})
     summary = summarise(configuration)
-    assert (summary.devices, summary.points, summary.links) == (81, 528, 18)
+    assert (summary.devices, summary.points, summary.links) == (176, 1734, 36)
     assert summary.stores == ["embedded"]
-    assert "81" in summary.text()
-    assert summary.document()["rules"] == {"R1": 2, "R6": 17, "R13": 18}
+    assert "176" in summary.text()
+    assert summary.document()["rules"] == {"R1": 2, "R6": 17, "R13": 36}
 
 
 def test_at_least_half_of_the_corridor_speaks_modbus_and_every_branch_end_is_metered() -> None:
