@@ -44,7 +44,8 @@ async def _through_journal(folder: Path, seconds: float) -> Sample:
         Journal(folder / "journal", JournalSettings(), clock) as journal,
         EmbeddedStore(folder / "store.duckdb", EmbeddedSettings()) as store,
     ):
-        pump = asyncio.create_task(StorePump(journal, store, clock).run())
+        journal.cursors.register(store.name)  # else the journal would be full at its size cap
+        pump = asyncio.create_task(StorePump(journal, store, clock, cursors=journal.cursors).run())
         watch = Watch()
 
         async def source(worker: int) -> None:

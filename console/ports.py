@@ -54,11 +54,13 @@ class StoreStatus:
     """Age of the oldest reading not yet applied [s]; 0 when none is pending."""
     detail: str = ""
     """For people, when something is wrong: ``InfluxDB does not answer``."""
+    detached: int = 0
+    """Readings that the journal deleted before this store had read them, and that it has not passed yet."""
 
     @property
     def unaccounted(self) -> int:
         """Received minus every term that accounts for it; anything but 0 is a defect."""
-        return self.received - self.totals.accounted - self.pending
+        return self.received - self.totals.accounted - self.pending - self.detached
 
     @property
     def holds(self) -> bool:

@@ -136,7 +136,9 @@ class SystemStatus:
             detail = f"{found.rows} rows are held, {found.totals.stored} were stored: the store is damaged"
         oldest = self._oldest[watched.store.name]
         lag_s = 0.0 if oldest is None else max(0.0, (self._clock.now_ns() - oldest) / 1e9)
-        return StoreStatus(watched.store.name, found.received, found.totals, found.pending, lag_s, detail)
+        return StoreStatus(
+            watched.store.name, found.received, found.totals, found.pending, lag_s, detail, found.detached
+        )
 
 
 def _known(seconds: float) -> float | None:

@@ -35,8 +35,9 @@ from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.journal.points import declare
 from ingest.live import LiveTable
-from ingest.ports import Intake
+from ingest.ports import Intake, OnFull
 from ingest.pump import EventPump, StorePump
+from ingest.refill import Refill
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.stores.influx.store import InfluxStore
 from ingest.supervision import Run, Supervisor
@@ -88,8 +89,16 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             )
             await stack.enter_async_context(influx)
             # it keeps its position in the journal's cursors itself
-            pump = StorePump(journal, influx, clock, every_s=settings.influx.apply_every_s)
+            pump = StorePump(
+                journal,
+                influx,
+                clock,
+                every_s=settings.influx.apply_every_s,
+                refill=Refill(journal.cursors, embedded, influx),
+            )
             stores.append(WatchedStore(influx, pump))
+            # what it lacks is in the embedded store, which the journal waits for
+            journal.cursors.register(influx.name, OnFull.DETACH)
 
         channels = _channels(settings)
         alarms = await stack.enter_async_context(_alarm_journal(state, settings, channels))
@@ -119,8 +128,8 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             runs[f"pump/{name}"] = watched.pump.run
             runs[f"events/{name}"] = EventPump(alarms, watched.store, clock).run
         runs |= {source.name: source.run for source in sources}
-        for consumer in (CONSUMER, *(watched.store.name for watched in stores)):
-            journal.cursors.register(consumer)
+        for consumer in (CONSUMER, embedded.name):
+            journal.cursors.register(consumer, OnFull.STOP)
 
         ports = Ports(
             LiveValues(site, table, clock, links), embedded.query, Desk(engine, alarms), status, announcements

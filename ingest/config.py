@@ -18,7 +18,17 @@ class JournalSettings(Settings):
     segment_bytes: Bytes = 64 << 20
     """Size of the records at which a segment is closed and the next one begun [B]."""
     max_bytes: Bytes = 1 << 30
-    """Size above which segments that every consumer has passed are deleted [B]."""
+    """Largest size of the closed segments [B]; the open one adds up to ``segment_bytes``.
+
+    Above it the oldest segments are deleted that every consumer has passed, then those that only consumers
+    lack which may be detached; if others still need them, nothing more is taken until they have caught up.
+    """
+    min_free_bytes: Annotated[int, Field(ge=0)] = 128 << 20
+    """Space that stays free on the disk for everything else in the state directory [B]; below it the journal
+    takes nothing more."""
+    reserve_bytes: Annotated[int, Field(ge=0)] = 16 << 20
+    """Size of the file that is given up when the disk is full nevertheless, so that cursors and alarms can
+    still be written [B]."""
     max_queued_readings: Annotated[int, Field(ge=1)] = 200_000
     """Readings that may wait for a commit; further sources are held back."""
 

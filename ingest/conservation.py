@@ -11,6 +11,11 @@ from ingest.ports import JournalReader, Store, Totals
 class CountingJournal(JournalReader, Protocol):
     """A journal that can say how many readings lie before a position."""
 
+    @property
+    def first(self) -> int:
+        """Offset of the oldest record that is still there; one above the head when there is none."""
+        ...
+
     async def readings_through(self, offset: int) -> int:
         """Number of readings in the records up to and including an offset."""
         ...
@@ -33,6 +38,8 @@ class Conservation:
     """Readings in the journal, ever."""
     pending: int
     """Readings in records that the store has not applied yet."""
+    detached: int
+    """Readings in records that the journal has deleted and the store has not passed yet; then ``missed``."""
     totals: Totals
     rows: int | None
     """Rows that the store counts; None if it cannot."""
@@ -41,7 +48,7 @@ class Conservation:
     def holds(self) -> bool:
         """True when the terms add up to what was received and the rows are those stored."""
         return (
-            self.received == self.totals.accounted + self.pending
+            self.received == self.totals.accounted + self.pending + self.detached
             and self.pending >= 0
             and (self.rows is None or self.rows == self.totals.stored)
         )
@@ -61,6 +68,8 @@ async def conservation(journal: CountingJournal, store: CountingStore) -> Conser
         rows = await store.count()
         if (await store.position()).offset == position.offset:
             break
-    through = await journal.readings_through(position.offset)
+    through = await journal.readings_through(max(position.offset, journal.first - 1))
+    deleted = position.offset < journal.first - 1
+    detached = through - position.totals.accounted if deleted else 0
     received = journal.readings
-    return Conservation(store.name, received, received - through, position.totals, rows)
+    return Conservation(store.name, received, received - through, detached, position.totals, rows)

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from telemetry.errors import StorageError
 
 _HEADER_BYTES = 100
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_UNREADABLE = {
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+}
+"""Extended result codes of a medium that gives something back no longer (SQLite, Result and Error Codes)."""
+
+
+class DamagedFileError(StorageError):
+    """A file whose content SQLite cannot make sense of; it will not get better by itself."""
+
+
+class MissingFileError(StorageError):
+    """A file that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +42,9 @@ class DatabaseKind:
     schema: str
     """Statements that create version ``version``."""
     recovery: str
-    """What to do when the file is damaged."""
+    """What to do when the file is damaged; ``{set_aside}`` stands for the command that moves it away."""
+    upgrades: Mapping[int, str] = field(default_factory=dict)
+    """Statements that lift a file of a version to the next one."""
 
 
 def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sqlite3.Connection:
@@ -42,7 +60,7 @@ def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sql
     """
     new = _check_header(path, kind)
     if new and not create:
-        raise StorageError(f"{kind.title} {path} does not exist")
+        raise MissingFileError(f"{kind.title} {path} does not exist")
     try:
         connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
@@ -56,20 +74,60 @@ def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sql
                 connection.execute(f"PRAGMA application_id = {kind.application_id}")
                 connection.execute(f"PRAGMA user_version = {kind.version}")
             sync_directory(path.parent)
+        else:
+            _upgrade(connection, kind)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        raise StorageError(f"{kind.title} {path}: {error}; check the disk's free space and rights") from error
     except sqlite3.Error as error:
         connection.close()
-        raise damaged(path, kind, error) from error
+        if is_damage(error):
+            raise damaged(path, kind, error) from error
+        raise StorageError(f"{kind.title} {path}: {error}; check the disk's free space and rights") from error
     return connection
 
 
-def damaged(path: Path, kind: DatabaseKind, error: Exception) -> StorageError:
-    """The error for a file that SQLite cannot read."""
-    return StorageError(f"{kind.title} {path} is damaged: {error}; {kind.recovery}")
+def open_sealed(path: Path, kind: DatabaseKind) -> sqlite3.Connection:
+    """Opens a file that nobody writes any more for reading; needs no space on the disk and takes no lock.
+
+    Raises
+    ------
+    StorageError
+        As :func:`open_database`.
+
+    """
+    if _check_header(path, kind):
+        raise MissingFileError(f"{kind.title} {path} does not exist")
+    address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    try:
+        return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StorageError(f"{kind.title} {path}: cannot be opened: {error}") from error
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """True if what is stored is broken; false if it cannot be reached now, for want of space or rights."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in _DAMAGE or code in _UNREADABLE
+
+
+def _upgrade(connection: sqlite3.Connection, kind: DatabaseKind) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for older in range(version, kind.version):
+        with transaction(connection):
+            for statement in filter(str.strip, kind.upgrades[older].split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {older + 1}")
+
+
+def damaged(path: Path, kind: DatabaseKind, error: Exception) -> DamagedFileError:
+    """The error for a file that SQLite cannot read; names the command that gets greenbridge running again."""
+    return DamagedFileError(f"{kind.title} {path} is damaged: {error}; {recovery(path, kind)}")
+
+
+def recovery(path: Path, kind: DatabaseKind) -> str:
+    """What to do when a file is damaged, with the command for a shell."""
+    quoted, aside = shlex.quote(str(path)), shlex.quote(str(path.parent / "damaged"))
+    return kind.recovery.format(set_aside=f"mkdir -p {aside} && mv {quoted}* {aside}/")
 
 
 @contextmanager

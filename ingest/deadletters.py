@@ -34,8 +34,7 @@ _LETTERS = DatabaseKind(
          one INTEGER PRIMARY KEY, letters INTEGER NOT NULL, bytes INTEGER NOT NULL, dropped INTEGER NOT NULL
        );
        INSERT INTO held VALUES (1, 0, 0, 0)""",
-    "stop greenbridge, move the file and its -wal and -shm files aside and start again: "
-    "the letters in it are then no longer listed",
+    "stop greenbridge, run `{set_aside}` and start again: the letters in it are then no longer listed",
 )
 _COLUMNS = "t_received, source, address, reason, detail, payload, size"
 

@@ -10,16 +10,19 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ingest.growth import Growth
 from ingest.ports import (
     Committed,
     DeadLetter,
     EventRecord,
+    Gap,
     JournalRecord,
     Position,
     Series,
     Totals,
+    Written,
 )
 from ingest.stages.continuity import missed
 from ingest.stages.summary import summed
@@ -35,12 +38,18 @@ class FakeJournal:
         self.clock = clock or ManualClock()
         self.records: list[JournalRecord] = []
         self._readings = 0
+        self._deleted = 0
         self._growth = Growth()
 
     @property
     def head(self) -> int:
         """Offset of the newest record."""
         return self.records[-1].offset if self.records else 0
+
+    @property
+    def first(self) -> int:
+        """Offset of the oldest record that is still there."""
+        return self.records[0].offset if self.records else 1
 
     @property
     def readings(self) -> int:
@@ -75,7 +84,13 @@ class FakeJournal:
 
     async def readings_through(self, offset: int) -> int:
         """Number of readings in the records up to and including an offset."""
-        return sum(len(record.batch) for record in self.records if record.offset <= offset)
+        through = self._deleted
+        return through + sum(len(record.batch) for record in self.records if record.offset <= offset)
+
+    def delete(self, through: int) -> None:
+        """Deletes records up to an offset, as retention does; the newest one stays."""
+        while len(self.records) > 1 and self.records[0].offset <= through:
+            self._deleted += len(self.records.pop(0).batch)
 
 
 class FakeIntake:
@@ -131,11 +146,21 @@ class FakeCursors:
 
     def __init__(self) -> None:
         self.positions: dict[str, Position] = {}
+        self.gaps_of: dict[str, list[Gap]] = {}
         self.marks: dict[str, bytes] = {}
 
     async def load(self, name: str) -> Position:
         """Position of a consumer."""
         return self.positions.get(name, Position())
+
+    def gaps(self, name: str) -> Sequence[Gap]:
+        """Gaps of a consumer."""
+        return self.gaps_of.get(name, [])
+
+    async def save_refill(self, name: str, gap: Gap, through: int) -> None:
+        """Notes what was given."""
+        known = self.gaps_of[name]
+        known[known.index(gap)] = replace(gap, refilled=through)
 
     async def load_marks(self, name: str) -> bytes:
         """High-water marks saved with the position."""
@@ -196,6 +221,7 @@ class FakeStore:
         self._name = name
         self._position = Position()
         self.rows: dict[tuple[int, int], tuple[float, int]] = {}
+        self._record: dict[tuple[int, int], int] = {}
         self.event_rows: dict[tuple[str, str], EventRecord] = {}
         self.failures: list[GreenbridgeError] = []
         """Each is raised by one call of ``apply`` or ``apply_events``, in order."""
@@ -228,7 +254,10 @@ class FakeStore:
                 batch.quality.tolist(),
             )
             for point, t, value, quality in zip(*columns, strict=True):
-                counts[self._put((point, t), (value, quality))] += 1
+                outcome = self._put((point, t), (value, quality))
+                counts[outcome] += 1
+                if outcome != "duplicates":
+                    self._record[point, t] = record.offset
             totals = self._position.totals.plus(Totals(**counts))
             self._position = Position(record.offset, self._position.event, totals)
         return self._position
@@ -241,6 +270,20 @@ class FakeStore:
                 self.event_rows[event.kind, event.key] = event
                 self._position = Position(self._position.offset, number, self._position.totals)
         return self._position
+
+    async def written(self, after: int, through: int, max_readings: int = 20_000) -> Written:
+        """Readings by the record that wrote them last."""
+        keys = sorted((record, key) for key, record in self._record.items() if after < record <= through)
+        if len(keys) > max_readings:
+            through = max(keys[0][0], keys[max_readings][0] - 1)
+        return Written(self._columns([key for record, key in keys if record <= through]), through)
+
+    async def refill(self, columns: Columns) -> None:
+        """Stores readings out of order; position and totals stay."""
+        self._fail_if_told()
+        names = (columns.point, columns.t_source, columns.value, columns.quality)
+        for point, t, value, quality in zip(*(column.tolist() for column in names), strict=True):
+            self.rows[point, t] = (value, quality)
 
     async def last(self, points: Sequence[int]) -> Columns:
         """Newest reading of each point."""

@@ -19,6 +19,13 @@ QUEUED_READINGS = Gauge("greenbridge_journal_queued_readings", "Readings waiting
 JOURNAL_BYTES = Gauge("greenbridge_journal_bytes", "Size of the records in the journal")
 DAMAGED_RECORDS = Counter("greenbridge_journal_damaged", "Damaged records passed over when reading")
 SEGMENTS_DELETED = Counter("greenbridge_journal_segments_deleted", "Segments deleted by retention")
+JOURNAL_TROUBLE = Gauge("greenbridge_journal_trouble", "1 while the journal takes nothing", ["state"])
+DETACHED_READINGS = Gauge(
+    "greenbridge_detached_readings", "Readings deleted before a detached store had read them", ["store"]
+)
+REFILLED_READINGS = Counter(
+    "greenbridge_refilled_readings", "Readings that a detached store was given later", ["store"]
+)
 DEAD_LETTERS = Counter("greenbridge_dead_letters", "Dead letters kept", ["origin", "reason"])
 DEAD_LETTERS_DROPPED = Counter("greenbridge_dead_letters_dropped", "Oldest dead letters dropped for space")
 READ_TO_DURABLE_SECONDS = Histogram(

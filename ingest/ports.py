@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,45 @@ class Intake(Protocol):
 
         """
         ...
+
+
+class OnFull(StrEnum):
+    """What a journal without room means for a consumer that has not read everything yet."""
+
+    STOP = "stop"
+    """Nothing more is taken, and nothing acknowledged, until it has caught up."""
+    DETACH = "detach"
+    """The records are deleted without it; what it lacks is noted as a gap and comes later from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records that were deleted before a detached consumer had read them."""
+
+    first: int
+    """Offset of the first such record."""
+    last: int
+    """Offset of the last one."""
+    readings: int
+    """Number of readings in them."""
+    refilled: int = 0
+    """Newest record of the gap whose readings the consumer was given from elsewhere; 0 for none."""
+
+    @property
+    def open(self) -> bool:
+        """There is something left to be given."""
+        return self.refilled < self.last
+
+
+class Trouble(NamedTuple):
+    """Why the journal takes nothing now."""
+
+    state: str
+    """Bounded label: ``disk_full``, ``size_cap``, ``write_failed``."""
+    detail: str
+    """For people: what is wrong and what to do."""
+    since: int
+    """[ns, UTC]."""
 
 
 class JournalReader(Protocol):
@@ -176,6 +216,69 @@ class EventRecord:
     tags: Mapping[str, str]
     """What it is selected by: area, asset, rule, priority ..."""
     fields: Mapping[str, float | int | str | bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """Readings of a store by the record that wrote them last."""
+
+    columns: Columns
+    through: int
+    """Every reading of the records asked for up to this offset is among them or was revised since."""
+
+
+class WrittenHistory(Protocol):
+    """A store that can be read in the order of the journal, long after its records are deleted there."""
+
+    async def position(self) -> Position:
+        """How far this store has come."""
+        ...
+
+    async def written(self, after: int, through: int, max_readings: int = 20_000) -> Written:
+        """Current readings whose newest record is in after < record <= through, oldest record first.
+
+        Whole records only: at least one if there is one, then more up to about ``max_readings``. A reading
+        that a later record revised belongs to that one, and comes with it.
+
+        Raises
+        ------
+        UnavailableError
+            The store cannot be asked now.
+
+        """
+        ...
+
+
+class Refillable(Protocol):
+    """A store that takes readings out of order."""
+
+    @property
+    def name(self) -> str:
+        """Label of the store."""
+        ...
+
+    async def refill(self, columns: Columns) -> None:
+        """Stores readings that it missed; its position and totals stay as they are. Twice is as once.
+
+        Raises
+        ------
+        UnavailableError
+            Nothing is lost; the same readings are to be given again later.
+
+        """
+        ...
+
+
+class Gaps(Protocol):
+    """The gaps of detached consumers, durable."""
+
+    def gaps(self, name: str) -> Sequence[Gap]:
+        """Gaps of a consumer, oldest first."""
+        ...
+
+    async def save_refill(self, name: str, gap: Gap, through: int) -> None:
+        """Notes that the records of a gap up to an offset were given to the consumer."""
+        ...
 
 
 class EventLog(Protocol):

@@ -10,11 +10,15 @@ import structlog
 
 from ingest import metrics
 from ingest.ports import EventLog, JournalCursors, JournalReader, Position, Store
+from ingest.refill import Refill
 from ingest.retry import Backoff, RetryLaterError
 from telemetry.clock import Clock
 from telemetry.errors import StorageError, UnavailableError
 
 log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+"""While a gap waits for its source, how often that is asked [s]."""
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -93,8 +97,9 @@ class StorePump:
         every_s: float = 0.0,
         max_readings: int = 20_000,
         backoff: Backoff | None = None,
+        refill: Refill | None = None,
     ) -> None:
-        """``every_s`` is the shortest time between two applications [s]."""
+        """``every_s`` is the shortest time between two applications [s]; ``refill`` closes the gaps."""
         self._journal = journal
         self._store = store
         self._clock = clock
@@ -102,6 +107,7 @@ class StorePump:
         self._every_s = every_s
         self._max_readings = max_readings
         self._attempts = _Attempts(f"pump/{store.name}", store, clock, backoff)
+        self._refill = refill
         self._position = Position()
 
     @property
@@ -134,16 +140,44 @@ class StorePump:
         while True:
             started = self._clock.monotonic()
             records = await self._journal.read(self._position.offset, self._max_readings)
-            if not records:
-                await self._journal.wait(self._position.offset)
+            if records:
+                self._position = await self._attempts.until_done(self._store.apply, records)
+                await self._trail()
+                self._report()
+            if await self._refilled():
                 continue
-            self._position = await self._attempts.until_done(self._store.apply, records)
-            if self._cursors is not None:
-                await self._cursors.save(self._store.name, self._position)
-            self._report()
+            if not records:
+                await self._wait()
+                continue
             left = self._every_s - (self._clock.monotonic() - started)
             if left > 0 and sum(len(r.batch) for r in records) < self._max_readings // 2:
                 await self._clock.sleep(left)
+
+    async def _refilled(self) -> bool:
+        """Whether a step of the refill did something."""
+        if self._refill is None:
+            return False
+        try:
+            return await self._attempts.until_done(self._refill.step, self._position)
+        except StorageError as error:
+            log.warning("refill_not_noted", pump=self._attempts.name, reason=str(error))
+            return False
+
+    async def _wait(self) -> None:
+        """Waits for the next record; with a gap to close, not for long: its source may come up meanwhile."""
+        if self._refill is None or self._refill.next_gap is None:
+            await self._journal.wait(self._position.offset)
+        else:
+            await self._clock.sleep(_LOOK_AGAIN_S)
+
+    async def _trail(self) -> None:
+        """Tells the journal; a cursor that cannot be written now, for want of space, is written next time."""
+        if self._cursors is None:
+            return
+        try:
+            await self._cursors.save(self._store.name, self._position)
+        except StorageError as error:
+            log.warning("cursor_not_saved", pump=self._attempts.name, reason=str(error))
 
     def _report(self) -> None:
         name, totals = self._store.name, self._position.totals

@@ -21,6 +21,10 @@ class OwnerThread:
         """Runs a call and returns what it returns; cancelling does not interrupt a call that began."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
+    def wait(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """The same for a caller in another thread that has no event loop: blocks until the call is done."""
+        return self._executor.submit(function, *arguments).result()
+
     async def close(self) -> None:
         """Waits for the calls under way and ends the thread."""
         await asyncio.get_running_loop().run_in_executor(None, self._executor.shutdown)

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import astuple
+from collections.abc import Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ingest.databases import DatabaseKind, damaged, open_database, transaction
-from ingest.ports import Position, Totals
+from ingest.databases import DatabaseKind, damaged, open_database, recovery, transaction
+from ingest.ports import Gap, OnFull, Position, Totals
 from ingest.threads import OwnerThread
 from telemetry.errors import StorageError
 
+_GAP = """CREATE TABLE gap (
+         name TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, readings INTEGER NOT NULL,
+         refilled INTEGER NOT NULL, PRIMARY KEY (name, first)
+       )"""
 CURSORS = DatabaseKind(
     "cursor file",
     0x47424331,
-    1,
-    """CREATE TABLE cursor (
+    2,
+    f"""CREATE TABLE cursor (
          name TEXT PRIMARY KEY, offset INTEGER NOT NULL, event INTEGER NOT NULL, stored INTEGER NOT NULL,
          revised INTEGER NOT NULL, duplicates INTEGER NOT NULL, suppressed INTEGER NOT NULL,
          dead_lettered INTEGER NOT NULL, missed INTEGER NOT NULL, marks BLOB NOT NULL
-       )""",
-    "stop greenbridge, move the file and its -wal and -shm files aside and start again: "
+       );
+       {_GAP}""",
+    "stop greenbridge, run `{set_aside}` and start again: "
     "InfluxDB is then written again from what the journal holds, which changes nothing in it",
+    {1: _GAP},
 )
 
 
 class Cursors:
-    """Positions in a SQLite file; ``async with`` opens and closes it.
+    """Positions and gaps in a SQLite file; ``async with`` opens and closes it.
 
     Only the consumers that registered hold back retention: one that is taken out of the configuration does
     not pin the journal for ever.
@@ -37,7 +44,8 @@ class Cursors:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._positions: dict[str, Position] = {}
-        self._registered: set[str] = set()
+        self._registered: dict[str, OnFull] = {}
+        self._gaps: dict[str, tuple[Gap, ...]] = {}
         self._connection: sqlite3.Connection | None = None
         self._thread = OwnerThread("cursors")
 
@@ -56,14 +64,69 @@ class Cursors:
             await self._thread.call(self._connection.close)
         await self._thread.close()
 
-    def register(self, name: str) -> None:
-        """Declares a consumer: no segment that it has not passed is deleted."""
-        self._registered.add(name)
+    def register(self, name: str, on_full: OnFull = OnFull.STOP) -> None:
+        """Declares a consumer, and what becomes of it when the journal has no room left."""
+        self._registered[name] = on_full
 
     @property
     def floor(self) -> int:
         """Offset that every registered consumer has passed; 0 without any. Safe from any thread."""
-        names = tuple(self._registered)
+        return self._passed_by(*OnFull)
+
+    @property
+    def stop_floor(self) -> int:
+        """Offset that every registered consumer has passed that may not be detached. Safe from any thread."""
+        return self._passed_by(OnFull.STOP)
+
+    def behind(self, offset: int) -> list[tuple[str, Position]]:
+        """Registered consumers that have not passed an offset, the slowest first. Safe from any thread."""
+        positions = [(name, self._positions.get(name, Position())) for name in tuple(self._registered)]
+        return sorted(
+            ((name, at) for name, at in positions if at.offset < offset), key=lambda entry: entry[1].offset
+        )
+
+    def gaps(self, name: str) -> Sequence[Gap]:
+        """Gaps of a consumer, oldest first. Safe from any thread."""
+        return self._gaps.get(name, ())
+
+    def detach(self, through: int, readings: int) -> list[str]:
+        """Notes, durably, that consumers which may be detached will not get the records up to an offset.
+
+        To be called from another thread than the event loop's, before the records are deleted.
+
+        Parameters
+        ----------
+        through
+            Newest record to be deleted.
+        readings
+            Number of readings in all records up to it.
+
+        Returns
+        -------
+        list[str]
+            The consumers that lose something.
+
+        Raises
+        ------
+        StorageError
+            It could not be made durable; nothing may be deleted.
+
+        """
+        return self._thread.wait(self._detach, through, readings)
+
+    async def save_refill(self, name: str, gap: Gap, through: int) -> None:
+        """Notes that the records of a gap up to an offset were given to the consumer from elsewhere.
+
+        Raises
+        ------
+        StorageError
+            It could not be made durable; the same readings will be given again.
+
+        """
+        await self._thread.call(self._save_refill, name, gap, through)
+
+    def _passed_by(self, *kinds: OnFull) -> int:
+        names = [name for name, on_full in tuple(self._registered.items()) if on_full in kinds]
         return min((self._positions.get(name, Position()).offset for name in names), default=0)
 
     @property
@@ -105,26 +168,76 @@ class Cursors:
         columns = "name, offset, event, stored, revised, duplicates, suppressed, dead_lettered, missed"
         try:
             rows = self._connection.execute(f"SELECT {columns} FROM cursor").fetchall()  # noqa: S608  fixed text
+            gaps = self._connection.execute("SELECT * FROM gap ORDER BY name, first").fetchall()
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise damaged(self._path, CURSORS, error) from error
         self._positions = {
             name: Position(offset, event, Totals(*terms)) for name, offset, event, *terms in rows
         }
+        for name, *gap in gaps:
+            self._gaps[name] = (*self.gaps(name), Gap(*gap))
+
+    def _detach(self, through: int, readings: int) -> list[str]:
+        lacking = [
+            (name, position)
+            for name, position in self.behind(through)
+            if self._registered[name] is OnFull.DETACH
+        ]
+        changed: dict[str, tuple[Gap, ...]] = {}
+        for name, position in lacking:
+            known = self.gaps(name)
+            noted = known[-1].last if known else 0
+            if noted <= position.offset:  # a new gap
+                lost = readings - position.totals.accounted
+                changed[name] = (*known, Gap(position.offset + 1, through, max(0, lost)))
+            elif noted < through:  # it goes on
+                # what was accounted for when it began is what it has now: it has read nothing since
+                lost = readings - position.totals.accounted
+                changed[name] = (*known[:-1], replace(known[-1], last=through, readings=max(0, lost)))
+        self._write_gaps([(name, gaps[-1]) for name, gaps in changed.items()])
+        self._gaps |= changed
+        return list(changed)
+
+    def _save_refill(self, name: str, gap: Gap, through: int) -> None:
+        # a gap may have grown since it was handed out
+        current = next((one for one in self.gaps(name) if one.first == gap.first), gap)
+        refilled = replace(current, refilled=max(current.refilled, through))
+        self._write_gaps([(name, refilled)])
+        self._gaps[name] = tuple(refilled if one.first == gap.first else one for one in self.gaps(name))
+
+    def _write_gaps(self, rows: Sequence[tuple[str, Gap]]) -> None:
+        connection = self._opened()
+        try:
+            with transaction(connection):
+                connection.executemany(
+                    "INSERT OR REPLACE INTO gap VALUES (?, ?, ?, ?, ?)",
+                    [(name, *astuple(gap)) for name, gap in rows],
+                )
+        except sqlite3.Error as error:
+            raise StorageError(f"cursor file {self._path}: {error}") from error
 
     def _marks(self, name: str) -> bytes:
-        if self._connection is None:
-            raise _not_open(self._path)
-        row = self._connection.execute("SELECT marks FROM cursor WHERE name = ?", (name,)).fetchone()
+        try:
+            query = "SELECT marks FROM cursor WHERE name = ?"
+            row = self._opened().execute(query, (name,)).fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cursor file {self._path}: {error}; {recovery(self._path, CURSORS)}"
+            ) from error
         return bytes(row[0]) if row else b""
 
-    def _save(self, name: str, position: Position, marks: bytes) -> None:
+    def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise _not_open(self._path)
+            raise StorageError(f"cursor file {self._path} is not open")
+        return self._connection
+
+    def _save(self, name: str, position: Position, marks: bytes) -> None:
+        connection = self._opened()
         row = (name, position.offset, position.event, *astuple(position.totals), marks)
         try:
-            with transaction(self._connection):
-                self._connection.execute(
+            with transaction(connection):
+                connection.execute(
                     "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET "
                     "offset = excluded.offset, event = excluded.event, stored = excluded.stored, "
@@ -137,7 +250,3 @@ class Cursors:
         except sqlite3.Error as error:
             raise StorageError(f"cursor file {self._path}: {error}") from error
         self._positions[name] = position
-
-
-def _not_open(path: Path) -> StorageError:
-    return StorageError(f"cursor file {path} is not open")

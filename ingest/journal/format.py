@@ -18,7 +18,8 @@ _MAGIC = b"GBR"
 # offset, t_committed, readings_before, session, seq, t_received
 _HEADER = struct.Struct("<3sBHIQqQqqq")
 _CHECKSUM = struct.Struct("<I")
-_READING_BYTES = sum(t.itemsize for t in (POINT_DTYPE, TIME_DTYPE, VALUE_DTYPE, QUALITY_DTYPE))
+READING_BYTES = sum(t.itemsize for t in (POINT_DTYPE, TIME_DTYPE, VALUE_DTYPE, QUALITY_DTYPE))
+"""Size of one reading in a record [B]."""
 MAX_SOURCE_BYTES = 0xFFFF
 
 
@@ -84,7 +85,7 @@ def decode(data: bytes) -> JournalRecord:
     if magic != _MAGIC or version != FORMAT_VERSION:
         raise DamagedRecordError(f"not a record of version {FORMAT_VERSION}: {bytes(magic)!r}, {version}")
     start = _HEADER.size + source_bytes
-    if len(body) != start + count * _READING_BYTES:
+    if len(body) != start + count * READING_BYTES:
         raise DamagedRecordError(f"{len(body)} bytes do not hold {count} readings")
     times, values, points, qualities = (
         start,

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,8 +19,9 @@ from ingest.growth import Growth
 from ingest.journal.cursors import Cursors
 from ingest.journal.format import MAX_SOURCE_BYTES
 from ingest.journal.segments import Damage, SegmentReader
-from ingest.journal.writer import Events, GroupWriter, Waiting
-from ingest.ports import Committed, JournalRecord
+from ingest.journal.space import DiskSpace
+from ingest.journal.writer import STATES, Events, GroupWriter, Waiting
+from ingest.ports import Committed, JournalRecord, Trouble
 from ingest.threads import OwnerThread
 from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
@@ -46,9 +48,17 @@ class Journal:
         self._stack = AsyncExitStack()
         self._reading = OwnerThread("journal-reader")
         self._reader = SegmentReader()
+        self._space = DiskSpace(directory, settings)
         self._writer = GroupWriter(
-            directory, settings, clock, lambda: self.cursors.floor, Events(self._committed, self._refused)
+            directory,
+            settings,
+            clock,
+            space=self._space,
+            cursors=self.cursors,
+            events=Events(self._committed, self._refused, self._troubled, self._detached),
         )
+        self.trouble: Trouble | None = None
+        """Why nothing is taken now; None when all is well."""
         self._head = 0
         self._readings = 0
         self._tail: deque[JournalRecord] = deque()
@@ -62,7 +72,13 @@ class Journal:
         self._open = False
 
     async def __aenter__(self) -> Self:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(self._space.keep)  # to open a database takes space too
+        except OSError as error:
+            raise StorageError(
+                f"journal {self._directory} cannot be used: {error}; check free space and rights"
+            ) from error
         await self._stack.enter_async_context(self.cursors)
         try:
             self._head, self._readings = await asyncio.to_thread(self._writer.open, *self.cursors.furthest)
@@ -92,6 +108,12 @@ class Journal:
     def readings(self) -> int:
         """Number of readings ever committed."""
         return self._readings
+
+    @property
+    def first(self) -> int:
+        """Offset of the oldest record that is still there; one above the head when there is none."""
+        segments = self._writer.segments
+        return segments[0].first if segments else self._head + 1
 
     @property
     def damaged(self) -> int:
@@ -127,6 +149,12 @@ class Journal:
         """Records after an offset, in order: one if there is one, then more up to about ``max_readings``.
 
         Damaged records are passed over, counted and logged once.
+
+        Raises
+        ------
+        StorageError
+            A file cannot be opened or read now, for example because the disk is full; nothing is passed over.
+
         """
         if after >= self._head:
             return []
@@ -179,13 +207,19 @@ class Journal:
         return records
 
     def _report(self, damages: Sequence[Damage]) -> None:
-        for damage in damages:
-            if damage.offset in self._reported or len(self._reported) >= _MAX_REPORTED:
-                continue
-            self._reported.add(damage.offset)
-            metrics.DAMAGED_RECORDS.inc()
+        fresh = [d for d in damages if d.offset not in self._reported]
+        fresh = fresh[: _MAX_REPORTED - len(self._reported)]
+        self._reported.update(damage.offset for damage in fresh)
+        metrics.DAMAGED_RECORDS.inc(len(fresh))
+        for (path, reason), group in groupby(fresh, lambda d: (d.path, d.reason)):
+            offsets = [damage.offset for damage in group]
             log.error(
-                "journal_record_damaged", segment=str(damage.path), offset=damage.offset, reason=damage.reason
+                "journal_records_damaged",
+                segment=str(path),
+                first=offsets[0],
+                last=offsets[-1],
+                count=len(offsets),
+                reason=reason,
             )
 
     def _committed(self, records: Sequence[JournalRecord], group: Sequence[Waiting]) -> None:
@@ -211,6 +245,16 @@ class Journal:
         for waiting in group:
             if not waiting.committed.done():
                 waiting.committed.set_exception(error)
+
+    def _troubled(self, trouble: Trouble | None) -> None:
+        self.trouble = trouble
+        for state in STATES:
+            metrics.JOURNAL_TROUBLE.labels(state).set(trouble is not None and trouble.state == state)
+
+    def _detached(self, names: Sequence[str]) -> None:
+        for name in names:
+            metrics.DETACHED_READINGS.labels(name).set(sum(gap.readings for gap in self.cursors.gaps(name)))
+        self._growth.notify()
 
     def _leave_queue(self, group: Sequence[Waiting]) -> None:
         self._queued -= sum(len(waiting.batch) for waiting in group)

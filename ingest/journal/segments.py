@@ -8,7 +8,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.databases import DatabaseKind, damaged, open_database, transaction
+from ingest.databases import (
+    DamagedFileError,
+    DatabaseKind,
+    MissingFileError,
+    damaged,
+    is_damage,
+    open_database,
+    open_sealed,
+    transaction,
+)
 from ingest.journal.format import FORMAT_VERSION, DamagedRecordError, decode
 from ingest.ports import JournalRecord
 from telemetry.errors import StorageError
@@ -22,7 +31,7 @@ SEGMENT = DatabaseKind(
          offset INTEGER PRIMARY KEY, readings_before INTEGER NOT NULL, readings INTEGER NOT NULL,
          data BLOB NOT NULL
        )""",
-    "stop greenbridge, move the file and its -wal and -shm files aside and start again: "
+    "stop greenbridge, run `{set_aside}` and start again: "
     "what consumers had not read from it is lost and will be shown as missed",
 )
 Row = tuple[int, int, int, bytes]
@@ -128,6 +137,10 @@ class Damage:
     reason: str
 
 
+def _not_now(segment: Segment, error: sqlite3.Error) -> StorageError:
+    return StorageError(f"{SEGMENT.title} {segment.path} cannot be read now: {error}")
+
+
 class SegmentReader:
     """Reads records over all segments; lives in one thread and keeps the last file open."""
 
@@ -137,7 +150,14 @@ class SegmentReader:
     def read(
         self, segments: Sequence[Segment], after: int, head: int, max_readings: int
     ) -> tuple[list[JournalRecord], list[Damage]]:
-        """Records with after < offset <= head from segments in order, and the damage passed over."""
+        """Records with after < offset <= head from segments in order, and the damage passed over.
+
+        Raises
+        ------
+        StorageError
+            A file cannot be opened or read now; that is no damage.
+
+        """
         records: list[JournalRecord] = []
         damages: list[Damage] = []
         total = 0
@@ -162,7 +182,14 @@ class SegmentReader:
         return records, damages
 
     def readings_through(self, segments: Sequence[Segment], offset: int) -> int | None:
-        """Number of readings in the records up to and including an offset; None if that cannot be read."""
+        """Number of readings in the records up to and including an offset; None if that is lost.
+
+        Raises
+        ------
+        StorageError
+            A file cannot be opened or read now.
+
+        """
         for i, segment in enumerate(segments):
             if i + 1 < len(segments) and segments[i + 1].first <= offset:
                 continue
@@ -171,9 +198,14 @@ class SegmentReader:
                 "WHERE offset >= ? ORDER BY offset LIMIT 1"
             )
             try:
-                row = self._connection(segment).execute(query, (offset, offset)).fetchone()
-            except (sqlite3.Error, StorageError):
+                connection = self._connection(segment, sealed=i + 1 < len(segments))
+                row = connection.execute(query, (offset, offset)).fetchone()
+            except (DamagedFileError, MissingFileError):
                 continue
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    continue
+                raise _not_now(segment, error) from error
             if row is not None:
                 return int(row[0])
         return None
@@ -195,7 +227,8 @@ class SegmentReader:
                 continue
             done = start - 1
             try:
-                for offset, data in self._connection(segment).execute(
+                connection = self._connection(segment, sealed=i + 1 < len(segments))
+                for offset, data in connection.execute(
                     "SELECT offset, data FROM record WHERE offset BETWEEN ? AND ? ORDER BY offset",
                     (start, last),
                 ):
@@ -203,35 +236,39 @@ class SegmentReader:
                         yield lost, "it is not in the file", segment
                     yield offset, data, segment
                     done = offset
-            except StorageError as error:
+            except (DamagedFileError, MissingFileError) as error:
                 yield from ((lost, str(error), segment) for lost in range(done + 1, last + 1))
-            except sqlite3.DatabaseError:
-                yield from self._one_by_one(segment, done + 1, last)
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise _not_now(segment, error) from error
+                yield from self._one_by_one(segment, connection, done + 1, last)
             else:
                 yield from ((lost, "it is not in the file", segment) for lost in range(done + 1, last + 1))
 
     def _one_by_one(
-        self, segment: Segment, first: int, last: int
+        self, segment: Segment, connection: sqlite3.Connection, first: int, last: int
     ) -> Iterator[tuple[int, bytes | str, Segment]]:
         """Saves what can be saved from a file with a broken page."""
         for offset in range(first, last + 1):
             try:
-                row = (
-                    self._connection(segment)
-                    .execute("SELECT data FROM record WHERE offset = ?", (offset,))
-                    .fetchone()
-                )
-            except sqlite3.DatabaseError as error:
+                query = "SELECT data FROM record WHERE offset = ?"
+                row = connection.execute(query, (offset,)).fetchone()
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise _not_now(segment, error) from error
                 yield offset, str(error), segment
             else:
                 yield offset, row[0] if row else "it is not in the file", segment
 
-    def _connection(self, segment: Segment) -> sqlite3.Connection:
+    def _connection(self, segment: Segment, *, sealed: bool) -> sqlite3.Connection:
         if self._open is not None and self._open[0] == segment:
             return self._open[1]
         self.close()
         # retention may have deleted it a moment ago
-        connection = open_database(segment.path, SEGMENT, create=False)
-        connection.execute("PRAGMA query_only = ON")
+        if sealed and not segment.path.with_name(segment.path.name + "-wal").exists():
+            connection = open_sealed(segment.path, SEGMENT)
+        else:
+            connection = open_database(segment.path, SEGMENT, create=False)
+            connection.execute("PRAGMA query_only = ON")
         self._open = (segment, connection)
         return connection

@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 import numpy as np
 
-from ingest.ports import EventRecord, Series
+from ingest.ports import EventRecord, Series, Written
 from ingest.stores.embedded.database import columns_of, fetch_one, filled, view
 from ingest.threads import OwnerThread
 from telemetry.batch import POINT_DTYPE, Columns
@@ -67,6 +67,13 @@ class EmbeddedQuery:
         """Events with start <= t < end [ns, UTC], newest first."""
         return await self._ask(_events, kind, start, end, limit)
 
+    async def written(self, after: int, through: int, max_readings: int = 20_000) -> Written:
+        """Current readings whose newest record is in after < record <= through, oldest record first.
+
+        Whole records only: at least one if there is one, then more up to about ``max_readings``.
+        """
+        return await self._ask(_written, after, through, max_readings)
+
     async def _ask(
         self, query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result], *arguments: *Arguments
     ) -> Result:
@@ -113,6 +120,29 @@ def _range(
     )
     query += "AND t_source >= ? AND t_source < ? ORDER BY point, t_source LIMIT ?"
     return columns_of(cursor.execute(query, [list(map(int, points)), start, end, limit]))
+
+
+def _written(cursor: duckdb.DuckDBPyConnection, after: int, through: int, max_readings: int) -> Written:
+    bounds = [after, through]
+    # the first record that no longer fits, if there is one
+    excess = cursor.execute(
+        "SELECT record FROM reading WHERE record > ? AND record <= ? ORDER BY record LIMIT 1 OFFSET ?",
+        [*bounds, max_readings],
+    ).fetchone()
+    last = through
+    if excess is not None:
+        first = cursor.execute(
+            "SELECT min(record) FROM reading WHERE record > ? AND record <= ?", bounds
+        ).fetchone()
+        last = max(int(first[0]) if first else 0, int(excess[0]) - 1)
+    columns = columns_of(
+        cursor.execute(
+            "SELECT point, t_source, value, quality FROM reading WHERE record > ? AND record <= ? "
+            "ORDER BY record, point, t_source",
+            [after, last],
+        )
+    )
+    return Written(columns, last)
 
 
 def _series(cursor: duckdb.DuckDBPyConnection, point: int, start: int, end: int, step: int) -> Series:

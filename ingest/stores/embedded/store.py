@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 
 from ingest.config import EmbeddedSettings
-from ingest.ports import EventRecord, JournalRecord, Position, Totals
+from ingest.ports import EventRecord, JournalRecord, Position, Totals, Written
 from ingest.stages.continuity import missed
 from ingest.stages.deduplication import HighWaterMarks, keyed, resolve
 from ingest.stores.embedded import rows
@@ -73,6 +73,10 @@ class EmbeddedStore:
     async def count(self) -> int:
         """Number of rows of the readings table."""
         return await self.query.count()
+
+    async def written(self, after: int, through: int, max_readings: int = 20_000) -> Written:
+        """Readings in the order of the journal: :class:`ingest.ports.WrittenHistory`."""
+        return await self.query.written(after, through, max_readings)
 
     async def apply(self, records: Sequence[JournalRecord]) -> Position:
         """Stores records in one transaction; those at or before the position are passed over.

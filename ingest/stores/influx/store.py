@@ -164,6 +164,23 @@ class InfluxStore:
             await self._cursors.save(self.name, position)
         return position
 
+    async def refill(self, columns: Columns) -> None:
+        """Writes readings that the journal deleted before this store had them; position and totals stay.
+
+        Lines that the server refuses become dead letters with its reason.
+
+        Raises
+        ------
+        RetryLaterError
+            The server takes nothing now; the same readings are to be given again later.
+
+        """
+        marks = await self._loaded_marks()
+        encoded = self._encoder.encode(columns, np.ones(len(columns), bool))
+        refused = await write_lines(self._client, encoded.lines)
+        await self._letters.add(self._dead_letters(columns, encoded, refused), self.name)
+        marks.raise_to(columns.point, columns.t_source)
+
     async def _loaded_marks(self) -> HighWaterMarks:
         if self._marks is None:
             self._marks = HighWaterMarks.from_bytes(await self._cursors.load_marks(self.name))
