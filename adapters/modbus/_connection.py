@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,8 +15,9 @@ from adapters.modbus._receiver import (
     ReplyTimeoutError,
 )
 from adapters.modbus._serial import SerialTransport
-from adapters.modbus.codec import DeviceRefusedError, Query, Request, verified
+from adapters.modbus.codec import DeviceRefusedError, Query, verified
 from adapters.modbus.config import GatewaySettings
+from adapters.modbus.debts import Debts, InDebtError
 from adapters.modbus.rtu import silence_s
 
 __all__ = [
@@ -63,48 +63,15 @@ Opener = Callable[[], Awaitable[Link]]
 """Connects; raises ConnectionLostError."""
 
 
-class Suspects:
-    """Units behind RTU framing that still owe replies; such a reply carries nothing but unit and length.
-
-    A device answers in order. So after one that asked for another number of registers was answered, nothing
-    older can come any more: that question is the fence behind which the unit is trusted again.
-    """
-
-    def __init__(self) -> None:
-        self._owed: dict[int, tuple[Request, set[int]]] = {}
-
-    def add(self, query: Query) -> None:
-        """Notes a request without a sound reply."""
-        if isinstance(query, Request):
-            _, sizes = self._owed.get(query.unit, (query, set()))
-            self._owed[query.unit] = (query, sizes | {query.reply_bytes})
-
-    def fence(self, unit: int) -> Request | None:
-        """A read that no owed reply can be mistaken for; None when the unit owes nothing."""
-        if unit not in self._owed:
-            return None
-        request, sizes = self._owed[unit]
-        for count in range(request.count - 1, 0, -1):
-            fence = replace(request, count=count)
-            if fence.reply_bytes not in sizes:
-                return fence
-        count = request.count + (8 if request.table.is_bits else 1)
-        return replace(request, count=count, address=min(request.address, 0x10000 - count))
-
-    def clear(self, unit: int) -> None:
-        """Trusts a unit again."""
-        self._owed.pop(unit, None)
-
-
 class Connection:
     """An open connection; use it as ``async with await opener(settings)():``."""
 
-    def __init__(self, receiver: Receiver, settings: GatewaySettings, suspects: Suspects) -> None:
+    def __init__(self, receiver: Receiver, settings: GatewaySettings, debts: Debts) -> None:
         self._receiver = receiver
         self._rtu = settings.is_rtu
         self._quiet_s = settings.quiet_s
         self._pause_s = 0.0 if settings.serial is None else silence_s(settings.serial.baudrate)
-        self._suspects = suspects
+        self._debts = debts
         self._transaction = 0
         self._usable = True
 
@@ -128,7 +95,7 @@ class Connection:
 
         After any error but a refusal, and after a cancellation, no later request can receive this one's
         reply: over TCP the connection is closed; with RTU framing it is drained, and the unit must first
-        answer a read of another length.
+        answer a question that no owed reply can be taken for.
 
         Raises
         ------
@@ -160,29 +127,40 @@ class Connection:
             raise
 
     async def _ask_line(self, query: Query, timeout_s: float) -> bytes:
+        await self._settle(query.unit, timeout_s)
+        return await self._ask_once(query, timeout_s)
+
+    async def _settle(self, unit: int, timeout_s: float) -> None:
+        """Asks a unit that owes replies until one answer proves that none of them can come any more."""
+        try:
+            while (question := self._debts.question(unit, self._now())) is not None:
+                try:
+                    await self._ask_once(question, timeout_s)
+                except DeviceRefusedError:
+                    self._debts.refused(question, self._now())
+                else:
+                    self._debts.answered(question)
+        except InDebtError as error:
+            raise ReplyTimeoutError(str(error)) from None
+
+    async def _ask_once(self, query: Query, timeout_s: float) -> bytes:
         if self._receiver.doubtful or self._receiver.unread:
             await self._receiver.calm(self._quiet_s)
         elif self._pause_s:
             await self._receiver.calm(self._pause_s)
-        fence = self._suspects.fence(query.unit)
-        if fence is not None:
-            try:
-                await self._ask_once(fence, timeout_s)
-            except DeviceRefusedError:
-                await self._receiver.calm(self._quiet_s)
-            self._suspects.clear(query.unit)
-        return await self._ask_once(query, timeout_s)
-
-    async def _ask_once(self, query: Query, timeout_s: float) -> bytes:
         try:
             frame = await self._receiver.exchange(query, timeout_s)
             return verified(query, frame)
         except DeviceRefusedError:
             raise
         except BaseException:
-            self._suspects.add(query)
+            self._debts.add(query, self._now())
             self._receiver.doubtful = True
             raise
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     async def __aenter__(self) -> Self:
         return self
@@ -205,7 +183,7 @@ def opener(settings: GatewaySettings) -> Opener:
 
     """
     context = None if settings.tls is None else settings.tls.context(f"gateway {settings.id}")
-    suspects = Suspects()
+    debts = Debts()
 
     async def connect() -> Connection:
         loop = asyncio.get_running_loop()
@@ -217,7 +195,7 @@ def opener(settings: GatewaySettings) -> Opener:
             if settings.serial is not None:
                 line = receiver()
                 SerialTransport(settings.serial, line)
-                return Connection(line, settings, suspects)
+                return Connection(line, settings, debts)
             async with asyncio.timeout(settings.connect_timeout_s):
                 _, made = await loop.create_connection(
                     receiver, settings.host or "", settings.tcp_port, ssl=context
@@ -228,6 +206,6 @@ def opener(settings: GatewaySettings) -> Opener:
         except OSError as error:  # refused, unreachable, no such line, certificate not accepted
             text = f"{settings.where} cannot be reached: {error.strerror or error}"
             raise ConnectionLostError(text) from None
-        return Connection(made, settings, suspects)
+        return Connection(made, settings, debts)
 
     return connect
