@@ -14,3 +14,6 @@ ROUND_TRIP = Histogram(
     ["link"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
+NODES_ONLINE = Gauge(
+    "greenbridge_sparkplug_nodes_online", "Sparkplug edge nodes that are born and not dead.", ["link"]
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -68,19 +67,6 @@ def honest(request: bytes) -> bytes:
     tid, _, _, unit, function, address, count = struct.unpack(">HHHBBHH", request)
     data = b"".join(struct.pack(">f", 1000 * unit + address + i) for i in range(0, count, 2))[: 2 * count]
     return struct.pack(">HHHBBB", tid, 0, 3 + len(data), unit, function, len(data)) + data
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """Ports of loopback that nobody listens on."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
 
 
 class Gateway:

@@ -20,6 +20,7 @@ from telemetry.clock import SystemClock
 from telemetry.errors import ConfigError
 from telemetry.profiles import DeviceProfile, parse_profile
 from telemetry.site import SitePoint
+from tests.adapters.brokers import mosquitto_broker
 
 Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
 MakePoints = Callable[..., list[SitePoint]]
@@ -73,27 +74,9 @@ def profile() -> DeviceProfile:
 
 
 @pytest.fixture
-async def port(tmp_path: Path, free_port: Callable[[], int]) -> AsyncIterator[int]:
-    number = free_port()
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(BROKER.format(port=number))
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec("mosquitto", "-c", str(config), stdout=quiet, stderr=quiet)
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", number)
-                except ConnectionRefusedError:
-                    await SystemClock().sleep(0.02)
-                    continue
-                writer.close()
-                await writer.wait_closed()
-                break
-        yield number
-    finally:
-        process.terminate()
-        await process.wait()
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    async with mosquitto_broker(tmp_path, BROKER) as broker:
+        yield broker.port
 
 
 def settings(port: int, tls: TlsSettings | None, host: str = "localhost", **more: object) -> BrokerSettings:

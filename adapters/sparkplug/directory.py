@@ -1,0 +1,93 @@
+"""What births say there is: the directory of a broker's edge nodes, and points that could be configured.
+
+Births are the directory of a Sparkplug infrastructure (tck-id-topics-nbirth-metric-reqs,
+tck-id-topics-dbirth-metric-reqs). Nothing here becomes a point by itself: the proposal is for people to read,
+to name and to put into their configuration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.sparkplug.codec import DataType, Definition
+from adapters.sparkplug.plan import NodeKey
+
+MAX_SHOWN = 2000
+"""Metrics of one device that are listed."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """The latest birth of an edge node or of one of its devices."""
+
+    definitions: Sequence[Definition] = ()
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Numbers of that birth, by metric."""
+    mapped: frozenset[str] = frozenset()
+    """Metrics that are points already."""
+    device: str = ""
+    """Id in the configuration; empty for one that is not configured."""
+    born_ns: int = 0
+    """Wall time of the birth [ns, UTC]."""
+
+
+class Directory:
+    """Every edge node and device that was born since the start."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[NodeKey, str | None], Entry] = {}
+        self.version = 0
+        """Grows with every birth that says something new."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def born(self, node: NodeKey, device: str | None, entry: Entry) -> None:
+        """Notes a birth."""
+        before = self._entries.get((node, device))
+        self._entries[node, device] = entry
+        if before is None or list(before.definitions) != list(entry.definitions):
+            self.version += 1
+
+    def entries(self) -> list[tuple[NodeKey, str | None, Entry]]:
+        """Everything, by group, edge node and device."""
+        found = [(node, device, entry) for (node, device), entry in self._entries.items()]
+        return sorted(found, key=lambda row: (row[0], row[1] or ""))
+
+    def document(self) -> dict[str, Any]:
+        """For a file of state: what is there, and which of it is proposed."""
+        return {
+            "version": 1,
+            "devices": [
+                {
+                    "group": group,
+                    "edge": edge,
+                    "device": device,
+                    "configured_as": entry.device,
+                    "born_ns": entry.born_ns,
+                    "metrics": [
+                        _metric(definition, entry)
+                        for definition in entry.definitions[:MAX_SHOWN]
+                        if not definition.is_control
+                    ],
+                }
+                for (group, edge), device, entry in self.entries()
+            ],
+        }
+
+
+def _metric(definition: Definition, entry: Entry) -> dict[str, Any]:
+    known = definition.datatype in set(DataType)
+    value = entry.values.get(definition.name, math.nan)
+    proposed = not definition.refused and not definition.transient and definition.name not in entry.mapped
+    return {
+        "name": definition.name,
+        "datatype": DataType(definition.datatype).name if known else definition.datatype,
+        "unit": definition.unit,
+        "value": value if math.isfinite(value) else None,
+        "state": "mapped" if definition.name in entry.mapped else "proposed" if proposed else "refused",
+        "refused": definition.refused or ("transient" if definition.transient else ""),
+    }
