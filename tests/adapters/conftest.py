@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +26,34 @@ MakePoints = Callable[..., list[SitePoint]]
 @pytest.fixture
 def intake() -> FakeIntake:
     return FakeIntake()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of PEM files, made for this run of the tests.
+
+    An authority (ca), a server for localhost and a client, whose key "unlock" unlocks, made by it, and an
+    authority that made nothing (other).
+    """
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl not found; on Debian: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+    def key(name: str, *protection: str) -> tuple[str, ...]:
+        curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+        return (*curve, "-keyout", f"{name}.key", *(protection or ("-nodes",)))
+
+    for name in ("ca", "other"):
+        openssl("req", "-x509", *key(name), "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2")
+    (folder / "names").write_text("subjectAltName=DNS:localhost\n")
+    for name, protection in (("server", ()), ("client", ("-passout", "pass:unlock"))):
+        openssl("req", *key(name, *protection), "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        sign = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *sign)
+    return folder
 
 
 def points_of(*devices: tuple[str, DeviceProfile, int | str]) -> list[SitePoint]:

@@ -37,7 +37,6 @@ from tests.adapters.conftest import honest
 
 Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
 MakePoints = Callable[..., list[SitePoint]]
-CERTIFICATES = Path(__file__).parent / "certificates"
 
 
 def settings(**values: object) -> GatewaySettings:
@@ -228,10 +227,12 @@ def test_any_cut_of_a_line_s_stream_gives_the_same_frames() -> None:
 
 
 @pytest.fixture
-async def secure(gateway: SecureGateway, tmp_path: Path) -> AsyncIterator[Callable[..., GatewaySettings]]:
+async def secure(
+    gateway: SecureGateway, certificates: Path, tmp_path: Path
+) -> AsyncIterator[Callable[..., GatewaySettings]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
-    context.load_verify_locations(CERTIFICATES / "ca.pem")
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
+    context.load_verify_locations(certificates / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
     server = await asyncio.start_server(gateway._serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
@@ -240,12 +241,12 @@ async def secure(gateway: SecureGateway, tmp_path: Path) -> AsyncIterator[Callab
 
     def make(ca: str = "ca", *, certificate: bool = True) -> GatewaySettings:
         own = {
-            "certificate_file": str(CERTIFICATES / "client.pem"),
-            "key_file": str(CERTIFICATES / "client.key"),
+            "certificate_file": str(certificates / "client.pem"),
+            "key_file": str(certificates / "client.key"),
             "key_password_file": str(password),
         }
         tls = TlsSettings.model_validate(
-            {"ca_file": str(CERTIFICATES / f"{ca}.pem")} | (own if certificate else {})
+            {"ca_file": str(certificates / f"{ca}.pem")} | (own if certificate else {})
         )
         return settings(transport="tls", host="localhost", port=port, tls=tls.model_dump())
 

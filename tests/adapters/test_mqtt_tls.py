@@ -25,14 +25,12 @@ from tests.adapters.brokers import mosquitto_broker
 Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
 MakePoints = Callable[..., list[SitePoint]]
 
-FOLDER = Path(__file__).parent / "certificates"
-CA, SERVER, CLIENT = (str(FOLDER / f"{name}.pem") for name in ("ca", "server", "client"))
-BROKER = f"""
+BROKER = """
 listener {{port}} 127.0.0.1
 allow_anonymous true
-cafile {CA}
-certfile {SERVER}
-keyfile {FOLDER / "server.key"}
+cafile {keys}/ca.pem
+certfile {keys}/server.pem
+keyfile {keys}/server.key
 require_certificate true
 set_tcp_nodelay true
 user root
@@ -59,11 +57,11 @@ def password_file(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def tls(password_file: str) -> TlsSettings:
+def tls(certificates: Path, password_file: str) -> TlsSettings:
     return TlsSettings(
-        ca_file=CA,
-        certificate_file=CLIENT,
-        key_file=str(FOLDER / "client.key"),
+        ca_file=str(certificates / "ca.pem"),
+        certificate_file=str(certificates / "client.pem"),
+        key_file=str(certificates / "client.key"),
         key_password_file=password_file,
     )
 
@@ -74,8 +72,8 @@ def profile() -> DeviceProfile:
 
 
 @pytest.fixture
-async def port(tmp_path: Path) -> AsyncIterator[int]:
-    async with mosquitto_broker(tmp_path, BROKER) as broker:
+async def port(certificates: Path, tmp_path: Path) -> AsyncIterator[int]:
+    async with mosquitto_broker(tmp_path, BROKER.format(keys=certificates)) as broker:
         yield broker.port
 
 
@@ -111,7 +109,7 @@ async def test_readings_come_over_a_connection_with_certificates_at_both_ends(
 
 
 async def test_what_is_decrypted_already_is_not_left_lying(
-    tls: TlsSettings, make_points: MakePoints, profile: DeviceProfile, run_source: Run
+    certificates: Path, tls: TlsSettings, make_points: MakePoints, profile: DeviceProfile, run_source: Run
 ) -> None:
     """Nothing tells the event loop of data that TLS has decrypted: one record may hold many packets."""
 
@@ -134,7 +132,7 @@ async def test_what_is_decrypted_already_is_not_left_lying(
             await writer.wait_closed()
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(SERVER, FOLDER / "server.key")
+    context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     server = await asyncio.start_server(serve, "localhost", 0, ssl=context)
     intake, points = FakeIntake(), make_points(("a", profile, "t/a"))
     port = server.sockets[0].getsockname()[1]
@@ -147,7 +145,7 @@ async def test_what_is_decrypted_already_is_not_left_lying(
 @pytest.mark.parametrize(
     ("change", "host", "told"),
     [
-        ({"ca_file": str(FOLDER / "other.pem")}, "localhost", "certificate verify failed"),
+        ({"ca_file": "other.pem"}, "localhost", "certificate verify failed"),
         ({}, "127.0.0.1", "certificate is not valid for '127.0.0.1'"),
     ],
 )
@@ -156,12 +154,14 @@ async def test_a_peer_that_cannot_be_verified_is_a_lost_link(
     host: str,
     told: str,
     port: int,
+    certificates: Path,
     tls: TlsSettings,
     make_points: MakePoints,
     profile: DeviceProfile,
     run_source: Run,
 ) -> None:
-    wrong = settings(port, tls.model_copy(update=change), host)
+    files = {key: str(certificates / name) for key, name in change.items()}
+    wrong = settings(port, tls.model_copy(update=files), host)
     points = make_points(("a", profile, "t/a"))
     source = MqttSource(wrong, points, FakeIntake(), SystemClock())
     async with run_source(source.run()):
@@ -171,10 +171,10 @@ async def test_a_peer_that_cannot_be_verified_is_a_lost_link(
 
 @pytest.mark.system("mosquitto")
 async def test_a_client_without_its_certificate_gets_nothing(
-    port: int, make_points: MakePoints, profile: DeviceProfile, run_source: Run
+    port: int, certificates: Path, make_points: MakePoints, profile: DeviceProfile, run_source: Run
 ) -> None:
     source = MqttSource(
-        settings(port, TlsSettings(ca_file=CA)),
+        settings(port, TlsSettings(ca_file=str(certificates / "ca.pem"))),
         make_points(("a", profile, "t/a")),
         FakeIntake(),
         SystemClock(),
@@ -189,19 +189,20 @@ async def test_a_client_without_its_certificate_gets_nothing(
     ("change", "told"),
     [
         ({"ca_file": "none.pem"}, 'tls.ca_file = "none.pem": cannot be used: No such file'),
-        ({"ca_file": str(FOLDER / "README.md")}, "tls.ca_file"),
+        ({"ca_file": "{keys}/client.key"}, "tls.ca_file"),
         ({"certificate_file": "none.pem"}, "tls.certificate_file"),
-        ({"key_file": str(FOLDER / "server.key")}, "key values mismatch"),
+        ({"key_file": "{keys}/server.key"}, "key values mismatch"),
         ({"key_password_file": None}, "tls.certificate_file"),
         ({"key_password_file": "none"}, "tls.key_password_file"),
         ({"certificate_file": None}, "a key without certificate"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(
-    change: dict[str, str | None], told: str, tls: TlsSettings
+    change: dict[str, str | None], told: str, certificates: Path, tls: TlsSettings
 ) -> None:
+    named = {key: name and name.format(keys=certificates) for key, name in change.items()}
     with pytest.raises(ConfigError) as caught:
-        tls.model_copy(update=change).context("broker main")
+        tls.model_copy(update=named).context("broker main")
     assert told in str(caught.value)
     assert "broker main" in str(caught.value)
 
