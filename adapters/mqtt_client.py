@@ -8,6 +8,7 @@ paho-mqtt 2.x; what it relies on that neither documents:
   ``connect_timeout`` of it are documented);
 - ``aiomqtt.Client._on_message``, ``_on_socket_open`` and ``_on_socket_close`` are the callbacks given to
   paho, so overriding them works; those of the socket may run in the connecting thread;
+- ``paho.mqtt.client.Client._create_socket_connection`` makes the TCP connection and may be replaced;
 - ``aiomqtt.Client._connected`` and ``_disconnected``: futures that are done once the broker has answered and
   once the connection has ended; ``_loop``: the loop; ``_misc_loop`` and ``_misc_task``: keep-alive.
 
@@ -90,25 +91,31 @@ class ManualAckClient:
     """
 
     def __init__(
-        self, settings: BrokerConnection, credentials: Credentials, clock: Clock, session: Session
+        self, settings: BrokerConnection, clock: Clock, credentials: Credentials, session: Session
     ) -> None:
-        self._client = _Client(settings, credentials, clock, session)
+        self._client = _Client(settings, clock, credentials, session)
         self._timeout_s = settings.timeout_s
 
     async def __aenter__(self) -> Self:
-        # the attempt runs in a thread that cannot be interrupted; left alone it would leave a socket behind
-        attempt = asyncio.ensure_future(self._client.__aenter__())
         try:
-            await asyncio.shield(attempt)
-        except aiomqtt.MqttError as error:
+            await self._client.dial()
+            # from here on a thread is at work, which only the end of its connection interrupts
+            attempt = asyncio.ensure_future(self._client.__aenter__())
+            try:
+                await asyncio.shield(attempt)
+            except asyncio.CancelledError:
+                self._client.hang_up()
+                await asyncio.wait([attempt])
+                if not attempt.cancelled():
+                    attempt.exception()
+                raise
+        except BaseException as error:
             self._client.give_up()
-            raise BrokerLostError(str(error)) from None
-        except asyncio.CancelledError:
-            await asyncio.wait([attempt])
-            if not attempt.cancelled():
-                attempt.exception()
-            self._client.give_up()
+            if isinstance(error, aiomqtt.MqttError):
+                raise BrokerLostError(str(error)) from None
             raise
+        finally:
+            self._client.put_down()
         self._client.watch()
         return self
 
@@ -123,6 +130,11 @@ class ManualAckClient:
     def held(self) -> int:
         """Messages that are received and not acknowledged."""
         return self._client.held
+
+    @property
+    def ended(self) -> bool:
+        """The connection is over; what is in memory can still be taken."""
+        return self._client.ended
 
     async def subscribe(self, topics: Sequence[str]) -> list[str]:
         """Subscribes with QoS 1; returns those topics that the broker refused.
@@ -193,7 +205,7 @@ class ManualAckClient:
 
 class _Client(aiomqtt.Client):
     def __init__(
-        self, settings: BrokerConnection, credentials: Credentials, clock: Clock, session: Session
+        self, settings: BrokerConnection, clock: Clock, credentials: Credentials, session: Session
     ) -> None:
         newer = settings.version == "5"
         super().__init__(
@@ -217,6 +229,11 @@ class _Client(aiomqtt.Client):
             credentials.tls.sslsocket_class = _ClosingSocket
         self._client.manual_ack_set(True)
         self._client.connect_timeout = settings.timeout_s
+        self._client._create_socket_connection = self._dialled  # type: ignore[method-assign]
+        self._address = (settings.host, settings.port)
+        self._dial_s = settings.timeout_s
+        self._wire: socket.socket | None = None
+        self._handle: socket.socket | None = None
         self._clock = clock
         self._limit = settings.max_unacknowledged
         self._inbox: deque[Received] = deque()
@@ -228,6 +245,58 @@ class _Client(aiomqtt.Client):
     def held(self) -> int:
         return len(self._inbox) + self._taken
 
+    @property
+    def ended(self) -> bool:
+        return self._disconnected.done()
+
+    async def dial(self) -> None:
+        """Makes the connection itself, which paho would do where nobody can interrupt it.
+
+        Raises
+        ------
+        aiomqtt.MqttError
+            No address of the broker answers in time.
+
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise aiomqtt.MqttError(f"{self._address[0]}: {error}") from None
+        fault = f"{self._address[0]} has no address"
+        for family, kind, protocol, _, address in found:
+            wire = socket.socket(family, kind, protocol)
+            wire.setblocking(False)
+            self._wire = wire
+            try:
+                async with asyncio.timeout(self._dial_s):
+                    await loop.sock_connect(wire, address)
+            except OSError as error:  # TimeoutError is one
+                fault = str(error) or f"no answer from {self._address[0]} port {self._address[1]}"
+                wire.close()
+                continue
+            wire.settimeout(self._dial_s)
+            self._handle = wire.dup()
+            return
+        raise aiomqtt.MqttError(fault)
+
+    def _dialled(self) -> socket.socket:
+        if self._wire is None:
+            raise ConnectionError("not dialled")
+        return self._wire
+
+    def hang_up(self) -> None:
+        """Ends the connection under an attempt that is under way in a thread."""
+        if self._handle is not None:
+            with suppress(OSError):
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def put_down(self) -> None:
+        """The attempt is over: it need not be interrupted any more."""
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
     def watch(self) -> None:
         """Wakes the taker when the connection ends."""
         self._disconnected.add_done_callback(self._ended)
@@ -235,6 +304,8 @@ class _Client(aiomqtt.Client):
     def give_up(self) -> None:
         """Closes what a failed or cancelled connection attempt left open."""
         self._client.disconnect()
+        if self._wire is not None:
+            self._wire.close()
 
     async def take(self, limit: int) -> list[Received]:
         while not self._inbox:

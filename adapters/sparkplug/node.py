@@ -264,7 +264,6 @@ class EdgeNode:
         if number_of_birth is None:
             # tck-id-topics-nbirth-bdseq-included; any death will be taken for its own
             outcome.count("births_without_bdseq")
-        was_online = self.online
         self._offline()
         self._bd_seq = number_of_birth
         self.online = self.ordered = True
@@ -280,8 +279,8 @@ class EdgeNode:
 
         for old in self._order.begin(message.seq, is_later):
             outcome.count("superseded")
-            if not was_online:
-                outcome.reject(old.message, Rejection.NOT_BORN, "no birth of the edge node was seen")
+            if not old.stored:
+                outcome.reject(old.message, Rejection.NOT_BORN, "the birth that it belongs to was not seen")
         self._follow(outcome)
 
     def _node_death(self, message: Message, outcome: Outcome) -> None:

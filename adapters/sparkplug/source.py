@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,7 @@ import aiomqtt
 import structlog
 
 from adapters import metrics
-from adapters.backoff import Backoff
-from adapters.link import LinkState
-from adapters.mqtt_client import (
-    BrokerLostError,
-    Credentials,
-    ManualAckClient,
-    Received,
-    Session,
-    SubscriptionRefusedError,
-)
+from adapters.mqtt_client import BrokerLostError, ManualAckClient, Received, Session
 from adapters.sparkplug import codec
 from adapters.sparkplug.codec import RejectedPayloadError, Rejection
 from adapters.sparkplug.config import HostSettings
@@ -33,27 +24,19 @@ from adapters.sparkplug.node import EdgeNode, Outcome
 from adapters.sparkplug.plan import NodeKey, UnitPlan, plan_host
 from adapters.sparkplug.readings import Readings
 from adapters.sparkplug.rebirth import Rebirths
+from adapters.subscriber import Subscriber
 from ingest.ports import DeadLetter, Intake
-from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
 from telemetry.quality import Quality
 from telemetry.site import SitePoint
 
-DRAIN = 500
-"""Messages that become one batch at most."""
-MAX_COMPLAINTS = 1000
-"""Kinds of rejection, by topic and reason, that are logged; all are counted and kept as dead letters."""
-LETTER_BYTES = 512
-"""Bytes of a rejected payload that are kept."""
-SHOWN_BYTES = 16
-"""Bytes of a rejected payload that the log shows."""
 DIRECTORY_EVERY_S = 2.0
 """Shortest time between two writes of the directory [s]."""
 
 _log = structlog.get_logger(__name__)
 
 
-class SparkplugSource:
+class SparkplugSource(Subscriber[ManualAckClient]):
     """A host application on one broker.
 
     Parameters
@@ -91,17 +74,12 @@ class SparkplugSource:
         uniform: random.Random | None = None,
         directory_file: Path | None = None,
     ) -> None:
-        self.name = f"sparkplug/{host.id}"
-        self.state = LinkState(self.name)
+        opener = partial(ManualAckClient, host, clock)
+        super().__init__("sparkplug", host, opener, intake, clock, environment=environment, uniform=uniform)
         self.directory = Directory()
         """What was born since the start."""
         self._host = host
-        self._intake = intake
-        self._clock = clock
-        self._environment = os.environ if environment is None else environment
         self._directory_file = directory_file
-        chance = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
-        self._backoff = Backoff(host.backoff_first_s, host.backoff_max_s, chance)
         plan = plan_host(points)
         self._rows = plan.rows
         self._readings = Readings(plan.rows)
@@ -115,12 +93,9 @@ class SparkplugSource:
         )
         self._attend = asyncio.Event()
         self._news = asyncio.Event()
-        self._complained: set[tuple[str, Rejection]] = set()
-        self._session = 0
-        self._seq = 0
-        self._lost = False
         self._state_topic = codec.state_topic(host.host_id)
         self._state_again = asyncio.Event()
+        self._connected_ms = 0
 
     @property
     def online(self) -> int:
@@ -133,48 +108,19 @@ class SparkplugSource:
             self._rebirths.want(key, self._clock.monotonic())
         self._attend.set()
 
-    async def run(self) -> None:
-        """Receives until it is cancelled.
+    async def _begin(self) -> None:
+        """Nothing is known of any edge node before its births.
 
-        Raises
-        ------
-        StorageError
-            A batch or dead letter could not be made durable.
-        SubscriptionRefusedError
-            The broker refused every subscription.
-        ConfigError
-            The password, a key or a certificate cannot be read.
-
+        What an earlier run stored last would otherwise hold for ever: silence ends nothing here.
         """
-        self._begin_session()
-        self._backoff.reset()
-        try:
-            while True:
-                credentials = self._credentials()
-                # tck-id-host-topic-phid-death-payload-timestamp-connect
-                connected_ms = self._clock.now_ns() // 1_000_000
-                session = Session(0, self._will(connected_ms))
-                try:
-                    async with ManualAckClient(self._host, credentials, self._clock, session) as client:
-                        self._begin_session()
-                        await self._converse(client, connected_ms)
-                except BrokerLostError as error:
-                    await self._link_lost(error)
-                    await self._clock.sleep(self._backoff.next())
-        finally:
-            self._forget()
-            self.state.down()
+        await self._mark_all(Quality.STALE)
 
-    def _credentials(self) -> Credentials:
-        tls = self._host.tls
-        return Credentials(
-            self._host.password(self._environment),
-            None if tls is None else tls.context(f"host {self._host.id}"),
-        )
-
-    def _will(self, now_ms: int) -> aiomqtt.Will:
+    def _session_wanted(self) -> Session:
         """tck-id-operational-behavior-host-application-connect-will and its parts."""
-        return aiomqtt.Will(self._state_topic, codec.state(False, now_ms), qos=1, retain=True)
+        # tck-id-host-topic-phid-death-payload-timestamp-connect
+        self._connected_ms = self._clock.now_ns() // 1_000_000
+        death = codec.state(False, self._connected_ms)
+        return Session(0, aiomqtt.Will(self._state_topic, death, qos=1, retain=True))
 
     def _node(self, key: NodeKey, units: Mapping[str | None, UnitPlan]) -> EdgeNode:
         host = self._host
@@ -186,29 +132,14 @@ class SparkplugSource:
             birth_wait_s=host.birth_wait_s,
         )
 
-    async def _converse(self, client: ManualAckClient, connected_ms: int) -> None:
-        """Does everything that a connection is for, until one part of it fails."""
-        parts: dict[str, Coroutine[Any, Any, None]] = {
-            "state": self._certify(client, connected_ms),
-            "receive": self._receive(client),
+    def _parts(self, client: ManualAckClient) -> Mapping[str, Coroutine[Any, Any, None]]:
+        return {
+            "state": self._certify(client),
             "attend": self._attend_to_nodes(client),
             "directory": self._keep_directory(),
         }
-        tasks = [asyncio.create_task(part, name=f"{self.name} {name}") for name, part in parts.items()]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        except asyncio.CancelledError:
-            await self._leave(client)
-            raise
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _certify(self, client: ManualAckClient, connected_ms: int) -> None:
+    async def _certify(self, client: ManualAckClient) -> None:
         """Subscribes, then says that the host is there, as often as somebody says that it is not.
 
         tck-id-message-flow-phid-sparkplug-subscription, -state-publish, -state-publish-payload-timestamp,
@@ -217,47 +148,30 @@ class SparkplugSource:
         groups = self._host.groups
         topics = [self._state_topic]
         topics += [f"{codec.NAMESPACE}/{group}/#" for group in groups] or [f"{codec.NAMESPACE}/#"]
-        refused = await client.subscribe(topics)
-        if refused:
-            text = (
-                f"{self.name}: the broker refused {len(refused)} of {len(topics)} topics, {refused[0]} first"
-            )
-            self.state.count("subscriptions_refused", len(refused))
-            self.state.failed(self._clock.now_ns(), text)
-            _log.error("sparkplug_subscription_refused", link=self.name, topics=refused)
-            if self._state_topic in refused or len(refused) == len(topics) - 1:
-                raise SubscriptionRefusedError(f"{text}; allow client {self._host.client_id} to read them")
+        refused = await self._subscribe(client, topics)
+        if self._state_topic in refused or len(refused) == len(topics) - 1:
+            raise self._refused_all(refused, topics)
         self._state_again.set()
         first = True
         while True:
             await self._state_again.wait()
             self._state_again.clear()
-            await client.publish(self._state_topic, codec.state(True, connected_ms), qos=1, retain=True)
+            birth = codec.state(True, self._connected_ms)
+            await client.publish(self._state_topic, birth, qos=1, retain=True)
             if first:
                 first = False
-                self._connected(len(topics) - len(refused))
+                self._connected(host_id=self._host.host_id, topics=len(topics) - len(refused))
             else:
                 self.state.count("state_repeated")
                 _log.warning("sparkplug_state_repeated", link=self.name, host_id=self._host.host_id)
 
-    def _connected(self, topics: int) -> None:
-        self._lost = False
-        self._backoff.reset()
-        self.state.up(self._clock.now_ns())
-        self.state.count("connects")
-        _log.info("sparkplug_connected", link=self.name, host_id=self._host.host_id, topics=topics)
+    async def _take(self, messages: Sequence[Received]) -> None:
+        letters: list[DeadLetter] = []
+        for received in messages:
+            self._hear(received, letters)
+        await self._commit_readings(letters)
 
-    async def _receive(self, client: ManualAckClient) -> None:
-        while True:
-            messages = await client.take(DRAIN)
-            self.state.count("messages", len(messages))
-            letters: list[DeadLetter] = []
-            for received in messages:
-                self._take(received, letters)
-            await self._commit(letters)
-            client.acknowledge(messages)
-
-    def _take(self, received: Received, letters: list[DeadLetter]) -> None:
+    def _hear(self, received: Received, letters: list[DeadLetter]) -> None:
         """Hands a message to its edge node."""
         try:
             topic = self._topic(received)
@@ -267,7 +181,7 @@ class SparkplugSource:
             node = self._node_of((topic.group, topic.edge))
         except RejectedPayloadError as rejected:
             where = (received.topic, received.payload, received.received_ns)
-            letters.append(self._letter(*where, rejected))
+            letters.append(self._letter(*where, rejected.reason, rejected.detail))
             return
         outcome = Outcome()
         node.receive(message, self._clock.monotonic(), outcome)
@@ -310,7 +224,8 @@ class SparkplugSource:
         for event, n in outcome.counts.items():
             self.state.count(event, n)
         for message, rejected in outcome.rejected:
-            letters.append(self._letter(message.topic.text, message.raw, message.received_ns, rejected))
+            where = (message.topic.text, message.raw, message.received_ns)
+            letters.append(self._letter(*where, rejected.reason, rejected.detail))
         for device, entry in outcome.born:
             self.directory.born(node.key, device, entry)
             self._news.set()
@@ -346,7 +261,7 @@ class SparkplugSource:
                         self._rebirths.want(key, now_s)
             letters: list[DeadLetter] = []
             self._expire(now_s, letters)
-            await self._commit(letters)
+            await self._commit_readings(letters)
             if self._host.request_rebirths:
                 await self._ask(client, now_s)
             else:
@@ -413,82 +328,26 @@ class SparkplugSource:
             # it is for people; readings do not depend on it
             _log.error("sparkplug_directory_not_written", file=str(path), error=str(error))
 
-    async def _commit(self, letters: list[DeadLetter]) -> None:
-        """Makes readings and dead letters durable."""
+    async def _commit_readings(self, letters: Sequence[DeadLetter]) -> None:
         now_ns = self._clock.now_ns()
-        columns = self._readings.columns(now_ns)
-        commits: list[Coroutine[Any, Any, object]] = [self._intake.reject(letters)] if letters else []
-        if len(columns):
-            self._seq += 1
-            commits.append(
-                self._intake.submit(
-                    ReadingBatch(
-                        self.name,
-                        self._session,
-                        self._seq,
-                        now_ns,
-                        columns.point,
-                        columns.t_source,
-                        columns.value,
-                        columns.quality,
-                    )
-                )
-            )
-        for outcome in await asyncio.gather(*commits, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await self._commit(now_ns, self._readings.columns(now_ns), letters)
 
-    def _letter(
-        self, topic: str, payload: bytes, received_ns: int, rejected: RejectedPayloadError
-    ) -> DeadLetter:
-        self.state.count(f"rejected_{rejected.reason.value}")
-        self._tell(topic, payload, rejected)
-        return DeadLetter(
-            t_received=received_ns,
-            source=self.name,
-            address=topic,
-            reason=rejected.reason.value,
-            detail=rejected.detail,
-            payload=payload[:LETTER_BYTES],
-            size=len(payload),
-        )
+    async def _mark_lost(self) -> None:
+        await self._mark_all(Quality.LINK_LOST)
 
-    def _tell(self, topic: str, payload: bytes, rejected: RejectedPayloadError) -> None:
-        """Logs a rejection; one like an earlier one is counted but not told again."""
-        complaint = (topic, rejected.reason)
-        if complaint in self._complained or len(self._complained) >= MAX_COMPLAINTS:
-            return
-        self._complained.add(complaint)
-        start = payload[:SHOWN_BYTES].hex(" ")
-        _log.warning(
-            "sparkplug_message_rejected", link=self.name, topic=topic, error=str(rejected), first_bytes=start
-        )
-
-    async def _link_lost(self, error: BrokerLostError) -> None:
-        """Without the broker nothing is known of any edge node: everything is stale, once."""
-        self._forget()
-        self.state.down()
-        self.state.count("connect_failures" if self._lost else "connections_lost")
-        self.state.failed(self._clock.now_ns(), str(error))
-        if not self._lost:
-            self._lost = True
-            _log.warning("sparkplug_link_lost", link=self.name, error=str(error))
-            now_ns = self._clock.now_ns()
-            everything = range(len(self._rows))
-            self._readings.mark(everything, now_ns // 1_000_000, Quality.LINK_LOST, now_ns)
-            await self._commit([])
+    async def _mark_all(self, quality: Quality) -> None:
+        now_ns = self._clock.now_ns()
+        self._readings.mark(range(len(self._rows)), now_ns // 1_000_000, quality, now_ns)
+        await self._commit_readings([])
 
     def _forget(self) -> None:
-        """The session is over: births, orders and wishes with it."""
+        """Births, orders and wishes end with the connection."""
         for node in self._nodes.values():
             node.lost()
         self._watched.clear()
         self._rebirths.forget()
         self._state_again.clear()
         metrics.NODES_ONLINE.labels(self.name).set(0)
-
-    def _begin_session(self) -> None:
-        self._session, self._seq = max(self._clock.now_ns(), self._session + 1), 0
 
     async def _leave(self, client: ManualAckClient) -> None:
         """Says goodbye (tck-id-operational-behavior-host-application-termination and its parts)."""

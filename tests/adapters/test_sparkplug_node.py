@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from adapters.sparkplug.codec import Rejection
 from simulators.devices.sparkplug import payload_pb2 as pb
 from simulators.devices.sparkplug.payloads import DataType, encode
 from telemetry.quality import Quality
@@ -377,3 +378,13 @@ def test_a_birth_without_its_number_counts_any_death_as_its_own(view: View) -> N
     view.hear("NBIRTH", encode([metric(230, name="V", alias=4)], T0, 0))
     assert view.outcome.counts["births_without_bdseq"] == 1
     assert len(view.hear("NDEATH", encode([bd(9)], T0, None))) == 4
+
+
+def test_data_of_a_device_that_were_never_understood_are_kept_when_a_new_birth_supersedes_them() -> None:
+    view = View()
+    view.hear("NBIRTH", encode([bd(0)], T0, 0))
+    view.data(2, metric(5, alias=1))  # the device's birth, 1, is missing
+    view.now_ms += 100
+    view.hear("NBIRTH", encode([bd(0)], view.now_ms, 0))
+    assert [rejected.reason for _, rejected in view.outcome.rejected] == [Rejection.NOT_BORN]
+    assert view.outcome.counts["superseded"] == 1
