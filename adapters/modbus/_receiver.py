@@ -53,7 +53,7 @@ class Framer(Protocol):
         ...
 
 
-class Receiver(asyncio.Protocol):
+class Receiver(asyncio.BufferedProtocol):
     """Requests in flight and the stream of their replies.
 
     With numbers (TCP) several requests may be in flight and the first doubt ends the connection. Without
@@ -64,6 +64,9 @@ class Receiver(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._rtu = rtu
         self._framer: Framer = RtuFramer() if rtu else MbapFramer()
+        # its own buffer: what the event loop would make for each read is large, and costs more than the reply
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[Frame]] = {}
         self._shared: set[int] = set()
@@ -82,11 +85,14 @@ class Receiver(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._heard.set()
         if self.doubtful:
             return
-        self._framer.feed(data)
+        self._framer.feed(bytes(self._view[:nbytes]))
         try:
             while (frame := self._framer.next_frame()) is not None:
                 self._place(frame)
@@ -204,5 +210,7 @@ class Receiver(asyncio.Protocol):
             self._transport.abort()
 
 
+_BUFFER = 8192
+"""Bytes that are read at once; a full window of the longest replies [B]."""
 _MOST_WAITS = 50
 """Noises after which a line that should be silent is given up."""

@@ -10,7 +10,6 @@ import serial
 from adapters.modbus.config import SerialSettings
 
 _PARITIES = {"even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD, "none": serial.PARITY_NONE}
-_CHUNK = 4096
 
 
 class SerialTransport(asyncio.Transport):
@@ -23,7 +22,7 @@ class SerialTransport(asyncio.Transport):
 
     """
 
-    def __init__(self, settings: SerialSettings, protocol: asyncio.Protocol) -> None:
+    def __init__(self, settings: SerialSettings, protocol: asyncio.BufferedProtocol) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
@@ -65,14 +64,14 @@ class SerialTransport(asyncio.Transport):
 
     def _readable(self) -> None:
         try:
-            data = os.read(self._file, _CHUNK)
+            size = os.readv(self._file, [self._protocol.get_buffer(-1)])
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error)
             return
-        if data:
-            self._protocol.data_received(data)
+        if size:
+            self._protocol.buffer_updated(size)
         else:
             self._lost(None)
 
