@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -44,7 +45,7 @@ class RegisterType(StrEnum):
     STRING = "string"
     """Text: greenbridge probe shows it, a reading cannot hold it."""
 
-    @property
+    @cached_property
     def registers(self) -> int:
         """Number of 16-bit registers; of a text, the least."""
         return self._bits // 16
@@ -108,7 +109,7 @@ class RegisterTable(StrEnum):
     INPUT = "input"
     """16-bit registers, function code 4."""
 
-    @property
+    @cached_property
     def is_bits(self) -> bool:
         """True for the tables of single bits."""
         return self in {RegisterTable.COIL, RegisterTable.DISCRETE}

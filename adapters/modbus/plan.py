@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,22 +221,33 @@ def coalesced(limits: Limits, wanted: Iterable[Wanted], order: WordOrder = WordO
 def _reads(
     wanted: Iterable[Wanted], table: RegisterTable, order: WordOrder, limits: Limits
 ) -> tuple[Read, ...]:
-    """The cheapest partition of values, in the order of their addresses, into reads.
+    """The cheapest partition of values, in the order of their addresses, into reads."""
+    values = [((want.start, want.end), want) for want in wanted]
+    values.sort(key=itemgetter(0))
+    parts = _partition(tuple(span for span, _ in values), limits, table)
+    return tuple(Read(table, order, tuple(want for _, want in values[first:end])) for first, end in parts)
 
-    A read costs its registers and the cost of a request; of equal costs, that with fewer requests.
+
+@lru_cache(maxsize=1024)
+def _partition(
+    spans: tuple[tuple[int, int], ...], limits: Limits, table: RegisterTable
+) -> tuple[tuple[int, int], ...]:
+    """First value and value after the last of each read; a value is given by the addresses that it needs.
+
+    A read costs its registers and the cost of a request; of equal costs, that with fewer requests. Devices of
+    one kind have their partition in common, so that thousands of them are planned as fast as one.
     """
-    values = sorted(wanted, key=lambda want: (want.start, want.end))
     request = limits.max_gap if limits.request_cost is None else limits.request_cost
     weight = 1 / 16 if table.is_bits else 1.0
     best: list[tuple[float, int]] = [(0.0, 0)]
     cut = [0]
-    for i in range(1, len(values) + 1):
-        start, end = values[i - 1].start, values[i - 1].end
+    for i in range(1, len(spans) + 1):
+        start, end = spans[i - 1]
         cost, cut_at = (float("inf"), 0), i - 1
         for j in range(i - 1, -1, -1):
             if j < i - 1:
-                gap = start - values[j].end
-                start, end = values[j].start, max(end, values[j].end)
+                gap = start - spans[j][1]
+                start, end = spans[j][0], max(end, spans[j][1])
                 if gap > limits.max_gap or not limits.allows(table, start, end):
                     break
             before = best[j]
@@ -244,9 +256,9 @@ def _reads(
                 cost, cut_at = this, j
         best.append(cost)
         cut.append(cut_at)
-    groups: list[tuple[Wanted, ...]] = []
-    i = len(values)
+    parts: list[tuple[int, int]] = []
+    i = len(spans)
     while i:
-        groups.append(tuple(values[cut[i] : i]))
+        parts.append((cut[i], i))
         i = cut[i]
-    return tuple(Read(table, order, group) for group in reversed(groups))
+    return tuple(reversed(parts))
