@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import collections
+
+from prometheus_client import Counter
 
 from adapters import metrics
 
@@ -18,8 +20,9 @@ class LinkState:
         """Latest error in words; it stays after the link has recovered."""
         self.last_error_at: int | None = None
         """Wall time of the latest error [ns, UTC]."""
-        self.counts: Counter[str] = Counter()
+        self.counts: collections.Counter[str] = collections.Counter()
         """Events by kind since the source was made; the kinds are listed in the adapter's README."""
+        self._counters: dict[str, Counter] = {}
         metrics.LINK_UP.labels(name).set(0)
 
     @property
@@ -44,4 +47,7 @@ class LinkState:
     def count(self, event: str, n: int = 1) -> None:
         """Counts events of a kind; the kind is a metric label, so it must be one of a few words."""
         self.counts[event] += n
-        metrics.LINK_EVENTS.labels(self.name, event).inc(n)
+        counter = self._counters.get(event)
+        if counter is None:
+            counter = self._counters[event] = metrics.LINK_EVENTS.labels(self.name, event)
+        counter.inc(n)

@@ -133,8 +133,8 @@ class Columns:
         return cls.of([], [], [], [])
 
     @classmethod
-    def joined(cls, batches: Sequence[ReadingBatch]) -> Columns:
-        """The readings of several batches, one after the other."""
+    def joined(cls, batches: Sequence[ReadingBatch | Columns]) -> Columns:
+        """The readings of several batches or columns, one after the other."""
         if not batches:
             return cls.empty()
         return cls(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from adapters.link import LinkState
-from ingest.ports import Committed, Intake
+from ingest.ports import Intake
 from telemetry.batch import ReadingBatch
 
 
@@ -22,12 +23,19 @@ class Outlet:
         self._intake = intake
         self._limit = limit
         self._link = link
-        self._pending: deque[asyncio.Task[Committed]] = deque()
+        self._pending: deque[asyncio.Task[None]] = deque()
         self._turn = asyncio.Lock()
         self._refused = 0
+        self._name = f"commit {link.name}"
 
-    async def put(self, batch: ReadingBatch) -> None:
+    async def put(self, batch: Callable[[], ReadingBatch]) -> None:
         """Starts the commit of a batch, after those of all earlier calls.
+
+        Parameters
+        ----------
+        batch
+            Makes it, when the polls that go on at this moment have been heard: so all of them are decoded
+            together.
 
         Raises
         ------
@@ -43,8 +51,10 @@ class Outlet:
                 await asyncio.wait({self._pending[0]})
                 self.check()
             self._refused -= 1
-            task = asyncio.create_task(self._intake.submit(batch), name=f"commit {batch.source}")
-            self._pending.append(task)
+            self._pending.append(asyncio.create_task(self._commit(batch), name=self._name))
+
+    async def _commit(self, batch: Callable[[], ReadingBatch]) -> None:
+        await self._intake.submit(batch())
 
     def check(self) -> None:
         """Notes what was committed; raises the StorageError of the first batch that was not.

@@ -12,7 +12,7 @@ from adapters.modbus._connection import ConnectionLostError, Link, ReplyTimeoutE
 from adapters.modbus._rejects import Rejects
 from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Request
 from adapters.modbus.sunspec.chain import BASES, Chain, NotSunSpecError, survey
-from adapters.modbus.unit import Poll, ReadState, Unit
+from adapters.modbus.unit import Answer, Poll, ReadState, Unit
 from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.profiles import RegisterTable
@@ -36,7 +36,7 @@ class UnansweredError(Exception):
 class Outcome:
     """What came of one poll."""
 
-    columns: list[Columns] = field(default_factory=list)
+    columns: list[Columns | Answer] = field(default_factory=list)
     failure: UnansweredError | None = None
     slowest_s: float = 0.0
     """Longest round trip of a sound reply [s]; 0 without any."""
@@ -63,6 +63,7 @@ class Reader:
         self._clock = clock
         self._rejects = rejects
         self._retries = retries
+        self._round_trip = metrics.ROUND_TRIP.labels(link.name)
 
     async def poll(
         self, connection: Link, unit: Unit, period_s: float, patience_s: float, outcome: Outcome
@@ -142,7 +143,7 @@ class Reader:
             else:
                 took = self._clock.monotonic() - asked
                 outcome.slowest_s = max(outcome.slowest_s, took)
-                metrics.ROUND_TRIP.labels(self._link.name).observe(took)
+                self._round_trip.observe(took)
                 self._link.count("replies")
                 return data
             if not repeats or not connection.alive:

@@ -70,6 +70,8 @@ class Receiver(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[Frame]] = {}
         self._shared: set[int] = set()
+        self._deadlines: dict[int, tuple[float, int, float]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._heard = asyncio.Event()
         self.fault: Fault | None = None
@@ -129,13 +131,13 @@ class Receiver(asyncio.BufferedProtocol):
         self._waiting[number] = waiter
         if len(self._waiting) > 1:
             self._shared.update(self._waiting)
-        alarm = self._loop.call_later(timeout_s, self._expired, number, query.unit, timeout_s)
+        self._expect(number, query.unit, timeout_s)
         try:
             self._transport.write(rtu_framed(query) if self._rtu else framed(query))
             frame = await waiter
         finally:
-            alarm.cancel()
             self._waiting.pop(number, None)
+            self._deadlines.pop(number, None)
             self._shared.discard(number)
         if self.fault is not None:
             raise self.fault
@@ -184,11 +186,25 @@ class Receiver(asyncio.BufferedProtocol):
             raise ProtocolDoubtError(reason, f"{detail}{due}", frame.pdu)
         waiter.set_result(frame)
 
-    def _expired(self, number: int, unit: int, timeout_s: float) -> None:
-        waiter = self._waiting.get(number)
-        if waiter is not None and not waiter.done():
-            text = f"unit {unit} did not answer within {timeout_s:g} s"
-            waiter.set_exception(ReplyTimeoutError(text, shared=number in self._shared))
+    def _expect(self, number: int, unit: int, timeout_s: float) -> None:
+        """Notes until when a reply must come; one timer serves all of them, since nearly all come in time."""
+        due = self._loop.time() + timeout_s
+        self._deadlines[number] = (due, unit, timeout_s)
+        if self._alarm is None or due < self._alarm.when():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        """Gives up the replies that are overdue."""
+        now = self._loop.time()
+        for number, (due, unit, timeout_s) in self._deadlines.items():
+            waiter = self._waiting[number]
+            if due <= now and not waiter.done():
+                text = f"unit {unit} did not answer within {timeout_s:g} s"
+                waiter.set_exception(ReplyTimeoutError(text, shared=number in self._shared))
+        later = [due for due, _, _ in self._deadlines.values() if due > now]
+        self._alarm = self._loop.call_at(min(later), self._expire) if later else None
 
     def _doubt(self, doubt: ProtocolDoubtError) -> None:
         if not self._rtu:
@@ -206,6 +222,8 @@ class Receiver(asyncio.BufferedProtocol):
             if not waiter.done():
                 waiter.set_exception(self.fault)
         self._heard.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._transport is not None:
             self._transport.abort()
 

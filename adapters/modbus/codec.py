@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from adapters.modbus.decoding import BlockDecoder, Slot
 from telemetry.errors import GreenbridgeError
@@ -257,8 +257,7 @@ def framed(query: Query) -> bytes:
     return _HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit) + pdu
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One received frame; its header is sound, its content is not verified yet."""
 
     transaction: int | None
@@ -293,6 +292,12 @@ class MbapFramer:
 
         """
         buffer = self._buffer
+        if len(buffer) > _HEADER.size:  # the common case first: nothing is amiss
+            transaction, protocol, length, unit = _HEADER.unpack_from(buffer)
+            if not protocol and length in _LENGTH_WITHIN and len(buffer) >= 6 + length:
+                frame = Frame(transaction, unit, bytes(buffer[7 : 6 + length]))
+                del buffer[: 6 + length]
+                return frame
         if len(buffer) >= 4 and (protocol := int.from_bytes(buffer[2:4], "big")):
             detail = f"protocol identifier {protocol} where 0 is due"
             raise ProtocolDoubtError(Doubt.PROTOCOL, detail, bytes(buffer))
@@ -301,12 +306,7 @@ class MbapFramer:
         length = int.from_bytes(buffer[4:6], "big")
         if length not in _LENGTH_WITHIN:
             raise ProtocolDoubtError(Doubt.LENGTH, f"frame length {length} is not 3 to 254", bytes(buffer))
-        if len(buffer) < 6 + length:
-            return None
-        transaction, _, _, unit = _HEADER.unpack_from(buffer)
-        frame = Frame(transaction, unit, bytes(buffer[7 : 6 + length]))
-        del buffer[: 6 + length]
-        return frame
+        return None
 
 
 def verified(query: Query, frame: Frame) -> bytes:

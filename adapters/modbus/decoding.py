@@ -20,6 +20,8 @@ from telemetry.quality import Quality
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+MOST_WAITING = 256
+"""Replies that wait to be decoded together, at most."""
 MAX_EXPONENT = 10
 """Largest and smallest power of ten that a scale factor may stand for, SunSpec 4.4."""
 
@@ -179,6 +181,22 @@ def _decimal(raw: NDArray[np.uint64], digits: int) -> Floats:
     return number
 
 
+class Reply:
+    """The register bytes of one reply that is not decoded before it must be."""
+
+    __slots__ = ("_decoder", "columns", "data")
+
+    def __init__(self, decoder: BlockDecoder, data: bytes) -> None:
+        self._decoder = decoder
+        self.data = data
+        self.columns: tuple[Floats, NDArray[np.uint8]] | None = None
+        """Values and qualities, once they are decoded."""
+
+    def decoded(self) -> tuple[Floats, NDArray[np.uint8]]:
+        """Values and qualities, as of :meth:`BlockDecoder.decode`."""
+        return self._decoder.settle(self) if self.columns is None else self.columns
+
+
 class BlockDecoder:
     """Turns the registers of reads into values and qualities, all slots of all replies at once."""
 
@@ -193,6 +211,27 @@ class BlockDecoder:
         ]
         self._low = np.array([slot.low for slot in slots])
         self._high = np.array([slot.high for slot in slots])
+        self._waiting: list[Reply] = []
+
+    def later(self, data: bytes) -> Reply:
+        """Takes the register bytes of one reply; it is decoded when it is asked for, with all that wait then.
+
+        Numpy's cost is that of calls rather than of values: twenty replies at once cost about as much as one.
+        """
+        reply = Reply(self, data)
+        self._waiting.append(reply)
+        if len(self._waiting) >= MOST_WAITING:
+            self.settle(reply)
+        return reply
+
+    def settle(self, asked: Reply) -> tuple[Floats, NDArray[np.uint8]]:
+        """Decodes every reply that waits; returns what one of them says."""
+        waiting, self._waiting = self._waiting, []
+        value, quality = self.decode(b"".join([reply.data for reply in waiting]), len(waiting))
+        for i, reply in enumerate(waiting):
+            part = slice(i * self._size, (i + 1) * self._size)
+            reply.columns = value[part], quality[part]
+        return asked.columns or self.decode(asked.data)
 
     def decode(self, data: bytes, replies: int = 1) -> tuple[Floats, NDArray[np.uint8]]:
         """Values [unit of the point] and quality codes, in the order of the slots, reply after reply.

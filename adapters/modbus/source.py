@@ -7,8 +7,8 @@ import math
 import random
 import zlib
 from collections.abc import Sequence
+from functools import partial
 
-import numpy as np
 import structlog
 
 from adapters.backoff import Backoff
@@ -29,7 +29,7 @@ from adapters.modbus.patience import Patience
 from adapters.modbus.planner import planned
 from adapters.modbus.schedule import Schedule, Taken
 from adapters.modbus.sunspec.mapping import plan_sunspec
-from adapters.modbus.unit import Unit
+from adapters.modbus.unit import Answer, Unit
 from ingest.ports import Intake
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock
@@ -250,23 +250,12 @@ class ModbusSource:
             [state.failed(Quality.LINK_LOST, now_ns) for unit in self._units for state in unit.reads], outlet
         )
 
-    async def _hand_over(self, columns: Sequence[Columns], outlet: Outlet) -> None:
+    async def _hand_over(self, columns: Sequence[Columns | Answer], outlet: Outlet) -> None:
         rows = [part for part in columns if len(part)]
         if not rows:
             return
         self._seq += 1
-        await outlet.put(
-            ReadingBatch(
-                self.name,
-                self._session,
-                self._seq,
-                self._clock.now_ns(),
-                np.concatenate([part.point for part in rows]),
-                np.concatenate([part.t_source for part in rows]),
-                np.concatenate([part.value for part in rows]),
-                np.concatenate([part.quality for part in rows]),
-            )
-        )
+        await outlet.put(partial(_batch, self.name, self._session, self._seq, self._clock.now_ns(), rows))
 
     def _begin_session(self) -> None:
         self._session, self._seq = max(self._clock.now_ns(), self._session + 1), 0
@@ -310,3 +299,13 @@ class ModbusSource:
             unit.failing = False
             unit.wake()
             _log.info("modbus_device_recovered", link=self.name, device=unit.plan.device)
+
+
+def _batch(
+    source: str, session: int, seq: int, t_received: int, rows: Sequence[Columns | Answer]
+) -> ReadingBatch:
+    parts = [row.columns() if isinstance(row, Answer) else row for row in rows]
+    whole = parts[0] if len(parts) == 1 else Columns.joined(parts)
+    return ReadingBatch(
+        source, session, seq, t_received, whole.point, whole.t_source, whole.value, whole.quality
+    )

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.modbus.codec import DeviceRefusedError
+from adapters.modbus.decoding import Reply
 from adapters.modbus.plan import DevicePlan, Read
 from telemetry.batch import Columns
 from telemetry.profiles import RegisterTable
@@ -17,6 +19,25 @@ from telemetry.quality import Quality
 
 MAX_REST = 600
 """Most polls for which an address that does not exist is left out before it is asked for again."""
+
+
+class Answer:
+    """The readings of a reply, decoded when they are asked for."""
+
+    __slots__ = ("_now_ns", "_point", "_reply")
+
+    def __init__(self, point: NDArray[np.uint32], now_ns: int, reply: Reply) -> None:
+        self._point = point
+        self._now_ns = now_ns
+        self._reply = reply
+
+    def __len__(self) -> int:
+        return len(self._point)
+
+    def columns(self) -> Columns:
+        """The readings."""
+        value, quality = self._reply.decoded()
+        return Columns(self._point, np.full(len(value), self._now_ns, np.int64), value, quality)
 
 
 class ReadState:
@@ -28,12 +49,11 @@ class ReadState:
         self._rest = 0
         self._next_rest = 1
 
-    def answered(self, data: bytes, now_ns: int) -> Columns:
+    def answered(self, data: bytes, now_ns: int) -> Answer:
         """The readings of a verified reply, stamped at its receipt [ns, UTC]."""
         self.reported = None
         self._next_rest = 1
-        value, quality = self.read.decoder.decode(data)
-        return Columns(self.read.point, np.full(len(value), now_ns, np.int64), value, quality)
+        return Answer(self.read.point, now_ns, self.read.decoder.later(data))
 
     def failed(self, quality: Quality, now_ns: int) -> Columns:
         """The points as bad from now on [ns, UTC]; empty when that is known already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ async def test_batches_of_several_lanes_keep_their_order_at_the_limit() -> None:
     intake, link = FakeIntake(), LinkState("modbus/gw")
     outlet = Outlet(intake, 1, link)
     intake.hold()
-    puts = [asyncio.create_task(outlet.put(batch(seq))) for seq in range(1, 6)]
+    puts = [asyncio.create_task(outlet.put(partial(batch, seq))) for seq in range(1, 6)]
     for _ in range(10):
         await asyncio.wait(puts, timeout=0)
     assert sum(put.done() for put in puts) == 1, "one commit is under way, the others wait"
@@ -114,7 +115,7 @@ async def test_every_batch_that_did_not_become_durable_is_counted() -> None:
     outlet = Outlet(intake, 2, link)
     intake.hold()
     intake.refusal = FULL
-    puts = [asyncio.create_task(outlet.put(batch(seq))) for seq in range(1, 5)]
+    puts = [asyncio.create_task(outlet.put(partial(batch, seq))) for seq in range(1, 5)]
     await asyncio.wait(puts, timeout=0)
     intake.release()
     outcomes = await asyncio.gather(*puts, return_exceptions=True)
@@ -128,11 +129,11 @@ async def test_every_batch_that_did_not_become_durable_is_counted() -> None:
 async def test_a_commit_under_way_at_the_end_is_given_up_and_counted() -> None:
     intake, link = FakeIntake(), LinkState("modbus/gw")
     outlet = Outlet(intake, 2, link)
-    await outlet.put(batch(1))
+    await outlet.put(partial(batch, 1))
     await intake.wait_for(batches=1)
     outlet.check()
     intake.hold()
-    await outlet.put(batch(2))
+    await outlet.put(partial(batch, 2))
     await outlet.close()
     assert link.counts["batches_given_up"] == 1
 

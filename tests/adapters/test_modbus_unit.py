@@ -127,7 +127,7 @@ def test_a_failure_is_told_once_and_again_after_an_answer_or_another_failure() -
     assert told(Quality.DEVICE_TIMEOUT) == [Quality.DEVICE_TIMEOUT]
     assert told(Quality.DEVICE_TIMEOUT) == []
     assert told(Quality.LINK_LOST) == [Quality.LINK_LOST]
-    answered = state.answered(b"\0\x07", 6)
+    answered = state.answered(b"\0\x07", 6).columns()
     assert (answered.value.tolist(), answered.t_source.tolist()) == ([7.0], [6])
     again = state.failed(Quality.LINK_LOST, 7)
     assert (again.t_source.tolist(), again.quality.tolist()) == ([7], [Quality.LINK_LOST])
