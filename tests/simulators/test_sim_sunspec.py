@@ -19,6 +19,7 @@ from simulators.devices.sunspec.chain import Content, chain, exponent_for
 from simulators.devices.sunspec.tables import models
 from simulators.kinds import Kind
 from simulators.state import BenchState
+from simulators.world.clocks import Discipline, clock_of
 
 START_NS = 1_795_500_000_000_000_000
 
@@ -164,7 +165,8 @@ async def test_every_sunspec_device_of_the_shipped_bench_is_discovered_and_tells
             assert sum(seen.values[f"160.DCW[{k}]"] for k in (1, 2)) == pytest.approx(  # type: ignore[misc]
                 seen.values["103.DCW"], abs=100
             )
-            assert seen.values["122.Tms"] == START_NS // 10**9 + 1 - 946_684_800
+            own_ns = clock_of(device.id, Discipline.RTC).at(START_NS + 10**9)
+            assert seen.values["122.Tms"] == own_ns // 10**9 - 946_684_800
         else:
             assert seen.values["701.TotWhInj"] == unit.energy_wh
             assert seen.values["714.DCW"] == pytest.approx(unit.p_mw * 1e6 / 0.985, abs=50)
