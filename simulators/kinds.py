@@ -48,6 +48,11 @@ class Kind(StrEnum):
         """Whether it is a meter in the grid, and not a plant's device."""
         return self in _METERS
 
+    @property
+    def measures(self) -> bool:
+        """Whether it shows what an instrument measures: a meter, or a plant that publishes."""
+        return self.meter or not self.modbus
+
 
 @dataclass(frozen=True, slots=True)
 class Traits:

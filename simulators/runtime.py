@@ -17,7 +17,8 @@ from simulators.devices.modbus import Gateway, Line, Transport
 from simulators.devices.publisher import Ledger, Publisher
 from simulators.devices.sparkplug.runner import EdgeNodeRunner
 from simulators.devices.sparkplug.sites import edge_nodes
-from simulators.faults.model import BROKER, Duplicate, OutOfOrder
+from simulators.faults.model import BROKER
+from simulators.faults.on_links import Duplicate, OutOfOrder
 from simulators.faults.proxy import LinkProxy
 from simulators.metrics import COLLAPSED, STEPS, STEPS_SKIPPED
 from simulators.state import STEP_S, BenchState

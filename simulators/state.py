@@ -18,7 +18,8 @@ from simulators.devices.registers import Held, WordOrder
 from simulators.exercise import Exercise
 from simulators.faults.link import LinkFaults
 from simulators.faults.meter import MeterFaults
-from simulators.faults.model import BROKER, Assets, LinkFault, MeterFault, Tap, TruthFault
+from simulators.faults.model import BROKER, Assets, LinkFault, MeterFault, TruthFault
+from simulators.faults.on_truth import Tap
 from simulators.faults.truth import TruthFaults
 from simulators.scenario import Timed
 from simulators.world.meters import Instrument, MeterBank, Observes, Reading
@@ -52,7 +53,7 @@ class BenchState:
         self.world = World(bench.plan, bench.seed, start_ns)
         self.devices: tuple[SimulatedDevice, ...] = tuple(served.device for served in bench.served())
         """Every device of the bench, numbered ones included."""
-        self.metered = tuple(d for d in self.devices if d.kind.meter or not d.kind.modbus)
+        self.metered = tuple(d for d in self.devices if d.kind.measures)
         """Devices that show what an instrument measures, in the order of :attr:`readings`."""
         inside = [d for d in self.devices if d not in self.metered and d.plant is not None]
         self.meters = MeterBank(self.world, [_instrument(self.world, d) for d in self.metered], bench.seed)

@@ -18,7 +18,7 @@ from greenbridge.demo.supervisor import Options, Running, demonstration
 from greenbridge.scenarios.controls import ask
 from greenbridge.scenarios.player import Play
 from greenbridge.scenarios.verdict import Seen
-from simulators.faults.model import BrokerRestart
+from simulators.faults.on_links import BrokerRestart
 from simulators.scenario import Scenario, Timed
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError, UnavailableError

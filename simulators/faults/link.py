@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from simulators.faults.model import (
+from simulators.faults.model import LinkFault
+from simulators.faults.on_links import (
     BrokerRestart,
     Down,
     Duplicate,
@@ -21,7 +22,6 @@ from simulators.faults.model import (
     HalfOpen,
     Intermittent,
     LateReply,
-    LinkFault,
     OutOfOrder,
     ShortFrame,
     Slow,

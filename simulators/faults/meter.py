@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from simulators.faults.model import (
+from simulators.faults.model import MeterFault
+from simulators.faults.on_meters import (
+    ClockDrift,
     CounterReset,
     Exchanged,
     Gain,
     GainDrift,
-    MeterFault,
     Offset,
     Polarity,
     Skew,
@@ -72,9 +73,14 @@ class MeterFaults:
         self._follow(active, measured, now_ns)
         if not self._struck:
             return measured
+        offsets: dict[int, float] = {}
+        for struck in self._struck.values():
+            if isinstance(struck.fault, Skew | ClockDrift):
+                offsets[struck.position] = offsets.get(struck.position, 0.0) + _ahead_s(struck, now_ns)
+        self.clock_offset_s = offsets
         readings = list(measured)
         for struck in self._struck.values():
-            if isinstance(struck.fault, Skew) and struck.position in self._stamped:
+            if isinstance(struck.fault, Skew | ClockDrift) and struck.position in self._stamped:
                 continue
             readings[struck.position] = _shown(struck, readings[struck.position], now_ns)
         return readings
@@ -91,11 +97,7 @@ class MeterFaults:
         self.swapped = frozenset(
             struck.position for struck in self._struck.values() if isinstance(struck.fault, WordSwap)
         )
-        offsets: dict[int, float] = {}
-        for struck in self._struck.values():
-            if isinstance(struck.fault, Skew):
-                offsets[struck.position] = offsets.get(struck.position, 0.0) + struck.fault.seconds
-        self.clock_offset_s = offsets
+        self.clock_offset_s = {}
 
 
 def _shown(struck: _Struck, reading: Reading, now_ns: int) -> Reading:  # noqa: PLR0911 - one case each
@@ -118,8 +120,8 @@ def _shown(struck: _Struck, reading: Reading, now_ns: int) -> Reading:  # noqa: 
                 export_wh=first.export_wh + round(counted if first.p_mw > 0 else 0),
                 import_wh=first.import_wh + round(counted if first.p_mw < 0 else 0),
             )
-        case Skew():
-            return _delayed(struck, reading, now_ns, -fault.seconds)
+        case Skew() | ClockDrift():
+            return _delayed(struck, reading, now_ns, -_ahead_s(struck, now_ns))
         case Polarity():
             return replace(
                 reading,
@@ -143,6 +145,13 @@ def _shown(struck: _Struck, reading: Reading, now_ns: int) -> Reading:  # noqa: 
         case WordSwap():
             return reading
     assert_never(fault)
+
+
+def _ahead_s(struck: _Struck, now_ns: int) -> float:
+    """How far the fault puts the clock ahead by now [s]."""
+    if isinstance(struck.fault, ClockDrift):
+        return struck.fault.s_per_h * (now_ns - struck.since_ns) / 3.6e12
+    return struck.fault.seconds if isinstance(struck.fault, Skew) else 0.0
 
 
 def _amplified(reading: Reading, gain: float) -> Reading:

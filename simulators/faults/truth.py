@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, assert_never
 
-from simulators.faults.model import (
+from simulators.faults.model import Fault, TruthFault
+from simulators.faults.on_truth import (
     Circuits,
     CloudFront,
     Curtailment,
-    Fault,
     FrequencyEvent,
     HvdcOrder,
     HvdcPoles,
@@ -19,7 +19,6 @@ from simulators.faults.model import (
     Storm,
     Tap,
     Theft,
-    TruthFault,
     Weather,
 )
 from simulators.world.hvdc import POLES

@@ -105,3 +105,24 @@ def test_word_swap_is_told_by_position() -> None:
     faults = MeterFaults({"a": 0, "b": 1})
     assert list(faults.shown({"x": fault("word_swap")}, [SOUND, OTHER], 0)) == [SOUND, OTHER]
     assert faults.swapped == {0}
+
+
+def test_a_drifting_clock_moves_ever_further() -> None:
+    drift = fault("clock_drift", s_per_h=-120.0)
+    faults = MeterFaults({"a": 0, "b": 1}, stamped=["a"])
+    for minute in range(31):
+        now = replace(SOUND, p_mw=float(minute))
+        a, _ = faults.shown({"x": drift}, [now, OTHER], minute * 60 * SECOND)
+        assert a == now
+        assert faults.clock_offset_s == {0: pytest.approx(-2.0 * minute)}
+    measured = [replace(SOUND, p_mw=float(second)) for second in range(121)]
+    polled = shown(fault("clock_drift", s_per_h=-360.0), *measured)
+    assert polled[60].p_mw == 54.0, "six seconds late after a minute"
+    assert polled[120].p_mw == 108.0
+
+
+def test_a_clock_that_is_right_again_leaves_no_offset() -> None:
+    faults = MeterFaults({"a": 0}, stamped=["a"])
+    faults.shown({"x": fault("skew", seconds=5.0)}, [SOUND], 0)
+    faults.shown({}, [SOUND], SECOND)
+    assert not faults.clock_offset_s

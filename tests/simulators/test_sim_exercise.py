@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from simulators.exercise import HISTORY, MAX_ACTIVE, Exercise, FaultError, NoSuchFaultError
-from simulators.faults.model import FAULT, Assets, Fault, Gain, Tap, Where
+from simulators.faults.model import FAULT, Assets, Fault, Where
+from simulators.faults.on_meters import Gain
+from simulators.faults.on_truth import Tap
 from simulators.scenario import Timed
 
 ASSETS = Assets({Where.LINE: ["SHY-TAS", "KUN-AKT"], Where.METER: ["meter-1"]}, ["meter-1"])

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from simulators.bench import Bench
 from simulators.devices.payloads import PAYLOADS
-from simulators.faults.model import Tap
+from simulators.faults.on_truth import Tap
 from simulators.kinds import Kind
 from simulators.runtime import Running, simulate
 from simulators.state import BenchState
