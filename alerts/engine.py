@@ -4,7 +4,7 @@ seen."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -13,13 +13,16 @@ from alerts import metrics
 from alerts.alarms import Alarm, Indeterminate, Priority
 from alerts.alignment import SECOND
 from alerts.book import AlarmBook, Change
-from alerts.config import AlertsSettings
+from alerts.config import AlertsSettings, Occasion
 from alerts.evaluation import Evaluation
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
+from alerts.notify.channel import Notification
 from alerts.revision import Revision
+from alerts.rules.system_health import ALARMS
+from alerts.rules.system_health import RULE as SYSTEM
 from alerts.rules.telemetry_health import RULE as HEALTH
-from ingest.ports import JournalCursors, JournalReader, Position
+from ingest.ports import Ailment, JournalCursors, JournalReader, Position
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
 from telemetry.site import Site
@@ -77,6 +80,10 @@ class AlarmEngine:
         Time.
     cursors
         Where the reading journal learns what it must keep for a restart; the truth is in the alarm journal.
+    ailments
+        What the parts of greenbridge complain of now; each becomes an alarm.
+    urgent
+        Takes the notifications of such alarms while the alarm journal cannot be written.
 
     """
 
@@ -89,7 +96,13 @@ class AlarmEngine:
         clock: Clock,
         *,
         cursors: JournalCursors | None = None,
+        ailments: Callable[[], Sequence[Ailment]] = tuple,
+        urgent: Callable[[Notification], None] | None = None,
     ) -> None:
+        self._ailments = ailments
+        self._urgent = urgent
+        self._own_ailment: Ailment | None = None
+        self._told: set[str] = set()
         self._site = site
         self._settings = settings
         self._reader = reader
@@ -214,6 +227,7 @@ class AlarmEngine:
             async with self._lock:
                 now = self._clock.now_ns()
                 at_head = self._reader.head <= self._offset
+                self._judge_system(now)
                 if at_head or now - self._newest_committed < NEAR_HEAD:
                     self._pending += self._evaluation.tick(now, at_head)
                 metrics.WATERMARK_LAG.set((now - self._evaluation.instant) / SECOND)
@@ -227,9 +241,35 @@ class AlarmEngine:
             except StorageError as error:
                 metrics.COMMIT_FAILURES.inc()
                 _log.error("alarm_commit_failed", error=str(error), changes=len(self._pending))
+                await self._tell_from_memory(error)
                 await self._clock.sleep(RETRY_S)
             else:
                 return
+
+    def _judge_system(self, now: int) -> None:
+        """Judges the parts of greenbridge. The caller holds the lock."""
+        own = [] if self._own_ailment is None else [self._own_ailment]
+        self._pending += self._evaluation.judge_system([*self._ailments(), *own], now)
+
+    async def _tell_from_memory(self, error: StorageError) -> None:
+        """Shows and announces the alarms about greenbridge itself although they cannot be made durable.
+
+        Everything else waits: it must not be announced and then forgotten by a crash.
+        """
+        async with self._lock:
+            now = self._clock.now_ns()
+            if self._own_ailment is None:
+                self._own_ailment = Ailment(ALARMS, "write_failed", str(error), now)
+            self._judge_system(now)
+            raised = [c for c in self._pending if c.alarm.rule == SYSTEM and c.event is Event.RAISE]
+            for change in raised:
+                if change.alarm.id not in self._told and self._urgent is not None:
+                    self._told.add(change.alarm.id)
+                    key = f"{change.alarm.id}-memory"
+                    self._urgent(Notification(key, Occasion.RAISED, change.alarm.updated_at, change.alarm))
+            system = [alarm for alarm in self._evaluation.book.active() if alarm.rule == SYSTEM]
+            others = [alarm for alarm in self.view.active if alarm.rule != SYSTEM]
+            self._show_view(View((*system, *others), self.view.indeterminate))
 
     async def _store_once(self) -> None:
         async with self._lock:
@@ -261,6 +301,8 @@ class AlarmEngine:
             book.mark_dirty(dirty)
             raise
         self._pending.clear()
+        self._told.clear()
+        self._own_ailment = None
         self._stored, self._stored_at = progress, self._clock.monotonic()
         await self._tell_cursor(progress)
         if overflowed:
@@ -289,7 +331,9 @@ class AlarmEngine:
         book = self._evaluation.book
         # devices that R13 says nothing of are behind a link with an alarm, or were just started
         unknown = tuple(entry for entry in book.indeterminate() if entry.rule != HEALTH)
-        view = View(tuple(book.active()), unknown)
+        self._show_view(View(tuple(book.active()), unknown))
+
+    def _show_view(self, view: View) -> None:
         if _differs(self.view, view):
             self.view = view
             self.version.move_to(self.version.value + 1)

@@ -7,7 +7,7 @@ changed or has become too old since. Telemetry health (R13) is judged at ticks.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -19,8 +19,9 @@ from alerts.book import AlarmBook, Change
 from alerts.config import AlertsSettings
 from alerts.rules.catalogue import rules_of
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
+from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth
 from alerts.rules.telemetry_health import RULE, VERSION, WHOLE, TelemetryHealth
-from ingest.ports import JournalRecord
+from ingest.ports import Ailment, JournalRecord
 from telemetry.errors import GreenbridgeError
 from telemetry.site import Site
 
@@ -83,6 +84,8 @@ class Evaluation:
         self.book = book
         rules, gaps = rules_of(site, settings)
         self._rules: dict[str, Rule] = {rule.subject.key: rule for rule in rules}
+        self._system = SystemHealth()
+        self._deaf = False
         self._health = TelemetryHealth(site, settings.health) if settings.health.enabled else None
         self._health_started = False
         self._delay = round(settings.watermark_s * SECOND)
@@ -137,6 +140,7 @@ class Evaluation:
                     if (tracked := self.book.tracked(key)) is not None and tracked.alarm and tracked.level
                 }
             )
+        known |= {key for key in self.book.open_keys() if key.startswith(PREFIX)}
         changes = self.book.retire(sorted(self.book.open_keys() - known), now)
         for gap in self._gaps:
             self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
@@ -168,6 +172,26 @@ class Evaluation:
         metrics.LATE_READINGS.inc(self._alignment.late_readings - late)
         return self._advance(batch.t_received, now)
 
+    def judge_system(self, ailments: Sequence[Ailment], now: int) -> list[Change]:
+        """Judges what the parts of greenbridge say of themselves.
+
+        While the journal takes nothing, no silence of the telemetry is judged: nothing could be heard.
+
+        Parameters
+        ----------
+        ailments
+            What they complain of now.
+        now
+            Wall time [ns, UTC].
+
+        """
+        self._deaf = any(ailment.part == JOURNAL for ailment in ailments)
+        changes = []
+        for finding, timing in self._system.findings(now, ailments, self.book.open_keys()):
+            change = self.book.judge(finding, timing, now)
+            changes += [change] if change is not None else []
+        return changes
+
     def tick(self, now: int, at_head: bool) -> list[Change]:
         """Judges what follows from time alone; only to be called near the head of the journal.
 
@@ -181,7 +205,7 @@ class Evaluation:
         """
         self._follow_clock(now, now)
         changes = self._advance(now, now) if at_head else []
-        if self._health is None:
+        if self._health is None or self._deaf:
             return changes
         if not self._health_started:
             self._health.start(now)

@@ -16,6 +16,7 @@ from ingest.conservation import Conservation, CountingStore, conservation
 from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.live import LiveTable
+from ingest.ports import Ailment
 from ingest.pump import StorePump
 from telemetry.clock import Clock
 from telemetry.quality import usable
@@ -33,6 +34,23 @@ class WatchedStore:
 
     store: CountingStore
     pump: StorePump
+
+
+_FOR_PEOPLE = frozenset({"unauthorized", "forbidden", "bucket_missing"})
+"""States of a store that no waiting cures."""
+
+
+def ailments(journal: Journal, pumps: Sequence[StorePump]) -> list[Ailment]:
+    """What journal and stores cannot do now, for the alarms about greenbridge itself."""
+    found = []
+    if journal.trouble is not None:
+        found.append(Ailment("journal", *journal.trouble))
+    for pump in pumps:
+        status = pump.status
+        if status.state in _FOR_PEOPLE:
+            part = status.name.replace("pump/", "store/")
+            found.append(Ailment(part, status.state, status.error, status.since_ns))
+    return found
 
 
 class SystemStatus:

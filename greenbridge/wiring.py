@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,7 +30,7 @@ from console.sessions import Sessions
 from greenbridge.announcements import SimulatorAnnouncements
 from greenbridge.live import LiveValues
 from greenbridge.settings import Configuration, SiteSettings
-from greenbridge.status import SystemStatus, WatchedStore
+from greenbridge.status import SystemStatus, WatchedStore, ailments
 from ingest.deadletters import DeadLetters
 from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
@@ -102,8 +103,17 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
 
         channels = _channels(settings)
         alarms = await stack.enter_async_context(_alarm_journal(state, settings, channels))
-        engine = AlarmEngine(site, settings.alerts, journal, alarms, clock, cursors=journal.cursors)
         outbox = Outbox(alarms, channels, clock, settings.alerts.give_up_after_s)
+        engine = AlarmEngine(
+            site,
+            settings.alerts,
+            journal,
+            alarms,
+            clock,
+            cursors=journal.cursors,
+            ailments=partial(ailments, journal, [watched.pump for watched in stores]),
+            urgent=outbox.tell,
+        )
 
         intake = JournalIntake(journal, letters, clock)
         sources = _sources(configuration, site, intake, clock, environment)

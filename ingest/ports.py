@@ -122,6 +122,20 @@ class Trouble(NamedTuple):
     """[ns, UTC]."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """A part of greenbridge that cannot do its work, as it says itself."""
+
+    part: str
+    """``journal``, ``alarms``, ``store/influx`` ..."""
+    state: str
+    """Bounded label: ``disk_full``, ``unauthorized`` ..."""
+    detail: str
+    """For people: what is wrong."""
+    since: int
+    """[ns, UTC]."""
+
+
 class JournalReader(Protocol):
     """Reading side of the journal, for consumers with a cursor of their own."""
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import structlog
 
 from alerts import metrics
-from alerts.journal import DELIVERED, AlarmJournal, Entry
-from alerts.notify.channel import Channel, RefusedError
+from alerts.config import Occasion
+from alerts.journal import DELIVERED, OVERFLOW, AlarmJournal, Entry
+from alerts.notify.channel import Channel, Notification, RefusedError
 from telemetry.clock import Clock
 from telemetry.errors import StorageError, UnavailableError
 
@@ -24,6 +25,8 @@ _log = structlog.get_logger(__name__)
 _SECOND = 1_000_000_000
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 300.0
 _STORAGE_RETRY_S = 1.0
+_MAX_URGENT = 100
+"""Notifications from memory that a channel may have waiting."""
 
 REFUSED, EXPIRED, CHANNEL_REMOVED = "refused", "expired", "channel_removed"
 """Why a notification was given up."""
@@ -69,15 +72,65 @@ class Outbox:
         self._give_up_after = round(give_up_after_s * _SECOND)
         self._failing_since: dict[str, int] = {}
         self._last_error: dict[str, str] = {}
+        self._urgent: dict[str, asyncio.Queue[Notification]] = {
+            channel.id: asyncio.Queue(_MAX_URGENT) for channel in self._channels
+        }
+        self._told: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """Delivers until cancelled."""
-        names = [channel.id for channel in self._channels]
-        for name in await self._journal.drop_channels_except(names, CHANNEL_REMOVED, self._clock.now_ns()):
-            metrics.NOTIFICATIONS.labels(name, CHANNEL_REMOVED).inc()
         async with asyncio.TaskGroup() as group:
             for channel in self._channels:
+                group.create_task(self._tell_urgent(channel), name=f"outbox-urgent-{channel.id}")
+            await self._drop_removed()
+            for channel in self._channels:
                 group.create_task(self._serve(channel), name=f"outbox-{channel.id}")
+
+    def tell(self, notification: Notification) -> None:
+        """Sends a notification to every channel from memory, because it cannot be put into the outbox now.
+
+        The outbox does not repeat it on a channel that confirmed it; only a crash in between can. With too
+        many waiting it is dropped, logged and counted: the outbox has it later.
+        """
+        for channel, queue in self._urgent.items():
+            try:
+                queue.put_nowait(notification)
+            except asyncio.QueueFull:
+                metrics.NOTIFICATIONS.labels(channel, OVERFLOW).inc()
+                _log.error("urgent_notification_dropped", channel=channel, key=notification.key)
+
+    async def _drop_removed(self) -> None:
+        names = [channel.id for channel in self._channels]
+        try:
+            dropped = await self._journal.drop_channels_except(names, CHANNEL_REMOVED, self._clock.now_ns())
+        except StorageError as error:
+            # they stay until the next start; what still has a channel must not wait for that
+            _log.error("outbox_storage_failed", channel="", error=str(error))
+            return
+        for name in dropped:
+            metrics.NOTIFICATIONS.labels(name, CHANNEL_REMOVED).inc()
+
+    async def _tell_urgent(self, channel: Channel) -> None:
+        queue = self._urgent[channel.id]
+        while True:
+            notification = await queue.get()
+            attempts = 0
+            while True:
+                try:
+                    await channel.deliver(notification)
+                except UnavailableError as error:
+                    self._note_failure(channel, str(error))
+                    await self._clock.sleep(retry_delay_s(notification.key, attempts))
+                    attempts += 1
+                except RefusedError as error:
+                    self._note_failure(channel, str(error))
+                    metrics.NOTIFICATIONS.labels(channel.id, REFUSED).inc()
+                    break
+                else:
+                    self._told.add((channel.id, notification.alarm.id))
+                    metrics.NOTIFICATIONS.labels(channel.id, DELIVERED).inc()
+                    _log.info("notification_from_memory", channel=channel.id, key=notification.key)
+                    break
 
     async def status(self) -> list[ChannelStatus]:
         """How every channel does; also sets the gauges."""
@@ -114,6 +167,11 @@ class Outbox:
 
     async def _attempt(self, channel: Channel, entry: Entry) -> None:
         now = self._clock.now_ns()
+        told = (channel.id, entry.notification.alarm.id)
+        if entry.notification.occasion is Occasion.RAISED and told in self._told:
+            self._told.discard(told)
+            await self._end(channel, entry, DELIVERED, "from memory")
+            return
         if now - entry.created_at > self._give_up_after:
             await self._end(
                 channel, entry, EXPIRED, f"not delivered within {self._give_up_after / _SECOND:.0f} s"

@@ -16,7 +16,9 @@ from alerts.config import AlertsSettings
 from alerts.desk import Desk
 from alerts.engine import AlarmEngine
 from alerts.journal import AlarmJournal, Entry, Progress
+from alerts.notify.channel import Notification
 from ingest.fakes import FakeCursors, FakeJournal
+from ingest.ports import Ailment
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock, settle
 from telemetry.devices import Device
@@ -216,6 +218,8 @@ class Bench:
         """Devices that send nothing."""
         self.flows: Flows = STEADY
         self.cursors: FakeCursors | None = None
+        self.ailments: list[Ailment] = []
+        self.urgent: list[Notification] = []
         self._seq = 0
 
     def append(self, device: str, values: tuple[float, ...], t_source: int = 0, quality: int = 0) -> None:
@@ -266,7 +270,14 @@ class Bench:
         """The engine at work, over the same files at every call; one that died is only buried."""
         async with journal or AlarmJournal(self.path, ["log"]) as self.journal:
             self.engine = AlarmEngine(
-                self.site, self.settings, self.reader, self.journal, self.clock, cursors=self.cursors
+                self.site,
+                self.settings,
+                self.reader,
+                self.journal,
+                self.clock,
+                cursors=self.cursors,
+                ailments=lambda: self.ailments,
+                urgent=self.urgent.append,
             )
             task = asyncio.create_task(self.engine.run())
             await settle()
