@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from telemetry.settings import Settings
 
 Bytes = Annotated[int, Field(ge=1 << 16)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
 
 
 class JournalSettings(Settings):
@@ -53,6 +54,30 @@ class EmbeddedSettings(Settings):
     """Threads that a query may use."""
     apply_every_s: Annotated[float, Field(ge=0, le=60)] = 0.2
     """Shortest time between two transactions [s]; the journal holds the readings meanwhile."""
+    compact_readings: Annotated[int, Field(ge=1, le=20_000_000)] = 2_000_000
+    """Readings after which the newest are sorted into their partitions, at the latest."""
+    compact_s: Annotated[float, Field(ge=1, le=86_400)] = 3600.0
+    """Time after which the newest readings are sorted into their partitions, at the latest [s]."""
+    keep_days: Days = 90
+    """Age at which readings are dropped [d]; their roll-ups stay."""
+    keep_10s_days: Days = 365
+    """Age at which the roll-ups over 10 s are dropped [d]."""
+    keep_1min_days: Days = 1095
+    """Age at which the roll-ups over 1 min are dropped [d]."""
+    keep_15min_days: Days = 3650
+    """Age at which the roll-ups over 15 min, and event records, are dropped [d]."""
+    max_mb: Annotated[int, Field(ge=64)] = 20_000
+    """Size of the data above which the oldest partitions are dropped, readings before roll-ups [MB]."""
+
+    @model_validator(mode="after")
+    def _coarser_stay_longer(self) -> EmbeddedSettings:
+        ages = (self.keep_days, self.keep_10s_days, self.keep_1min_days, self.keep_15min_days)
+        if list(ages) != sorted(ages):
+            raise ValueError(
+                "keep_days, keep_10s_days, keep_1min_days and keep_15min_days must not fall in this order: "
+                f"{ages} would drop a roll-up before what it sums up"
+            )
+        return self
 
 
 class InfluxSettings(Settings):

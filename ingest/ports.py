@@ -184,6 +184,8 @@ class Totals:
     """Held back by a deadband."""
     dead_lettered: int = 0
     """Refused by the store and kept as dead letters."""
+    expired: int = 0
+    """Older than what the store keeps, so not stored."""
     missed: int = 0
     """In journal records that the store never got: damaged on disk, or dropped before it first started."""
 
@@ -191,7 +193,13 @@ class Totals:
     def accounted(self) -> int:
         """Sum of the terms: the number of readings up to and including the position."""
         return (
-            self.stored + self.revised + self.duplicates + self.suppressed + self.dead_lettered + self.missed
+            self.stored
+            + self.revised
+            + self.duplicates
+            + self.suppressed
+            + self.dead_lettered
+            + self.expired
+            + self.missed
         )
 
     def plus(self, other: Totals) -> Totals:
@@ -202,6 +210,7 @@ class Totals:
             self.duplicates + other.duplicates,
             self.suppressed + other.suppressed,
             self.dead_lettered + other.dead_lettered,
+            self.expired + other.expired,
             self.missed + other.missed,
         )
 
@@ -344,8 +353,10 @@ class Series:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     mean: NDArray[np.float64]
+    last: NDArray[np.float64]
+    """Value of the newest usable reading of the interval."""
     count: NDArray[np.int64]
-    """Number of usable (not bad) readings; low, high and mean are over these, NaN without any."""
+    """Number of usable (not bad) readings; low, high, mean and last are of these, NaN without any."""
     worst: NDArray[np.uint8]
     """Worst quality code in the interval."""
 

@@ -182,7 +182,15 @@ class StorePump:
     def _report(self) -> None:
         name, totals = self._store.name, self._position.totals
         metrics.STORE_LAG_RECORDS.labels(name).set(self.status.lag)
-        for outcome in ("stored", "revised", "duplicates", "suppressed", "dead_lettered", "missed"):
+        for outcome in (
+            "stored",
+            "revised",
+            "duplicates",
+            "suppressed",
+            "dead_lettered",
+            "expired",
+            "missed",
+        ):
             metrics.STORE_READINGS.labels(name, outcome).set(getattr(totals, outcome))
 
 

@@ -25,12 +25,13 @@ CURSORS = DatabaseKind(
     f"""CREATE TABLE cursor (
          name TEXT PRIMARY KEY, offset INTEGER NOT NULL, event INTEGER NOT NULL, stored INTEGER NOT NULL,
          revised INTEGER NOT NULL, duplicates INTEGER NOT NULL, suppressed INTEGER NOT NULL,
-         dead_lettered INTEGER NOT NULL, missed INTEGER NOT NULL, marks BLOB NOT NULL
+         dead_lettered INTEGER NOT NULL, expired INTEGER NOT NULL, missed INTEGER NOT NULL,
+         marks BLOB NOT NULL
        );
        {_GAP}""",
     "stop greenbridge, run `{set_aside}` and start again: "
     "InfluxDB is then written again from what the journal holds, which changes nothing in it",
-    {1: _GAP},
+    {1: f"ALTER TABLE cursor ADD COLUMN expired INTEGER NOT NULL DEFAULT 0; {_GAP}"},
 )
 
 
@@ -165,7 +166,9 @@ class Cursors:
 
     def _open(self) -> None:
         self._connection = open_database(self._path, CURSORS)
-        columns = "name, offset, event, stored, revised, duplicates, suppressed, dead_lettered, missed"
+        columns = (
+            "name, offset, event, stored, revised, duplicates, suppressed, dead_lettered, expired, missed"
+        )
         try:
             rows = self._connection.execute(f"SELECT {columns} FROM cursor").fetchall()  # noqa: S608  fixed text
             gaps = self._connection.execute("SELECT * FROM gap ORDER BY name, first").fetchall()
@@ -238,12 +241,13 @@ class Cursors:
         try:
             with transaction(connection):
                 connection.execute(
-                    "INSERT INTO cursor VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "INSERT INTO cursor (name, offset, event, stored, revised, duplicates, suppressed, "
+                    "dead_lettered, expired, missed, marks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET "
                     "offset = excluded.offset, event = excluded.event, stored = excluded.stored, "
                     "revised = excluded.revised, duplicates = excluded.duplicates, "
                     "suppressed = excluded.suppressed, dead_lettered = excluded.dead_lettered, "
-                    "missed = excluded.missed, "
+                    "expired = excluded.expired, missed = excluded.missed, "
                     "marks = CASE WHEN length(excluded.marks) > 0 THEN excluded.marks ELSE marks END",
                     row,
                 )

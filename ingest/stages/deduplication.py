@@ -42,15 +42,15 @@ class HighWaterMarks:
 
     def above(self, columns: Columns) -> NDArray[np.bool_]:
         """Mask of the rows that lie above the mark of their point."""
-        return np.asarray(columns.t_source > self._of(columns.point))
+        return np.asarray(columns.t_source > self.of_points(columns.point))
 
     def reached_by(self, columns: Columns) -> NDArray[np.bool_]:
         """Mask of the rows that lie above the mark of their point or on it."""
-        return np.asarray(columns.t_source >= self._of(columns.point))
+        return np.asarray(columns.t_source >= self.of_points(columns.point))
 
     def known(self, point: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Mask of the points that have a mark."""
-        return np.asarray(self._of(point) != _NEVER)
+        return np.asarray(self.of_points(point) != _NEVER)
 
     def raise_to(self, point: NDArray[np.uint32], t_source: NDArray[np.int64]) -> None:
         """Raises the marks of points to the given times."""
@@ -61,7 +61,8 @@ class HighWaterMarks:
             self._newest = np.append(self._newest, np.full(more, _NEVER))
         np.maximum.at(self._newest, point, t_source)
 
-    def _of(self, point: NDArray[np.uint32]) -> NDArray[np.int64]:
+    def of_points(self, point: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Mark of each point [ns, UTC]; the smallest number for a point without readings."""
         inside = point < len(self._newest)
         marks = np.full(len(point), _NEVER)
         marks[inside] = self._newest[point[inside]]

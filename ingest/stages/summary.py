@@ -20,6 +20,9 @@ def summed(columns: Columns, step: int) -> Series:
     np.maximum.at(worst, slot, columns.quality)
     counted = usable(columns.quality) & ~np.isnan(columns.value)
     values, slot = columns.value[counted], slot[counted]
+    last = np.full(len(starts), np.nan)
+    in_time = np.argsort(columns.t_source[counted], kind="stable")
+    last[slot[in_time]] = values[in_time]  # of several the last assignment stays
     count = np.bincount(slot, minlength=len(starts)).astype(np.int64)
     low = np.full(len(starts), np.inf)
     high = np.full(len(starts), -np.inf)
@@ -29,4 +32,4 @@ def summed(columns: Columns, step: int) -> Series:
     none = count == 0
     low[none] = high[none] = np.nan
     mean = np.divide(total, count, out=np.full(len(starts), np.nan), where=~none)
-    return Series(starts * step, low, high, mean, count, worst)
+    return Series(starts * step, low, high, mean, last, count, worst)

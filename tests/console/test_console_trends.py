@@ -17,7 +17,7 @@ def draw(rows: list[tuple[int, float, int, int]], step_s: int = 1, period_s: flo
     t, value, count, worst = zip(*rows, strict=True) if rows else ((), (), (), ())
     values = array(value, float64)
     series = Series(
-        array(t, int64) * S, values - 1, values + 1, values, array(count, int64), array(worst, uint8)
+        array(t, int64) * S, values - 1, values + 1, values, values, array(count, int64), array(worst, uint8)
     )
     return trend(
         series,

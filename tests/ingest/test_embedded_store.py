@@ -51,7 +51,7 @@ async def test_rows_that_are_not_those_stored_break_the_sum(path: Path, clock: M
     async with EmbeddedStore(path, SETTINGS) as store:
         await store.apply(await journal.read(0))
     with duckdb.connect(str(path)) as connection:
-        connection.execute("DELETE FROM reading WHERE point = 1")
+        connection.execute("DELETE FROM hot WHERE point = 1")
     async with EmbeddedStore(path, SETTINGS) as store:
         report = await conservation(journal, store)
         assert (report.rows, report.totals.stored, report.holds) == (1, 2, False)

@@ -90,6 +90,14 @@ async def embedded_bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
+async def compacted_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """Sorts every reading into its partition at once."""
+    settings = EmbeddedSettings(compact_readings=1)
+    async with EmbeddedStore(tmp_path / "readings.duckdb", settings) as store:
+        yield Bench(store, store.query, FakeJournal(ManualClock(T0)))
+
+
+@pytest.fixture
 async def influx_bench(influx: InfluxBench, site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
     settings = InfluxSettings(url=influx.url, org=influx.org, bucket=influx.bucket, token_env="TOKEN")
     environment = {"TOKEN": influx.token}
@@ -105,7 +113,9 @@ async def influx_bench(influx: InfluxBench, site: Site, registry: PointRegistry)
         yield Bench(store, store.query, FakeJournal())
 
 
-@pytest.fixture(params=["fake", "embedded", pytest.param("influx", marks=pytest.mark.system("influxd"))])
+@pytest.fixture(
+    params=["fake", "embedded", "compacted", pytest.param("influx", marks=pytest.mark.system("influxd"))]
+)
 def bench(request: pytest.FixtureRequest) -> Bench:
     found: Bench = request.getfixturevalue(f"{request.param}_bench")
     return found
@@ -207,6 +217,7 @@ async def test_series_sums_up_usable_readings_and_shows_the_worst_quality(bench:
     np.testing.assert_array_equal(series.low, [1.0, NAN, 5.0])
     np.testing.assert_array_equal(series.high, [3.0, NAN, 5.0])
     np.testing.assert_array_equal(series.mean, [2.0, NAN, 5.0])
+    np.testing.assert_array_equal(series.last, [3.0, NAN, 5.0])
     assert series.count.tolist() == [2, 0, 1]
     assert series.worst.tolist() == [LOST, LOST, GOOD]
     empty = await bench.query.series(5, T0, T0 + 31 * SECOND, 10 * SECOND)

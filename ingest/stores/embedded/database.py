@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.config import EmbeddedSettings
+from ingest.ports import Totals
 from telemetry.batch import Columns
 from telemetry.errors import StorageError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+TERMS = tuple(field.name for field in fields(Totals))
+"""Columns of the table ``state`` that count what became of the readings."""
 
-# A value that is not known is NULL. There is no primary key: it costs seven times the insert rate; the
-# high-water marks (the table "newest") keep keys unique.
-_SCHEMA = """
-CREATE TABLE reading (
-  point UINTEGER NOT NULL, t_source BIGINT NOT NULL, value DOUBLE, quality UTINYINT NOT NULL,
-  record UBIGINT NOT NULL
-);
+READING_COLUMNS = (
+    "point UINTEGER NOT NULL, t_source BIGINT NOT NULL, value DOUBLE, quality UTINYINT NOT NULL, "
+    "record UBIGINT NOT NULL"
+)
+"""Columns of every table of readings. A value that is not known is NULL. There is no primary key: it costs
+seven times the insert rate; the high-water marks keep keys unique."""
+HOT_TABLE = f"CREATE TABLE hot ({READING_COLUMNS});"
+_SCHEMA = f"""
+{HOT_TABLE}
 CREATE TABLE newest (
   point UINTEGER NOT NULL, t_source BIGINT NOT NULL, value DOUBLE, quality UTINYINT NOT NULL
 );
+CREATE TABLE partition (level UTINYINT NOT NULL, slot BIGINT NOT NULL);
+CREATE TABLE horizon (level UTINYINT NOT NULL, time BIGINT NOT NULL);
 CREATE TABLE event (
   kind VARCHAR NOT NULL, key VARCHAR NOT NULL, t BIGINT NOT NULL, tags VARCHAR NOT NULL,
   fields VARCHAR NOT NULL
 );
 CREATE TABLE state (
-  version INTEGER NOT NULL, record UBIGINT NOT NULL, event UBIGINT NOT NULL, stored UBIGINT NOT NULL,
-  revised UBIGINT NOT NULL, duplicates UBIGINT NOT NULL, suppressed UBIGINT NOT NULL,
-  dead_lettered UBIGINT NOT NULL, missed UBIGINT NOT NULL
+  version INTEGER NOT NULL, record UBIGINT NOT NULL, event UBIGINT NOT NULL, dropped UBIGINT NOT NULL,
+  {", ".join(f"{term} UBIGINT NOT NULL" for term in TERMS)}
 );
 """
 RECOVERY = (
@@ -80,7 +87,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     if not tables:
         with transaction(connection):
             connection.execute(_SCHEMA)
-            connection.execute("INSERT INTO state VALUES (?, 0, 0, 0, 0, 0, 0, 0, 0)", [SCHEMA_VERSION])
+            zeros = ", 0" * (3 + len(TERMS))
+            connection.execute(f"INSERT INTO state VALUES ({SCHEMA_VERSION}{zeros})")
         return
     if "state" not in tables:
         raise StorageError(f"{path} is a DuckDB file of something else; give another path")
@@ -89,6 +97,11 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise StorageError(
             f"embedded store {path} has version {version}, this program knows up to {SCHEMA_VERSION}; "
             "start the newer greenbridge, or give another state directory"
+        )
+    if version < SCHEMA_VERSION:
+        raise StorageError(
+            f"embedded store {path} has version {version}, this program knows only {SCHEMA_VERSION}; "
+            f"{RECOVERY}"
         )
 
 

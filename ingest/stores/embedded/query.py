@@ -11,16 +11,27 @@ import msgspec
 import numpy as np
 
 from ingest.ports import EventRecord, Series, Written
-from ingest.stores.embedded.database import columns_of, fetch_one, filled, view
+from ingest.stores.embedded.database import columns_of, fetch_one, filled, transaction
+from ingest.stores.embedded.newest import Newest
+from ingest.stores.embedded.partitions import (
+    LEVELS,
+    RAW,
+    STRAY,
+    Partition,
+    catalogue,
+    horizon,
+    overlapping,
+)
+from ingest.stores.embedded.resolution import stretches
+from ingest.stores.embedded.rollups import AS_PARTIAL, added_up
 from ingest.threads import OwnerThread
-from telemetry.batch import POINT_DTYPE, Columns
+from telemetry.batch import Columns
 from telemetry.errors import StorageError, UnavailableError
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 _THREADS = 2
-_BAD = 128  # quality codes from here on are bad, see telemetry.quality
 
 
 class EmbeddedQuery:
@@ -29,7 +40,8 @@ class EmbeddedQuery:
     Every query sees the state of one committed transaction.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, newest: Newest) -> None:
+        self._newest = newest
         self._threads = OwnerThread("embedded-query", _THREADS)
         self._cursors: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
         self._open = False
@@ -48,12 +60,14 @@ class EmbeddedQuery:
             self._cursors.get().close()
 
     async def count(self) -> int:
-        """Number of rows of the readings table."""
+        """Number of rows of all tables of readings, and of those that retention has dropped."""
         return await self._ask(_count)
 
     async def last(self, points: Sequence[int]) -> Columns:
         """Newest reading of each point, by source time; points without one are left out."""
-        return await self._ask(_last, points)
+        if not self._open:
+            raise StorageError("the embedded store is not open")
+        return self._newest.of(points)
 
     async def range(self, points: Sequence[int], start: int, end: int, limit: int = 100_000) -> Columns:
         """Readings with start <= t_source < end [ns, UTC], ordered by point, then time."""
@@ -89,25 +103,16 @@ class EmbeddedQuery:
     ) -> Result:
         cursor = self._cursors.get()
         try:
-            return query(cursor, *arguments)
+            with transaction(cursor):  # catalogue and tables are those of one commit
+                return query(cursor, *arguments)
         finally:
             self._cursors.put(cursor)
 
 
 def _count(cursor: duckdb.DuckDBPyConnection) -> int:
-    return int(fetch_one(cursor, "SELECT count(*) FROM reading")[0])
-
-
-def _last(cursor: duckdb.DuckDBPyConnection, points: Sequence[int]) -> Columns:
-    if not points:
-        return Columns.empty()
-    wanted = np.unique(np.asarray(points, POINT_DTYPE))
-    with view(cursor, "wanted", {"point": wanted}):
-        return columns_of(
-            cursor.execute(
-                "SELECT n.* FROM newest n SEMI JOIN wanted w ON n.point = w.point ORDER BY n.point"
-            )
-        )
+    tables = ["hot", *(day.table for day in catalogue(cursor, RAW))]
+    rows = " + ".join(f"(SELECT count(*) FROM {table})" for table in tables)
+    return int(fetch_one(cursor, f"SELECT dropped + {rows} FROM state")[0])
 
 
 def _range(
@@ -115,53 +120,82 @@ def _range(
 ) -> Columns:
     if not points:
         return Columns.empty()
-    query = (
-        "SELECT point, t_source, value, quality FROM reading WHERE point IN (SELECT unnest(?::UINTEGER[])) "
+    return columns_of(
+        cursor.execute(
+            f"SELECT point, t_source, value, quality FROM {readings(cursor, points, start, end)} "
+            "ORDER BY point, t_source LIMIT ?",
+            [limit],
+        )
     )
-    query += "AND t_source >= ? AND t_source < ? ORDER BY point, t_source LIMIT ?"
-    return columns_of(cursor.execute(query, [list(map(int, points)), start, end, limit]))
+
+
+def readings(cursor: duckdb.DuckDBPyConnection, points: Sequence[int], start: int, end: int) -> str:
+    """A relation of the readings of points with start <= t_source < end [ns, UTC], in no order."""
+    # numbers in the text, not parameters: only then are row groups of other points skipped
+    chosen = ", ".join(str(int(point)) for point in points)
+    where = f"point IN ({chosen}) AND t_source >= {start} AND t_source < {end}"
+    tables = ["hot", *(day.table for day in overlapping(catalogue(cursor, RAW), start, end))]
+    return "(" + " UNION ALL ".join(f"SELECT * FROM {table} WHERE {where}" for table in tables) + ")"
 
 
 def _written(cursor: duckdb.DuckDBPyConnection, after: int, through: int, max_readings: int) -> Written:
-    bounds = [after, through]
+    tables = ["hot", *(day.table for day in catalogue(cursor, RAW))]
+
+    def rows(columns: str, last: int) -> str:
+        where = f"record > {int(after)} AND record <= {int(last)}"
+        return "(" + " UNION ALL ".join(f"SELECT {columns} FROM {t} WHERE {where}" for t in tables) + ")"
+
     # the first record that no longer fits, if there is one
     excess = cursor.execute(
-        "SELECT record FROM reading WHERE record > ? AND record <= ? ORDER BY record LIMIT 1 OFFSET ?",
-        [*bounds, max_readings],
+        f"SELECT record FROM {rows('record', through)} ORDER BY record LIMIT 1 OFFSET {int(max_readings)}"
     ).fetchone()
     last = through
     if excess is not None:
-        first = cursor.execute(
-            "SELECT min(record) FROM reading WHERE record > ? AND record <= ?", bounds
-        ).fetchone()
-        last = max(int(first[0]) if first else 0, int(excess[0]) - 1)
+        (first,) = fetch_one(cursor, f"SELECT min(record) FROM {rows('record', through)}")
+        last = max(int(first), int(excess[0]) - 1)
     columns = columns_of(
         cursor.execute(
-            "SELECT point, t_source, value, quality FROM reading WHERE record > ? AND record <= ? "
-            "ORDER BY record, point, t_source",
-            [after, last],
+            f"SELECT point, t_source, value, quality FROM {rows('*', last)} ORDER BY record, point, t_source"
         )
     )
     return Written(columns, last)
 
 
 def _series(cursor: duckdb.DuckDBPyConnection, point: int, start: int, end: int, step: int) -> Series:
-    # the remainder takes the sign of the dividend: a step more puts times before 1970 into the interval below
+    parts = [_fresh("hot", point, start, end)]
+    stray = Partition(RAW, STRAY)
+    days = catalogue(cursor, RAW)
+    if stray in days:
+        parts.append(_fresh(stray.table, point, start, end))
+    for stretch in stretches(start, end, step, [horizon(cursor, level) for level in LEVELS]):
+        for partition in overlapping(catalogue(cursor, stretch.level), stretch.start, stretch.end):
+            if partition == stray:
+                continue
+            if stretch.level is RAW:
+                parts.append(_fresh(partition.table, point, stretch.start, stretch.end))
+            else:
+                parts.append(
+                    f"SELECT * FROM {partition.table} "
+                    f"WHERE point = {point} AND t >= {stretch.start} AND t < {stretch.end}"
+                )
     found: dict[str, Any] = cursor.execute(
-        "SELECT t_source - (t_source % $step + $step) % $step AS t, "
-        "min(value) FILTER (quality < $bad) AS low, "
-        "max(value) FILTER (quality < $bad) AS high, avg(value) FILTER (quality < $bad) AS mean, "
-        "count(value) FILTER (quality < $bad) AS count, max(quality) AS worst FROM reading "
-        "WHERE point = $point AND t_source >= $start AND t_source < $end GROUP BY 1 ORDER BY 1",
-        {"step": step, "bad": _BAD, "point": point, "start": start, "end": end},
+        f"SELECT start, low, high, total / number AS mean, number, last, worst "
+        f"FROM ({added_up('(' + ' UNION ALL '.join(parts) + ')', step)})"
     ).fetchnumpy()
     return Series(
-        np.asarray(found["t"], np.int64),
+        np.asarray(found["start"], np.int64),
         filled(found["low"]),
         filled(found["high"]),
         filled(found["mean"]),
-        np.asarray(found["count"], np.int64),
+        filled(found["last"]),
+        np.asarray(found["number"], np.int64),
         np.asarray(found["worst"], np.uint8),
+    )
+
+
+def _fresh(table: str, point: int, start: int, end: int) -> str:
+    return (
+        f"SELECT {AS_PARTIAL} FROM {table} WHERE point = {point} AND t_source >= {start} AND t_source < {end}"
     )
 
 

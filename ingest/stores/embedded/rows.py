@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import duckdb
 import msgspec
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from ingest.ports import EventRecord, Position
 from ingest.stages.deduplication import Rows
-from ingest.stores.embedded.database import filled, view
+from ingest.stores.embedded.database import TERMS, filled, view
+from ingest.stores.embedded.partitions import RAW, catalogue, overlapping
+from ingest.stores.embedded.rollups import renew
 from telemetry.batch import Columns
 
 
@@ -24,14 +27,17 @@ def held(
     t = columns.t_source[rows]
     # the bounds let the scan skip every row group of another time
     low, high = int(t.min()), int(t.max())
+    tables = _tables(connection, low, high)
+    stored = " UNION ALL ".join(
+        f"SELECT point, t_source, value, quality FROM {table} WHERE t_source BETWEEN {low} AND {high}"
+        for table in tables
+    )
     with view(
         connection, "wanted", {"row": rows.astype(np.int64), "point": columns.point[rows], "t_source": t}
     ):
         found = connection.execute(
-            "SELECT w.row, r.value, r.quality FROM reading r JOIN wanted w "
-            "ON r.point = w.point AND r.t_source = w.t_source "
-            "WHERE r.t_source BETWEEN ? AND ? ORDER BY w.row",
-            [low, high],
+            f"SELECT w.row, r.value, r.quality FROM ({stored}) r JOIN wanted w "
+            "ON r.point = w.point AND r.t_source = w.t_source ORDER BY w.row"
         ).fetchnumpy()
     return found["row"].astype(np.intp), filled(found["value"]), np.asarray(found["quality"], np.uint8)
 
@@ -40,36 +46,26 @@ def insert(connection: duckdb.DuckDBPyConnection, columns: Columns, record: NDAr
     """Adds readings with new keys."""
     if len(columns):
         with view(connection, "fresh", _table(columns) | {"record": record}):
-            connection.execute(
-                "INSERT INTO reading SELECT point, t_source, value, quality, record FROM fresh"
-            )
+            connection.execute("INSERT INTO hot SELECT point, t_source, value, quality, record FROM fresh")
 
 
 def update(connection: duckdb.DuckDBPyConnection, columns: Columns, record: NDArray[np.uint64]) -> None:
-    """Replaces value and quality of stored readings."""
-    if len(columns):
-        low, high = int(columns.t_source.min()), int(columns.t_source.max())
-        with view(connection, "fresh", _table(columns) | {"record": record}):
+    """Replaces value and quality of stored readings, wherever they are, and sums their intervals up again."""
+    if not len(columns):
+        return
+    low, high = int(columns.t_source.min()), int(columns.t_source.max())
+    with view(connection, "fresh", _table(columns) | {"record": record}):
+        for table in _tables(connection, low, high):
             connection.execute(
-                "UPDATE reading SET value = f.value, quality = f.quality, record = f.record FROM fresh f "
-                "WHERE reading.point = f.point AND reading.t_source = f.t_source "
-                "AND reading.t_source BETWEEN ? AND ?",
-                [low, high],
+                f"UPDATE {table} SET value = f.value, quality = f.quality, record = f.record FROM fresh f "
+                f"WHERE {table}.point = f.point AND {table}.t_source = f.t_source "
+                f"AND {table}.t_source BETWEEN {low} AND {high}"
             )
-
-
-def raise_newest(connection: duckdb.DuckDBPyConnection, columns: Columns, known: NDArray[np.bool_]) -> None:
-    """Sets the newest reading of points; ``known`` are those that have one already."""
-    old, new = columns.where(known), columns.where(~known)
-    if len(old):
-        with view(connection, "fresh", _table(old)):
-            connection.execute(
-                "UPDATE newest SET t_source = f.t_source, value = f.value, quality = f.quality FROM fresh f "
-                "WHERE newest.point = f.point"
-            )
-    if len(new):
-        with view(connection, "fresh", _table(new)):
-            connection.execute("INSERT INTO newest SELECT point, t_source, value, quality FROM fresh")
+        connection.execute(
+            "UPDATE newest SET value = f.value, quality = f.quality FROM fresh f "
+            "WHERE newest.point = f.point AND newest.t_source = f.t_source"
+        )
+    renew(connection, columns)
 
 
 def replace_events(connection: duckdb.DuckDBPyConnection, events: Sequence[EventRecord]) -> None:
@@ -91,21 +87,17 @@ def replace_events(connection: duckdb.DuckDBPyConnection, events: Sequence[Event
 
 def set_position(connection: duckdb.DuckDBPyConnection, position: Position) -> None:
     """Writes position and totals."""
-    totals = position.totals
+    terms = ", ".join(f"{term} = ?" for term in TERMS)
     connection.execute(
-        "UPDATE state SET record = ?, event = ?, stored = ?, revised = ?, duplicates = ?, suppressed = ?, "
-        "dead_lettered = ?, missed = ?",
-        [
-            position.offset,
-            position.event,
-            totals.stored,
-            totals.revised,
-            totals.duplicates,
-            totals.suppressed,
-            totals.dead_lettered,
-            totals.missed,
-        ],
+        f"UPDATE state SET record = ?, event = ?, {terms}",
+        [position.offset, position.event, *astuple(position.totals)],
     )
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, low: int, high: int) -> list[str]:
+    """Tables that may hold readings of a time from low to high [ns, UTC]."""
+    days = overlapping(catalogue(connection, RAW), low, high + 1)
+    return ["hot", *(day.table for day in days)]
 
 
 def _table(columns: Columns) -> dict[str, NDArray[np.generic]]:

@@ -14,10 +14,14 @@ import numpy as np
 from ingest.config import EmbeddedSettings
 from ingest.ports import EventRecord, JournalRecord, Position, Totals, Written
 from ingest.stages.continuity import missed
-from ingest.stages.deduplication import HighWaterMarks, keyed, resolve
+from ingest.stages.deduplication import keyed, resolve
 from ingest.stores.embedded import rows
-from ingest.stores.embedded.database import RECOVERY, columns_of, fetch_one, open_store, transaction
+from ingest.stores.embedded.compaction import compact
+from ingest.stores.embedded.database import RECOVERY, fetch_one, open_store, transaction
+from ingest.stores.embedded.newest import Newest
+from ingest.stores.embedded.partitions import PAST, RAW, SECOND, horizon
 from ingest.stores.embedded.query import EmbeddedQuery
+from ingest.stores.embedded.retention import retain
 from ingest.threads import OwnerThread
 from telemetry.batch import Columns
 from telemetry.errors import StorageError, UnavailableError
@@ -39,8 +43,11 @@ class EmbeddedStore:
         self._thread = OwnerThread("embedded-writer")
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._position = Position()
-        self._marks = HighWaterMarks()
-        self.query = EmbeddedQuery()
+        self._newest = Newest()
+        self._horizon = 0
+        self._sealed = 0
+        self._fresh = 0
+        self.query = EmbeddedQuery(self._newest)
         """The :class:`ingest.ports.QueryPort` on the same file."""
 
     async def __aenter__(self) -> Self:
@@ -71,7 +78,7 @@ class EmbeddedStore:
         return self._position
 
     async def count(self) -> int:
-        """Number of rows of the readings table."""
+        """Number of rows of all tables of readings, and of those that retention has dropped."""
         return await self.query.count()
 
     async def written(self, after: int, through: int, max_readings: int = 20_000) -> Written:
@@ -107,10 +114,11 @@ class EmbeddedStore:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         connection = open_store(self._path, self._settings)
-        _, record, event, *totals = fetch_one(connection, "SELECT * FROM state")
+        _, record, event, _, *totals = fetch_one(connection, "SELECT * FROM state")
         self._position = Position(record, event, Totals(*totals))
-        newest = columns_of(connection.execute("SELECT * FROM newest"))
-        self._marks = HighWaterMarks.of(newest.point, newest.t_source)
+        self._newest.load(connection)
+        self._horizon = horizon(connection, RAW)
+        (self._fresh,) = fetch_one(connection, "SELECT count(*) FROM hot")
         self._connection = connection
         return connection
 
@@ -125,27 +133,43 @@ class EmbeddedStore:
         if not records:
             return self._position
         gaps = missed(records, self._position.totals.accounted)
-        batch = keyed(Columns.joined([record.batch for record in records]))
-        lengths = [len(record.batch) for record in records]
-        record = np.repeat(np.array([r.offset for r in records], np.uint64), lengths)[batch.order]
-        suspects = np.flatnonzero(batch.first & ~self._marks.above(batch.columns))
-        plan = resolve(batch, *rows.held(connection, batch.columns, suspects))
-        newest = batch.newest
-        newest = newest[self._marks.reached_by(batch.columns.where(newest))]
-        top = batch.columns.where(newest)
-        position = Position(
-            records[-1].offset,
-            self._position.event,
-            self._position.totals.plus(Totals(plan.stored, plan.revised, plan.duplicates, missed=gaps)),
+        now = records[-1].t_committed
+        columns = Columns.joined([record.batch for record in records])
+        record = np.repeat(
+            np.array([r.offset for r in records], np.uint64), [len(record.batch) for record in records]
         )
+        kept = (columns.t_source >= self._horizon) | (columns.t_source < now - PAST)
+        expired = len(columns) - int(np.count_nonzero(kept))
+        if expired:
+            columns, record = columns.where(kept), record[kept]
+        batch = keyed(columns)
+        record = record[batch.order]
+        suspects = np.flatnonzero(batch.first & ~self._newest.marks.above(batch.columns))
+        plan = resolve(batch, *rows.held(connection, batch.columns, suspects))
+        counts = Totals(plan.stored, plan.revised, plan.duplicates, expired=expired, missed=gaps)
+        position = Position(records[-1].offset, self._position.event, self._position.totals.plus(counts))
         with transaction(connection):
             rows.insert(connection, batch.columns.where(plan.insert), record[plan.insert])
             rows.update(connection, batch.columns.where(plan.update), record[plan.update])
-            rows.raise_newest(connection, top, self._marks.known(top.point))
             rows.set_position(connection, position)
-        self._marks.raise_to(top.point, top.t_source)
+        self._newest.put(batch.columns.where(batch.newest))
         self._position = position
+        self._fresh += len(plan.insert)
+        self._compact_when_due(connection, now)
         return position
+
+    def _compact_when_due(self, connection: duckdb.DuckDBPyConnection, now: int) -> None:
+        """Sorts the fresh readings away; ``now`` [ns, UTC] is the time of the newest commit."""
+        self._sealed = self._sealed or now
+        late = now - self._sealed >= self._settings.compact_s * SECOND
+        if self._fresh < self._settings.compact_readings and not (late and self._fresh):
+            return
+        with transaction(connection):
+            compact(connection, now)
+            self._newest.save(connection)
+        retain(connection, self._settings, now)
+        self._horizon = horizon(connection, RAW)
+        self._sealed, self._fresh = now, 0
 
     def _apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
         connection = self._opened()

@@ -94,7 +94,7 @@ class InfluxQuery:
         field, quality = identifier(place.field), identifier(place.field + QUALITY)
         where = f"{_from(place)} AND time >= {start} AND time < {end}"
         group = f"GROUP BY time({step}ns) fill(none)"
-        extent = f"min({field}), max({field}), mean({field}), count({field})"
+        extent = f"min({field}), max({field}), mean({field}), last({field}), count({field})"
         usable, worst = await self._ask(
             [
                 f"SELECT {extent} {where} AND {quality} < {_BAD} {group}",
@@ -192,13 +192,14 @@ def _values(result: dict[str, Any]) -> list[list[Any]]:
 
 def _series(usable: dict[int, list[Any]], worst: dict[int, int]) -> Series:
     t = sorted(worst)
-    rows = [usable.get(start, [np.nan, np.nan, np.nan, 0]) for start in t]
-    low, high, mean, count = zip(*rows, strict=True) if rows else ((), (), (), ())
+    rows = [usable.get(start, [np.nan, np.nan, np.nan, np.nan, 0]) for start in t]
+    low, high, mean, last, count = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     return Series(
         np.array(t, np.int64),
         np.array(low, np.float64),
         np.array(high, np.float64),
         np.array(mean, np.float64),
+        np.array(last, np.float64),
         np.array(count, np.int64),
         np.array([worst[start] for start in t], np.uint8),
     )
