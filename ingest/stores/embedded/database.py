@@ -133,7 +133,8 @@ def view(
     try:
         yield
     finally:
-        connection.unregister(name)
+        with suppress(duckdb.TransactionException):  # of a failed statement; the next use replaces the view
+            connection.unregister(name)
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection) -> Columns:

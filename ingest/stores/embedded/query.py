@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 import duckdb
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 
 from ingest.ports import EventRecord, Series, Written
+from ingest.stores.embedded.copies import ExportedPoint, ExportFormat, back_up, export
 from ingest.stores.embedded.database import columns_of, fetch_one, filled, transaction
 from ingest.stores.embedded.newest import Newest
 from ingest.stores.embedded.partitions import (
@@ -88,7 +90,38 @@ class EmbeddedQuery:
         """
         return await self._ask(_written, after, through, max_readings)
 
+    async def back_up(self, path: Path) -> None:
+        """Writes a complete store, as of one commit, into a new file.
+
+        Raises
+        ------
+        StorageError
+            The file exists, or the store is not open.
+        UnavailableError
+            The file cannot be written.
+
+        """
+        await self._call(back_up, path)
+
+    async def export(
+        self, path: Path, form: ExportFormat, points: Sequence[ExportedPoint], start: int, end: int
+    ) -> int:
+        """Writes readings with start <= t_source < end [ns, UTC] into a file and returns their number.
+
+        Raises
+        ------
+        UnavailableError
+            The file cannot be written.
+
+        """
+        return await self._ask(export, path, form, points, (start, end))
+
     async def _ask(
+        self, query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        return await self._call(_in_one_snapshot, query, *arguments)
+
+    async def _call(
         self, query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result], *arguments: *Arguments
     ) -> Result:
         if not self._open:
@@ -103,10 +136,19 @@ class EmbeddedQuery:
     ) -> Result:
         cursor = self._cursors.get()
         try:
-            with transaction(cursor):  # catalogue and tables are those of one commit
-                return query(cursor, *arguments)
+            return query(cursor, *arguments)
         finally:
             self._cursors.put(cursor)
+
+
+def _in_one_snapshot(
+    cursor: duckdb.DuckDBPyConnection,
+    query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result],
+    *arguments: *Arguments,
+) -> Result:
+    """Runs a query on catalogue and tables of one commit."""
+    with transaction(cursor):
+        return query(cursor, *arguments)
 
 
 def _count(cursor: duckdb.DuckDBPyConnection) -> int:
