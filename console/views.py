@@ -162,6 +162,7 @@ class StoreView(msgspec.Struct, frozen=True):
     duplicates: int
     suppressed: int
     dead_lettered: int
+    expired: int
     pending: int
     unaccounted: int
     holds: bool
@@ -211,6 +212,7 @@ def status_view(status: Status) -> StatusView:
                 duplicates=store.totals.duplicates,
                 suppressed=store.totals.suppressed,
                 dead_lettered=store.totals.dead_lettered,
+                expired=store.totals.expired,
                 pending=store.pending,
                 unaccounted=store.unaccounted,
                 holds=store.holds,

@@ -40,7 +40,7 @@ export class Strip {
       ),
     ];
     for (const store of status.stores) {
-      const sum = `received ${store.received} = stored ${store.stored} + revised ${store.revised} + duplicates ${store.duplicates} + suppressed ${store.suppressed} + dead-lettered ${store.dead_lettered} + pending ${store.pending}`;
+      const sum = `received ${store.received} = stored ${store.stored} + revised ${store.revised} + duplicates ${store.duplicates} + suppressed ${store.suppressed} + dead-lettered ${store.dead_lettered} + expired ${store.expired} + pending ${store.pending}`;
       items.push(
         item(
           `Store ${store.name}`,
