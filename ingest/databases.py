@@ -6,9 +6,9 @@ import os
 import shlex
 import sqlite3
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from telemetry.errors import StorageError
@@ -43,8 +43,6 @@ class DatabaseKind:
     """Statements that create version ``version``."""
     recovery: str
     """What to do when the file is damaged; ``{set_aside}`` stands for the command that moves it away."""
-    upgrades: Mapping[int, str] = field(default_factory=dict)
-    """Statements that lift a file of a version to the next one."""
 
 
 def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sqlite3.Connection:
@@ -74,8 +72,6 @@ def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sql
                 connection.execute(f"PRAGMA application_id = {kind.application_id}")
                 connection.execute(f"PRAGMA user_version = {kind.version}")
             sync_directory(path.parent)
-        else:
-            _upgrade(connection, kind)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
@@ -108,15 +104,6 @@ def is_damage(error: sqlite3.Error) -> bool:
     """True if what is stored is broken; false if it cannot be reached now, for want of space or rights."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & 0xFF in _DAMAGE or code in _UNREADABLE
-
-
-def _upgrade(connection: sqlite3.Connection, kind: DatabaseKind) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for older in range(version, kind.version):
-        with transaction(connection):
-            for statement in filter(str.strip, kind.upgrades[older].split(";")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {older + 1}")
 
 
 def damaged(path: Path, kind: DatabaseKind, error: Exception) -> DamagedFileError:
@@ -177,5 +164,10 @@ def _check_header(path: Path, kind: DatabaseKind) -> bool:
         raise StorageError(
             f"{kind.title} {path} has format version {version}, this program knows up to {kind.version}; "
             "it was left untouched: start the newer greenbridge, or give another state directory"
+        )
+    if version < kind.version:
+        raise StorageError(
+            f"{kind.title} {path} has format version {version}, this program knows only {kind.version}; "
+            f"it was left untouched: {recovery(path, kind)}"
         )
     return False

@@ -31,7 +31,6 @@ CURSORS = DatabaseKind(
        {_GAP}""",
     "stop greenbridge, run `{set_aside}` and start again: "
     "InfluxDB is then written again from what the journal holds, which changes nothing in it",
-    {1: f"ALTER TABLE cursor ADD COLUMN expired INTEGER NOT NULL DEFAULT 0; {_GAP}"},
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -230,12 +229,13 @@ async def test_the_recovery_command_of_a_damaged_file_gets_the_journal_running(
     assert (tmp_path / "damaged" / "cursors.sqlite").exists()
 
 
-async def test_a_cursor_file_of_the_first_version_is_taken_over(tmp_path: Path, clock: ManualClock) -> None:
+async def test_a_cursor_file_of_an_older_format_is_left_untouched(tmp_path: Path, clock: ManualClock) -> None:
     async with Journal(tmp_path, CAPPED, clock) as journal:
         await journal.cursors.save("rules", Position(3))
-    with closing(sqlite3.connect(tmp_path / "cursors.sqlite")) as connection, connection:
-        connection.execute("DROP TABLE gap")
+    with sqlite3.connect(tmp_path / "cursors.sqlite") as connection:
         connection.execute("PRAGMA user_version = 1")
-    async with Journal(tmp_path, CAPPED, clock) as journal:
-        assert (await journal.cursors.load("rules")).offset == 3
-        assert not journal.cursors.gaps("rules")
+    connection.close()
+    before = (tmp_path / "cursors.sqlite").read_bytes()
+    with pytest.raises(StorageError, match=r"has format version 1, .* left untouched: .* mv "):
+        await Journal(tmp_path, CAPPED, clock).__aenter__()
+    assert (tmp_path / "cursors.sqlite").read_bytes() == before
