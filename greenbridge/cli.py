@@ -11,6 +11,7 @@ import json
 import os
 import signal
 from collections.abc import Coroutine
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -131,6 +132,41 @@ def check(config: Config, as_json: Json = False) -> None:
 
     summary = summarise(_load(config, as_json=as_json))
     typer.echo(json.dumps(summary.document(), indent=2) if as_json else summary.text())
+
+
+@app.command()
+def verify(
+    config: Config,
+    start: Annotated[
+        datetime | None,
+        typer.Option("--from", help="First source time, UTC; without it the journal's first."),
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option("--to", help="Source time to stop before, UTC; without it the last.")
+    ] = None,
+    every: Annotated[float, typer.Option(min=1, help="Length of an interval [s].")] = 3600.0,
+    point: Annotated[
+        list[str] | None, typer.Option(help="Only points like this, for example SHY-TAS_*/TotW.")
+    ] = None,
+    all_points: Annotated[
+        bool, typer.Option("--all", help="List every point, not only those with gaps.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compares what was expected, what was received and what is stored, for each point and interval.
+
+    Looks at what the journal still holds. The store is compared when greenbridge does not run on it.
+    Exit code 1: something that was acknowledged is lost, altered or doubled.
+    """
+    from greenbridge.verifying import verify_site
+
+    configuration = _load(config)
+    try:
+        report = verify_site(configuration, start, end, every, point or ())
+    except GreenbridgeError as error:
+        raise _stopped_by(error) from None
+    typer.echo(json.dumps(report.document(), indent=2) if as_json else report.text(every=all_points))
+    raise typer.Exit(0 if report.verification.holds else EXIT_FAILED)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from telemetry.errors import StorageError
 INTAKE = "intake"
 """Origin of what sources reject; a store's refusals have the store's name."""
 
-_LETTERS = DatabaseKind(
+LETTERS = DatabaseKind(
     "dead-letter store",
     0x47424431,
     1,
@@ -110,13 +110,13 @@ class DeadLetters:
         return found[0] if found and found[0].id == number else None
 
     def _open(self) -> None:
-        connection = open_database(self._path, _LETTERS)
+        connection = open_database(self._path, LETTERS)
         try:
             self._totals = Counter(dict(connection.execute("SELECT origin, kept FROM total")))
             (self._dropped,) = connection.execute("SELECT dropped FROM held").fetchone()
         except sqlite3.DatabaseError as error:
             connection.close()
-            raise damaged(self._path, _LETTERS, error) from error
+            raise damaged(self._path, LETTERS, error) from error
         self._connection = connection
 
     def _opened(self) -> sqlite3.Connection:

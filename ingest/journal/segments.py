@@ -181,6 +181,25 @@ class SegmentReader:
                 break
         return records, damages
 
+    def head(self, segments: Sequence[Segment]) -> int:
+        """Offset of the newest record in segments that another process may be writing; 0 without any.
+
+        Raises
+        ------
+        StorageError
+            The newest segment cannot be read.
+
+        """
+        if not segments:
+            return 0
+        newest = segments[-1]
+        try:
+            connection = self._connection(newest, sealed=False)
+            (offset,) = connection.execute("SELECT max(offset) FROM record").fetchone()
+        except sqlite3.Error as error:
+            raise damaged(newest.path, SEGMENT, error) from error
+        return newest.first - 1 if offset is None else int(offset)
+
     def readings_through(self, segments: Sequence[Segment], offset: int) -> int | None:
         """Number of readings in the records up to and including an offset; None if that is lost.
 
