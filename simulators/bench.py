@@ -49,6 +49,9 @@ class Broker(Settings):
     """Messages sent and not yet acknowledged."""
     ack_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """An acknowledgement that takes longer means a dead connection [s]."""
+    relay_port: Port = 0
+    """Port where others reach the broker through the bench, so that the faults of its link strike them too; 0
+    takes a free one."""
 
 
 class GatewaySettings(Settings):

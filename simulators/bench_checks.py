@@ -59,8 +59,12 @@ def _ports(bench: Bench, file: str) -> Iterator[Problem]:
     yield from _repeated(
         file, "gateway", "serial_port", [(i, s.serial_port or None) for i, s in enumerate(bench.gateway)]
     )
-    if bench.control_port and bench.control_port in {port for _, port in ports}:
-        yield Problem(file, "control_port", str(bench.control_port), "is also the port of a gateway")
+    taken = {port: "a gateway" for _, port in ports if port}
+    for key, own in (("control_port", bench.control_port), ("broker.relay_port", bench.broker.relay_port)):
+        if own in taken:
+            yield Problem(file, key, str(own), f"is also the port of {taken[own]}", "set another port")
+        elif own:
+            taken[own] = f"the {key}"
     for position, server in servers:
         gateway = bench.gateway[position]
         if server.id != gateway.id and gateway.transport is Transport.SERIAL:

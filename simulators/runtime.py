@@ -18,7 +18,6 @@ from simulators.devices.publisher import Ledger, Publisher
 from simulators.devices.sparkplug.runner import EdgeNodeRunner
 from simulators.devices.sparkplug.sites import edge_nodes
 from simulators.faults.model import BROKER
-from simulators.faults.on_links import Duplicate, OutOfOrder
 from simulators.faults.proxy import LinkProxy
 from simulators.metrics import COLLAPSED, STEPS, STEPS_SKIPPED
 from simulators.state import STEP_S, BenchState
@@ -68,19 +67,22 @@ async def simulate(
         gateways, proxies = await _serve(bench, state, clock, stack)
         listener = stack.enter_context(_listen(bench.host, bench.control_port))
         control = ControlServer(application(state, clock))
-        publisher = Publisher(bench.broker, clock, ledger)
-        nodes = edge_nodes(state, clock)
+        relay = await _relay(bench, state, clock, stack)
+        proxies += [relay] if relay else []
+        via = relay.address if relay else None
+        publisher = Publisher(bench.broker, clock, ledger, link=state.broker_link(), via=via)
+        nodes = edge_nodes(state, clock, via)
         running = Running(
             state,
             publisher,
             nodes,
-            {g.name: g.port for g in gateways} | {p.name: p.port for p in proxies},
+            {g.name: g.port for g in gateways} | {p.name: p.port for p in proxies if p is not relay},
             int(listener.getsockname()[1]),
         )
         served = asyncio.create_task(control.run_on(listener), name="sim-control")
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_step(state, clock, publisher, proxies), name="sim-world")
+                group.create_task(_step(state, clock, proxies), name="sim-world")
                 if state.publishing:
                     group.create_task(_publish(state, publisher, clock), name="sim-publish")
                     group.create_task(publisher.run(), name="sim-publisher")
@@ -104,7 +106,7 @@ def check_ports(bench: Bench, file: str) -> None:
 
     """
     problems = []
-    wanted = [("control_port", bench.control_port)]
+    wanted = [("control_port", bench.control_port), ("broker.relay_port", bench.broker.relay_port)]
     for position, server in bench.servers():
         if server.transport is not Transport.SERIAL:
             wanted.append((f"gateway[{position}].port", server.port))
@@ -113,7 +115,7 @@ def check_ports(bench: Bench, file: str) -> None:
             problems.append(
                 Problem(file, f"gateway[{position}].serial_port", f'"{server.serial_port}"', reason)
             )
-    for key, port in [*wanted[1:], wanted[0]]:
+    for key, port in [*wanted[2:], *wanted[:2]]:
         try:
             _listen(bench.host, port).close()
         except OSError as error:
@@ -142,12 +144,12 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _serve(
     bench: Bench, state: BenchState, clock: Clock, stack: AsyncExitStack
 ) -> tuple[list[Gateway], list[LinkProxy]]:
-    """Starts every server; one that speaks Modbus TCP stands behind a proxy that can break its link."""
+    """Starts every server; one that is reached over TCP stands behind a proxy that can break its link."""
     gateways: list[Gateway] = []
     proxies: list[LinkProxy] = []
     for _, settings in bench.servers():
         line, name = _line(settings, bench.host), settings.id
-        behind = settings.transport is Transport.TCP
+        behind = settings.transport is not Transport.SERIAL
         gateway = Gateway(name, replace(line, port=0) if behind else line, state.lines[name])
         gateways.append(await stack.enter_async_context(gateway))
         if behind:
@@ -157,7 +159,18 @@ async def _serve(
     return gateways, proxies
 
 
-async def _step(state: BenchState, clock: Clock, publisher: Publisher, proxies: Sequence[LinkProxy]) -> None:
+async def _relay(bench: Bench, state: BenchState, clock: Clock, stack: AsyncExitStack) -> LinkProxy | None:
+    """The way to the broker, which can be broken; None if nobody goes it."""
+    if not state.publishing and not bench.edge_node and not bench.broker.relay_port:
+        return None
+    broker, port = bench.broker, bench.broker.relay_port
+    # without a port of its own it is nobody else's business
+    here = (bench.host if port else "127.0.0.1", port)
+    proxy = LinkProxy(BROKER, here, (broker.host, broker.port), state.links[BROKER], clock)
+    return await stack.enter_async_context(proxy)
+
+
+async def _step(state: BenchState, clock: Clock, proxies: Sequence[LinkProxy]) -> None:
     start = clock.monotonic()
     due = start
     while True:
@@ -170,8 +183,6 @@ async def _step(state: BenchState, clock: Clock, publisher: Publisher, proxies: 
             STEPS_SKIPPED.inc(skipped)
             _log.warning("steps_skipped", seconds=skipped)
         state.step(due - start, clock.now_ns())
-        publisher.disorder.duplicate = state.links[BROKER].share(Duplicate)
-        publisher.disorder.reorder = state.links[BROKER].share(OutOfOrder)
         for proxy in proxies:
             await proxy.refresh()
         STEPS.inc()

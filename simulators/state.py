@@ -16,6 +16,7 @@ from simulators.devices.modbus import MappedUnit, Unit
 from simulators.devices.payloads import PAYLOADS, Message, Writer
 from simulators.devices.registers import Held, WordOrder
 from simulators.exercise import Exercise
+from simulators.faults.frames import UNFRAMED
 from simulators.faults.link import LinkFaults
 from simulators.faults.meter import MeterFaults
 from simulators.faults.model import BROKER, Assets, LinkFault, MeterFault, TruthFault
@@ -65,11 +66,13 @@ class BenchState:
             [device.id for device in self.metered if not device.kind.modbus],
         )
         self._struck: Mapping[str, MeterFault] = {}
+        framings = {server.settings.id: server.settings.transport.framing for server in bench.servers()}
         self.links = {
-            name: LinkFaults(bench.seed + i)
-            for i, name in enumerate([*(server.settings.id for server in bench.servers()), BROKER])
+            name: LinkFaults(bench.seed + i, framing)
+            for i, (name, framing) in enumerate({**framings, BROKER: UNFRAMED}.items())
         }
-        """What is wrong with the link of each server, and with that of the publishing devices."""
+        """What is wrong with the link of each server, and with that to the broker."""
+        self._broker_links: list[LinkFaults] = []
         self.readings: Sequence[Reading] = []
         """What each metered device shows."""
         self.units: dict[str, Unit] = {}
@@ -132,6 +135,11 @@ class BenchState:
         fault_s = self.meter_faults.clock_offset_s.get(position, 0.0)
         return self.meters.clocks[position].at(now_ns, fault_s)
 
+    def broker_link(self) -> LinkFaults:
+        """What becomes of the messages of one more client of the broker."""
+        self._broker_links.append(LinkFaults(self.bench.seed + len(self._broker_links)))
+        return self._broker_links[-1]
+
     def registers(self, device_id: str) -> list[Held]:
         """What every register of a device holds right now.
 
@@ -177,7 +185,7 @@ class BenchState:
 
     def _break_links(self) -> None:
         broken = self.exercise.active(*_LINK).values()
-        for target, link in self.links.items():
+        for target, link in (*self.links.items(), *((BROKER, link) for link in self._broker_links)):
             link.follow([fault for fault in broken if fault.target == target])
 
     def _swap_words(self) -> None:

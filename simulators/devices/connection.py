@@ -7,19 +7,24 @@ import math
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiomqtt
 
 from simulators.bench import Broker
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.25, 5.0
+Address = tuple[str, int]
+"""Host and port."""
 KEEPALIVE_S = 10
 """Silence after which a client asks whether the broker is there [s]."""
 
 
 @asynccontextmanager
-async def connection(broker: Broker, will: aiomqtt.Will | None = None) -> AsyncIterator[aiomqtt.Client]:
-    """Connects with a clean session and says DISCONNECT at the end.
+async def connection(
+    broker: Broker, will: aiomqtt.Will | None = None, via: Address | None = None
+) -> AsyncIterator[aiomqtt.Client]:
+    """Connects with a clean session, through a relay if there is one, and says DISCONNECT at the end.
 
     The client waits without a limit of its own: aiomqtt would set one by ``asyncio.wait_for``, which until
     Python 3.12 loses a cancellation that comes in the same turn of the loop as the awaited answer, and the
@@ -34,11 +39,10 @@ async def connection(broker: Broker, will: aiomqtt.Will | None = None) -> AsyncI
 
     """
     client = aiomqtt.Client(
-        broker.host,
-        broker.port,
+        *(via or (broker.host, broker.port)),
         username=broker.username or None,
         password=broker.password or None,
-        tls_params=_tls(broker),
+        tls_context=_tls(broker),
         keepalive=KEEPALIVE_S,
         timeout=math.inf,
         clean_session=True,
@@ -56,13 +60,22 @@ async def connection(broker: Broker, will: aiomqtt.Will | None = None) -> AsyncI
                 await client.__aexit__(None, None, None)
 
 
-def _tls(broker: Broker) -> aiomqtt.TLSParameters | None:
+class _Context(ssl.SSLContext):
+    """Expects the name of the broker, whatever the address that leads to it."""
+
+    expected = ""
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """Wraps a socket as usual."""
+        return super().wrap_socket(*arguments, **options | {"server_hostname": self.expected})
+
+
+def _tls(broker: Broker) -> ssl.SSLContext | None:
     if not broker.ca_file:
         return None
-    return aiomqtt.TLSParameters(
-        ca_certs=broker.ca_file,
-        certfile=broker.certificate_file or None,
-        keyfile=broker.key_file or None,
-        cert_reqs=ssl.CERT_REQUIRED,
-        tls_version=ssl.PROTOCOL_TLS_CLIENT,
-    )
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.expected = broker.host
+    context.load_verify_locations(broker.ca_file)
+    if broker.certificate_file:
+        context.load_cert_chain(broker.certificate_file, broker.key_file or None)
+    return context

@@ -23,6 +23,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from simulators.devices.identification import NOT_IDENTIFIED, Identification, Refusal
 from simulators.devices.registers import Held, RegisterMap, WordOrder
+from simulators.faults.frames import RTU, TCP, Framing
 from telemetry.errors import UnavailableError
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +41,11 @@ class Transport(StrEnum):
     TCP = "tcp"
     RTU_OVER_TCP = "rtu-over-tcp"
     SERIAL = "serial"
+
+    @property
+    def framing(self) -> Framing:
+        """How frames travel on it."""
+        return TCP if self is Transport.TCP else RTU
 
 
 class Unit(Protocol):

@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from simulators.bench import Broker
-from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, connection
-from simulators.devices.disorder import Disorder
+from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, Address, connection
 from simulators.devices.payloads import Message
+from simulators.faults.link import LinkFaults
 from simulators.metrics import BROKER_CONNECTED, PUBLISH_DROPPED, PUBLISH_PENDING, PUBLISHED
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
@@ -89,11 +89,22 @@ class Publisher:
 
     The buffer is bounded: when it is full, the oldest message is dropped and counted. A message leaves the
     buffer only when the broker acknowledged it; after a lost connection whatever was in flight is sent again,
-    which QoS 1 allows (MQTT 3.1.1, 4.3.2).
+    which QoS 1 allows (MQTT 3.1.1, 4.3.2). ``link`` doubles and reorders what is offered, ``via`` is a relay
+    that leads to the broker.
     """
 
-    def __init__(self, broker: Broker, clock: Clock, witness: Witness | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        witness: Witness | None = None,
+        *,
+        link: LinkFaults | None = None,
+        via: Address | None = None,
+    ) -> None:
         self._broker = broker
+        self._via = via
+        self._link = link or LinkFaults()
         self._clock = clock
         self._witness = witness
         self._encoder = msgspec.json.Encoder()
@@ -106,8 +117,6 @@ class Publisher:
         self.dropped = 0
         """Messages dropped because the buffer was full."""
         self.connected = False
-        self.disorder = Disorder()
-        """Duplicates and reorders what is offered; a fault sets its shares."""
 
     @property
     def pending(self) -> int:
@@ -116,7 +125,7 @@ class Publisher:
 
     def offer(self, message: Message) -> None:
         """Takes a message over; never waits."""
-        for offered in self.disorder.applied(message):
+        for offered in self._link.deliver([message]):
             self._queue(offered)
 
     def _queue(self, message: Message) -> None:
@@ -149,7 +158,7 @@ class Publisher:
             await self._clock.sleep(delay_s)
 
     async def _session(self) -> None:
-        async with connection(self._broker) as client:
+        async with connection(self._broker, via=self._via) as client:
             self._connection(up=True)
             try:
                 async with asyncio.TaskGroup() as group:

@@ -36,8 +36,8 @@ class Where(StrEnum):
     SCHEDULE = "tie or contract"
     SYNC_AREA = "synchronous area"
     METER = "meter or plant"
-    GATEWAY = "gateway"
-    LINK = "gateway or mqtt"
+    GATEWAY = "gateway on TCP"
+    LINK = "gateway on TCP or mqtt"
     BROKER = "broker"
 
 
@@ -56,7 +56,8 @@ class Assets:
         lines = [line.id for line in corridor.lines]
         nodes = [bus.id for bus in corridor.nodes]
         areas = sorted({bus.area for bus in corridor.nodes})
-        gateways = [gateway.id for gateway in bench.gateway]
+        # a serial line has nothing in front of it that could break it
+        gateways = [s.settings.id for s in bench.servers() if not s.settings.serial_port]
         return cls(
             {
                 Where.LINE: lines,

@@ -1,17 +1,17 @@
 """What a bad link makes of bytes: answers of a device in, pieces with their delays out. No socket here.
 
 The same transforms act in the proxy in front of a real port and on the in-memory links of a scenario that is
-played in virtual time. Framing after *MODBUS Messaging on TCP/IP Implementation Guide V1.0b*, section 3.1.
+played in virtual time; what a frame is, :mod:`~simulators.faults.frames` knows.
 """
 
 from __future__ import annotations
 
 import random
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from simulators.faults.frames import TCP, Framing
 from simulators.faults.model import LinkFault
 from simulators.faults.on_links import (
     BrokerRestart,
@@ -29,9 +29,6 @@ from simulators.faults.on_links import (
     WrongTransaction,
 )
 
-_HEADER = struct.Struct(">HHHBB")  # transaction, protocol, length, unit, function
-_EXCEPTION_BIT = 0x80
-
 Item = TypeVar("Item")
 
 
@@ -43,29 +40,11 @@ class Piece:
     data: bytes
 
 
-class FrameCutter:
-    """Cuts the stream of a device into Modbus TCP frames; what is no frame passes as it comes."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The frames that are complete now."""
-        self._buffer += data
-        frames: list[bytes] = []
-        while len(self._buffer) >= 6:
-            size = 6 + int.from_bytes(self._buffer[4:6], "big")
-            if len(self._buffer) < size:
-                break
-            frames.append(bytes(self._buffer[:size]))
-            del self._buffer[:size]
-        return frames
-
-
 class LinkFaults:
     """The faults of one link at work; ``seed`` decides the garbage."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, framing: Framing = TCP) -> None:
+        self.framing = framing
         self._random = random.Random(seed)  # noqa: S311 - garbage, not a secret
         self._active: tuple[LinkFault, ...] = ()
         self._answers = 0
@@ -86,10 +65,6 @@ class LinkFaults:
     def accepts(self) -> bool:
         """Whether a connection can be made; one that stands is broken off when it turns false."""
         return not any(isinstance(fault, Down | BrokerRestart) for fault in self._active)
-
-    def share(self, kind: type[Intermittent]) -> float:
-        """Part of the messages that faults of a kind strike, 0 to 1."""
-        return min(1.0, sum(1 / fault.every for fault in self._active if isinstance(fault, kind)))
 
     def answer(self, frame: bytes) -> list[Piece]:
         """What arrives in place of an answer of the device; nothing may."""
@@ -118,11 +93,11 @@ class LinkFaults:
             case Garbage():
                 return (Piece(piece.after_s, self._random.randbytes(len(data))),)
             case ShortFrame():
-                return (Piece(piece.after_s, shortened(data)),)
+                return (Piece(piece.after_s, self.framing.shortened(data)),)
             case WrongTransaction():
-                return (Piece(piece.after_s, self._previous or renumbered(data)),)
+                return (Piece(piece.after_s, self._previous or self.framing.misnumbered(data)),)
             case ExceptionStorm():
-                return (Piece(piece.after_s, refused(data, fault.code)),)
+                return (Piece(piece.after_s, self.framing.refused(data, fault.code)),)
             case Duplicate() | OutOfOrder():
                 return (piece,)
 
@@ -142,30 +117,11 @@ class LinkFaults:
             out += self._released(self._messages if shuffles else None)
         return out + ([] if shuffles else self._released(None))
 
+    def forget(self) -> None:
+        """Drops the messages that are held back: the connection that they were on is gone."""
+        self._held.clear()
+
     def _released(self, number: int | None) -> list[Any]:
         due = [entry for entry in self._held if number is None or entry[0] <= number]
         self._held = [entry for entry in self._held if entry not in due]
         return [message for _, message in due]
-
-
-def shortened(frame: bytes) -> bytes:
-    """A read reply without its last register, with lengths that fit; anything else without its last byte."""
-    if len(frame) < 13 or frame[8] != len(frame) - 9:
-        return frame[:-1]
-    transaction, protocol, length, unit, function = _HEADER.unpack_from(frame)
-    head = _HEADER.pack(transaction, protocol, length - 2, unit, function)
-    return head + bytes([frame[8] - 2]) + frame[9:-2]
-
-
-def renumbered(frame: bytes) -> bytes:
-    """A frame with the transaction identifier of the request before."""
-    transaction = (int.from_bytes(frame[:2], "big") - 1) % 0x10000
-    return transaction.to_bytes(2, "big") + frame[2:]
-
-
-def refused(frame: bytes, code: int) -> bytes:
-    """An exception in place of an answer."""
-    if len(frame) < _HEADER.size:
-        return frame
-    transaction, protocol, _, unit, function = _HEADER.unpack_from(frame)
-    return _HEADER.pack(transaction, protocol, 3, unit, function | _EXCEPTION_BIT) + bytes([code])

@@ -113,4 +113,5 @@ class OutOfOrder(Intermittent):
     where = Where.BROKER
     title_format = "run of messages out of order"
     kind: Literal["out_of_order"]
+    every: Annotated[int, Field(ge=2, le=1000)] = 5
     by: Annotated[int, Field(ge=1, le=10_000)] = 40

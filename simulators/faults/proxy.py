@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a device's real port: plays the faults of a link on what the device answers."""
+"""A TCP proxy in front of a real port, a device's or a broker's: plays the faults of a link on answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-from simulators.faults.link import FrameCutter, LinkFaults
+from simulators.faults.frames import FrameCutter
+from simulators.faults.link import LinkFaults
 from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
 
@@ -44,6 +45,11 @@ class LinkProxy:
     def port(self) -> int:
         """Port that is, or was last, listened on."""
         return self._listen[1]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port where it listens."""
+        return self._listen
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -109,7 +115,7 @@ class LinkProxy:
                 await answers
 
     async def _answer(self, device: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        cutter = FrameCutter()
+        cutter = FrameCutter(self.faults.framing)
         while data := await device.read(_CHUNK):
             for frame in cutter.feed(data):
                 for piece in self.faults.answer(frame):

@@ -13,13 +13,15 @@ import structlog
 from paho.mqtt.reasoncodes import ReasonCode
 
 from simulators.bench import Broker
-from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, connection
+from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, Address, connection
 from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.edge_node import Action, Disconnect, EdgeNode, Ignored, Publish
 from simulators.devices.sparkplug.history import Sample
 from simulators.devices.sparkplug.lifecycle import Phase
 from simulators.devices.sparkplug.metrics import BORN, DROPPED, IGNORED, PUBLISHED, WAITING
 from simulators.devices.sparkplug.plan import STORE_DROPPED, STORE_WAITING, NodePlan
+from simulators.devices.sparkplug.topics import Verb
+from simulators.faults.link import LinkFaults
 from simulators.world.clocks import clock_of
 from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
@@ -31,6 +33,7 @@ OUTBOX = 10_000
 GOODBYE_S = 2.0
 """Time that the broker has to take the NDEATH of an intended end [s]."""
 _REFUSED = 0x80
+_DATA = frozenset({Verb.NDATA, Verb.DDATA})
 
 
 class Moment(NamedTuple):
@@ -53,7 +56,8 @@ class SubscriptionRefusedError(UnavailableError):
 class EdgeNodeRunner:
     """An edge node at work; its plan must keep the node's own metrics that every plan has.
 
-    ``start_after_s`` staggers edge nodes that start together.
+    ``start_after_s`` staggers edge nodes that start together; ``link`` doubles and reorders data, ``via`` is
+    a relay that leads to the broker.
     """
 
     def __init__(
@@ -66,8 +70,12 @@ class EdgeNodeRunner:
         memory: BirthMemory | None = None,
         period_s: float = 1.0,
         start_after_s: float = 0.0,
+        link: LinkFaults | None = None,
+        via: Address | None = None,
     ) -> None:
         self._broker = broker
+        self._via = via
+        self._link = link or LinkFaults()
         self._clock = clock
         self._readings = readings
         self._memory = memory or BirthMemory()
@@ -126,6 +134,7 @@ class EdgeNodeRunner:
                 self._log.warning("edge_node_lost", reason=str(errors.exceptions[0]) or "no answer in time")
             finally:
                 self._outbox.clear()
+                self._link.forget()
                 self.node.disconnected(self._now_ms())
                 BORN.labels(self.node.plan.id).set(0)
             delay_s = FIRST_RETRY_S if accepted else min(2 * delay_s, LAST_RETRY_S)
@@ -135,7 +144,7 @@ class EdgeNodeRunner:
         will = self.node.connect(self._now_ms())
         self._memory.remember(self.node.bd_seq)
         testament = aiomqtt.Will(will.topic, will.payload, will.qos, retain=False)
-        async with connection(self._broker, testament) as client:
+        async with connection(self._broker, testament, self._via) as client:
             wanted = [(topic, 1) for topic in self.node.connected()]
             async with asyncio.timeout(self._broker.ack_timeout_s):
                 granted: Sequence[int | ReasonCode] = await client.subscribe(wanted)
@@ -167,7 +176,9 @@ class EdgeNodeRunner:
             action = self._outbox.popleft()
             if isinstance(action, Disconnect):
                 return action.reason
-            await self._publish(client, action)
+            data = action.topic.split("/")[2] in _DATA
+            for sent in self._link.deliver([action]) if data else [action]:
+                await self._publish(client, sent)
 
     async def _publish(self, client: aiomqtt.Client, message: Publish) -> None:
         async with asyncio.timeout(self._broker.ack_timeout_s):

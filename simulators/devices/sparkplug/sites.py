@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from simulators.bench import Bench, SimulatedDevice
+from simulators.devices.connection import Address
 from simulators.devices.payloads import PAYLOADS
 from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.config import EdgeNodeSettings
@@ -19,8 +20,8 @@ from simulators.state import BenchState
 from telemetry.clock import Clock
 
 
-def edge_nodes(state: BenchState, clock: Clock) -> list[EdgeNodeRunner]:
-    """A runner for each edge node of the bench, spread over their period.
+def edge_nodes(state: BenchState, clock: Clock, via: Address | None = None) -> list[EdgeNodeRunner]:
+    """A runner for each edge node of the bench, spread over their period; ``via`` is a relay to the broker.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def edge_nodes(state: BenchState, clock: Clock) -> list[EdgeNodeRunner]:
             memory=BirthMemory(Path(settings.memory) if settings.memory else None),
             period_s=settings.period_s,
             start_after_s=settings.period_s * k / len(nodes),
+            link=state.broker_link(),
+            via=via,
         )
         for k, settings in enumerate(nodes)
     ]
