@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from adapters.profiles import bundled_profiles, checked_profile
 from commissioning.drafts import Draft
 from telemetry.errors import GreenbridgeError
+from telemetry.profiles import DeviceProfile
+from telemetry.settings import nearest
 
 
 class FileError(GreenbridgeError):
@@ -52,3 +56,29 @@ def draft_texts(draft: Draft, path: Path) -> dict[Path, str]:
     if path.suffix == ".toml":
         return {path: draft.profile_text()}
     return {path / name: text for name, text in draft.site_texts().items()}
+
+
+def load_profile(name: str) -> DeviceProfile:
+    """A bundled profile by its id, or one from a file.
+
+    Raises
+    ------
+    FileError
+        There is no such profile or file.
+    ConfigError
+        The file holds no sound profile.
+
+    """
+    bundled = bundled_profiles()
+    if name in bundled:
+        return bundled[name]
+    path = Path(name)
+    if path.suffix != ".toml":
+        fix = nearest(name, bundled)
+        raise FileError(f"--profile {name}: no bundled profile; name one or a file.toml ({fix})")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FileError(f"--profile {name}: cannot be read: {reason}") from None
+    return checked_profile(text, path.name, os.environ)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
+    from commissioning.modbus.target import Reach
+    from commissioning.modbus.wish import Manners, Wish
     from commissioning.report import Report
 
 # Commands import what they need when they run: `greenbridge --help` stays instant.
@@ -58,30 +61,61 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are t
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
+Read = Annotated[
+    list[str] | None, typer.Option(help="ADDRESS or ADDRESS:COUNT to read; may be given several times.")
+]
+Table = Annotated[str | None, typer.Option(help="holding, input, coil or discrete.")]
+Function = Annotated[int | None, typer.Option(help="The table by its function code, 1 to 4.")]
+ScanUnits = Annotated[
+    bool,
+    typer.Option(
+        "--scan-units", help="Find the units behind a gateway, asking for one --read address (or 0)."
+    ),
+]
+Units = Annotated[str, typer.Option(help="FIRST:LAST of the units to look for.")]
+ScanRegisters = Annotated[bool, typer.Option("--scan-registers", help="Find the registers that can be read.")]
+Within = Annotated[str, typer.Option(help="ADDRESS:COUNT of where to look for registers.")]
+MaxRequests = Annotated[int, typer.Option(min=1, help="Requests after which a scan of registers ends.")]
+MaxRegisters = Annotated[int | None, typer.Option(min=1, max=2000, help="Addresses in the largest read.")]
+Profile = Annotated[
+    str | None, typer.Option(help="Read and judge every point of a bundled profile or of FILE.toml.")
+]
+SheetFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--sheet", help="Keep the check sheet of --profile as FILE.csv or FILE.html."),
+]
+Guess = Annotated[int | None, typer.Option(min=0, max=65535, help="Guess how the value there is encoded.")]
+Expect = Annotated[float | None, typer.Option(help="What the value to be guessed should be.")]
+Tolerance = Annotated[float, typer.Option(min=0.0, max=1.0, help="How far from it, as a share of it.")]
+Samples = Annotated[int, typer.Option(min=1, max=1000, help="How often the value to be guessed is read.")]
+Tune = Annotated[
+    bool,
+    typer.Option("--tune", help="Measure the largest read and what a gap may cost; recommends settings."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many requests it takes, and ask nothing.")]
+
+
 @probe.command("modbus")
 def probe_modbus(
     host: Host,
     unit: Unit = 1,
-    read: Annotated[
-        list[str] | None, typer.Option(help="ADDRESS or ADDRESS:COUNT to read; may be given several times.")
-    ] = None,
-    table: Annotated[str | None, typer.Option(help="holding, input, coil or discrete.")] = None,
-    function: Annotated[int | None, typer.Option(help="The table by its function code, 1 to 4.")] = None,
-    scan_units: Annotated[
-        bool, typer.Option("--scan-units", help="Find the units behind a gateway.")
-    ] = False,
-    units: Annotated[str, typer.Option(help="FIRST:LAST of the units to look for.")] = "1:247",
-    scan_registers: Annotated[
-        bool, typer.Option("--scan-registers", help="Find the registers that can be read.")
-    ] = False,
-    within: Annotated[str, typer.Option(help="ADDRESS:COUNT of where to look for registers.")] = "0:65536",
-    max_requests: Annotated[int, typer.Option(min=1, help="Requests after which a scan ends.")] = 5000,
-    max_registers: Annotated[
-        int | None, typer.Option(min=1, max=2000, help="Addresses in the largest read.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many requests a scan takes, and ask nothing.")
-    ] = False,
+    read: Read = None,
+    table: Table = None,
+    function: Function = None,
+    scan_units: ScanUnits = False,
+    units: Units = "1:247",
+    scan_registers: ScanRegisters = False,
+    within: Within = "0:65536",
+    max_requests: MaxRequests = 5000,
+    max_registers: MaxRegisters = None,
+    profile: Profile = None,
+    sheet: SheetFiles = None,
+    guess: Guess = None,
+    expect: Expect = None,
+    tolerance: Tolerance = 0.02,
+    samples: Samples = 3,
+    tune: Tune = False,
+    dry_run: DryRun = False,
     transport: Transport = "tcp",
     timeout: Timeout = 1.0,
     pause: Pause = 0.02,
@@ -98,28 +132,18 @@ def probe_modbus(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Reads a Modbus device, finds its units and registers, drafts its profile."""
-    from commissioning.files import FileError, refuse_existing
-    from commissioning.modbus.preview import preview
-    from commissioning.modbus.session import Session
-    from commissioning.modbus.target import Reach, UsageError, parse_span, parse_units, table_of
+    """Finds units and registers of a Modbus device, reads and checks points, drafts a profile."""
+    from commissioning.files import load_profile
+    from commissioning.modbus.target import Reach, parse_span, parse_units, table_of
     from commissioning.modbus.wish import Manners, Wish
-    from telemetry.clock import SystemClock
 
-    try:
-        gateway = Reach(
-            host,
-            transport,
-            timeout,
-            baudrate,
-            parity,
-            stop_bits,
-            ca_file,
-            certificate_file,
-            key_file,
-            key_password_file,
-        ).settings()
-        wish = Wish(
+    keys = (ca_file, certificate_file, key_file, key_password_file)
+    reach = Reach(host, transport, timeout, baudrate, parity, stop_bits, *keys)
+    outputs = _Outputs(write, record, tuple(sheet or ()), force, as_json)
+
+    def wish() -> Wish:
+        _check_sheets(outputs.sheets, profile)
+        return Wish(
             unit=unit,
             table=table_of(table, function),
             reads=tuple(parse_span(text, "--read") for text in read or ()),
@@ -127,45 +151,128 @@ def probe_modbus(
             scan_registers=parse_span(within, "--within") if scan_registers else None,
             max_registers=max_registers,
             max_requests=max_requests,
+            profile=None if profile is None else load_profile(profile),
+            guess=guess,
+            expected=expect,
+            tolerance=tolerance,
+            samples=samples,
+            tune=tune,
         )
-        manners = Manners(pause, patience)
-        if dry_run:
-            typer.echo(preview(wish, gateway, manners))
-            return
-        refuse_existing([path for path in (write, record) if path is not None], force=force)
-        session = Session(gateway, wish, SystemClock(), manners)
-    except (UsageError, FileError, ConfigError) as error:
-        _stop(error, EXIT_USAGE)
-    _conduct(session.run, session.report, as_json=as_json)
-    report = session.report
-    texts: dict[Path, str] = {}
-    if write is not None:
-        texts |= _drafted(report, write)
-    if record is not None:
-        texts[record] = session.recorder.text()
-    _keep(texts, force=force, quiet=as_json)
-    raise typer.Exit(0 if report.sound else EXIT_DOUBTFUL)
+
+    _probe_modbus(reach, wish, Manners(pause, patience), outputs, dry_run=dry_run)
 
 
-def _conduct(run: Callable[[], Awaitable[Report]], report: Report, *, as_json: bool) -> None:
-    """Runs a probe and prints what it found, also when it is ended early."""
+@probe.command("sunspec")
+def probe_sunspec(
+    host: Host,
+    unit: Unit = 1,
+    base: Annotated[
+        int | None, typer.Option(min=0, max=65533, help="Address of the marker, if not 40000, 0 or 50000.")
+    ] = None,
+    max_registers: MaxRegisters = None,
+    dry_run: DryRun = False,
+    transport: Transport = "tcp",
+    timeout: Timeout = 1.0,
+    pause: Pause = 0.02,
+    patience: Patience = 3,
+    baudrate: Baudrate = 19200,
+    parity: Parity = "even",
+    stop_bits: StopBits = 1,
+    ca_file: CaFile = None,
+    certificate_file: CertificateFile = None,
+    key_file: KeyFile = None,
+    key_password_file: KeyPasswordFile = None,
+    write: Write = None,
+    record: Record = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Walks the models of a SunSpec device, shows their points, drafts a profile of what it measures."""
+    from adapters.modbus.sunspec.chain import BASES
+    from commissioning.modbus.target import Reach
+    from commissioning.modbus.wish import Manners, Wish
 
-    async def main() -> None:
-        await run()
+    keys = (ca_file, certificate_file, key_file, key_password_file)
+    reach = Reach(host, transport, timeout, baudrate, parity, stop_bits, *keys)
+    bases = BASES if base is None else (base,)
+
+    def wish() -> Wish:
+        return Wish(unit=unit, max_registers=max_registers, sunspec=bases)
+
+    outputs = _Outputs(write, record, (), force, as_json)
+    _probe_modbus(reach, wish, Manners(pause, patience), outputs, dry_run=dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where what is found goes."""
+
+    write: Path | None
+    record: Path | None
+    sheets: tuple[Path, ...]
+    force: bool
+    as_json: bool
+
+
+def _check_sheets(sheets: Sequence[Path], profile: str | None) -> None:
+    from commissioning.modbus.target import UsageError
+
+    if sheets and profile is None:
+        raise UsageError("--sheet keeps the check sheet of a profile: add --profile")
+    for path in sheets:
+        if path.suffix not in {".csv", ".html"}:
+            raise UsageError(f"--sheet {path}: end the name in .csv or .html")
+
+
+def _probe_modbus(
+    reach: Reach, wish: Callable[[], Wish], manners: Manners, outputs: _Outputs, *, dry_run: bool
+) -> None:
+    from commissioning.files import FileError, refuse_existing
+    from commissioning.modbus.preview import preview
+    from commissioning.modbus.session import Session
+    from commissioning.modbus.target import UsageError
+    from telemetry.clock import SystemClock
 
     try:
-        asyncio.run(main())
+        gateway, wanted = reach.settings(), wish()
+        if dry_run:
+            typer.echo(preview(wanted, gateway, manners))
+            return
+        named = (outputs.write, outputs.record, *outputs.sheets)
+        refuse_existing([path for path in named if path is not None], force=outputs.force)
+        session = Session(gateway, wanted, SystemClock(), manners)
+    except (UsageError, FileError, ConfigError) as error:
+        _stop(error, EXIT_USAGE)
+    code = _conduct(session.run, session.report, as_json=outputs.as_json)
+    texts: dict[Path, str] = {}
+    if outputs.write is not None:
+        texts |= _drafted(session.report, outputs.write)
+    if outputs.record is not None:
+        texts[outputs.record] = session.recorder.text()
+    if session.sheet is not None:
+        for path in outputs.sheets:
+            texts[path] = session.sheet.csv() if path.suffix == ".csv" else session.page()
+    _keep(texts, force=outputs.force, quiet=outputs.as_json)
+    raise typer.Exit(code)
+
+
+def _conduct(run: Callable[[], Coroutine[Any, Any, None]], report: Report, *, as_json: bool) -> int:
+    """Runs a probe and prints what it found, also when it is ended early; returns the exit code."""
+    code = 0
+    try:
+        asyncio.run(run())
     except KeyboardInterrupt:
-        _show(report, as_json=as_json)
-        typer.echo("greenbridge: ended early", err=True)
-        raise typer.Exit(EXIT_DOUBTFUL) from None
+        typer.echo("greenbridge: ended early; this is what was found until then", err=True)
+        code = EXIT_DOUBTFUL
     except ConfigError as error:
         _stop(error, EXIT_USAGE)
     except GreenbridgeError as error:
-        if report.sections:
-            _show(report, as_json=as_json)
-        _stop(error, EXIT_NO_ANSWER)
+        if not report.sections:
+            _stop(error, EXIT_NO_ANSWER)
+        typer.echo(f"greenbridge: {error}", err=True)
+        code = EXIT_NO_ANSWER
     _show(report, as_json=as_json)
+    return code if report.sound else code or EXIT_DOUBTFUL
 
 
 def _show(report: Report, *, as_json: bool) -> None:
@@ -176,7 +283,8 @@ def _drafted(report: Report, path: Path) -> dict[Path, str]:
     from commissioning.files import draft_texts
 
     if report.draft is None:
-        _stop("nothing was found that a draft could be made of; nothing is written", EXIT_DOUBTFUL)
+        typer.echo(f"greenbridge: nothing was found that {path} could hold", err=True)
+        return {}
     return draft_texts(report.draft, path)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from adapters.modbus.config import GatewaySettings
 from commissioning.drafts import Draft, drafted_device
 from commissioning.modbus.target import GATEWAY
+from commissioning.modbus.tuning import Tuning
 from telemetry.devices import Device, ModbusAddress
 from telemetry.points import PointKind, PointSpec, Unit
 from telemetry.profiles import DeviceProfile, ModbusMap, RegisterMapping, RegisterTable, RegisterType
@@ -18,10 +19,30 @@ PROFILE = "drafted-device"
 
 
 def drafted(
-    profile: DeviceProfile, gateway: GatewaySettings, units: Sequence[int], notes: Sequence[str] = ()
+    profile: DeviceProfile,
+    gateway: GatewaySettings,
+    units: Sequence[int],
+    notes: Sequence[str] = (),
+    tuning: Tuning | None = None,
 ) -> Draft:
-    """A profile with a device for each unit that uses it."""
+    """A profile with a device for each unit that uses it, and what tuning recommends."""
+    if tuning is not None and tuning.sound:
+        cost, timeout_s = tuning.request_cost, tuning.timeout_s
+        gateway = gateway.model_copy(update={"request_cost": cost, "timeout_s": timeout_s})
+        profile = _tuned(profile, tuning)
     return Draft(profile, "modbus", "gateway", gateway, _devices(profile.id, units), tuple(notes))
+
+
+def _tuned(profile: DeviceProfile, tuning: Tuning) -> DeviceProfile:
+    largest = tuning.max_registers
+    if profile.sunspec is not None:
+        own = profile.sunspec.model_copy(update={"max_registers": max(2, largest)})
+        return profile.model_copy(update={"sunspec": own})
+    if profile.modbus is None:
+        return profile
+    key = "max_coils" if profile.modbus.table.is_bits else "max_registers"
+    mapped = profile.modbus.model_copy(update={key: largest, "max_gap": tuning.max_gap})
+    return profile.model_copy(update={"modbus": mapped})
 
 
 def register_profile(
@@ -35,7 +56,7 @@ def register_profile(
             for at in addresses[:MOST_POINTS]
         },
         source,
-        ModbusMap(table=table, max_registers=max_registers, registers={}),
+        ModbusMap(table=table, max_registers=min(125, max_registers), registers={}),
     )
 
 

@@ -27,6 +27,17 @@ def preview(wish: Wish, gateway: GatewaySettings, manners: Manners) -> str:
     if wish.scan_registers is not None:
         needed = effort(wish.scan_registers, wish.most, wish.max_requests)
         lines.append(f"  registers {wish.scan_registers}: {needed.text(manners.pause_s, ROUND_TRIP_S)}")
+    if wish.sunspec:
+        lines.append("  SunSpec: one to find the marker, two or three for each model of the device")
     if wish.reads:
         lines.append(f"  reads: {len(reads(wish.reads, wish.most))} requests")
+    if wish.tune:
+        lines.append("  tuning: at most 48 requests")
+    if wish.guess is not None:
+        lines.append(f"  guess: {1 + wish.samples} to {16 + 3 * wish.samples} requests")
+    if wish.profile is not None:
+        points = len(wish.profile.points)
+        lines.append(
+            f"  check sheet: at most {2 * points} requests for {points} points, and a SunSpec discovery"
+        )
     return "\n".join(lines)

@@ -65,11 +65,6 @@ class Prober:
         """Statistics of everything that was asked."""
         return statistics(self._took_s, self._exceptions, self._unanswered)
 
-    @property
-    def latest_s(self) -> float:
-        """Round trip of the latest sound reply [s]; 0 before there is one."""
-        return self._took_s[-1] if self._took_s else 0.0
-
     async def __aenter__(self) -> Self:
         await self._connected()
         return self
@@ -138,9 +133,8 @@ class Prober:
         try:
             data = await link.ask(_numbered(query, link.next_transaction()), self.gateway.timeout_s)
         except DeviceRefusedError as refusal:
-            self._answered(asked)
             self._exceptions += 1
-            return Reply(code=refusal.code)
+            return Reply(code=refusal.code, took_s=self._answered(asked))
         except ReplyTimeoutError as error:
             return self._unheard(f"{error}; {silent_text(self.gateway, query.unit)}", patient=patient)
         except ProtocolDoubtError as doubt:
@@ -148,12 +142,12 @@ class Prober:
         except ConnectionLostError as error:
             text = f"{error}; it may take one client at a time, or not like the question: {query}"
             return self._unheard(text, patient=patient)
-        self._answered(asked)
-        return Reply(data)
+        return Reply(data, took_s=self._answered(asked))
 
-    def _answered(self, asked: float) -> None:
+    def _answered(self, asked: float) -> float:
         self._took_s.append(self._clock.monotonic() - asked)
         self._in_a_row = 0
+        return self._took_s[-1]
 
     def _unheard(self, text: str, *, patient: bool) -> Reply:
         self._unanswered += 1

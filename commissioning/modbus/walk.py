@@ -20,6 +20,8 @@ class Reply:
     """Exception code of a refusal."""
     silent: bool = False
     """No sound reply came."""
+    took_s: float = 0.0
+    """Round trip [s]; 0 without a reply."""
 
     @property
     def ok(self) -> bool:

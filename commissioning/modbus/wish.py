@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from commissioning.modbus.target import Span, most
-from telemetry.profiles import RegisterTable
+from commissioning.modbus.target import Span, UsageError, most
+from telemetry.profiles import DeviceProfile, RegisterTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +22,50 @@ class Manners:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be found out."""
+    """What is to be found out.
+
+    Raises
+    ------
+    UsageError
+        Wishes that cannot be met together.
+
+    """
 
     unit: int = 1
     table: RegisterTable = RegisterTable.HOLDING
     reads: tuple[Span, ...] = ()
     scan_units: range | None = None
-    """Units to look for."""
+    """Units to look for; nothing else is done then."""
     scan_registers: Span | None = None
     """Where to look for registers."""
     max_registers: int | None = None
     """Largest read; None for what the protocol allows."""
     max_requests: int = 5000
     """Requests after which a scan of registers ends."""
+    profile: DeviceProfile | None = None
+    """Whose points are read and judged."""
+    guess: int | None = None
+    """Address of a value whose encoding is to be guessed."""
+    expected: float | None = None
+    """What that value should be."""
+    tolerance: float = 0.02
+    """How far from it the value may be [share of it]."""
+    samples: int = 3
+    """How often a value to be guessed is read."""
+    sample_pause_s: float = 0.5
+    """Between two of these [s]."""
+    tune: bool = False
+    """Measure reads of several sizes, in the widest range that is read or found."""
+    sunspec: tuple[int, ...] = ()
+    """Addresses where the marker of a SunSpec device may stand; empty for other devices."""
+
+    def __post_init__(self) -> None:
+        if self.expected is not None and self.guess is None:
+            raise UsageError("--expect is for --guess: give the address of the value too")
+        if self.guess is not None and self.table.is_bits:
+            raise UsageError(f"--guess reads registers, not a table of bits: {self.table}")
+        if self.tune and not (self.reads or self.scan_registers):
+            raise UsageError("--tune needs a readable range: give --read ADDRESS:COUNT, or --scan-registers")
 
     @property
     def most(self) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import socket
+import tomllib
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from greenbridge.cli import app
-from tests.commissioning.conftest import Probe
+from tests.commissioning.conftest import Probe, served
 
 
 def test_registers_are_read_and_shown_in_several_ways(bench: dict[str, str], probe: Probe) -> None:
@@ -105,6 +109,14 @@ def test_the_wrong_framing_is_suspected(bench: dict[str, str], probe: Probe) -> 
         (["modbus", "host", "--function", "5"], "a probe only reads"),
         (["modbus", "host", "--transport", "udp"], "--transport udp"),
         (["modbus", "host", "--scan-units", "--units", "5:1"], "--units 5:1"),
+        (["modbus", "host", "--profile", "pm5xx"], 'did you mean "pm5xxx"?'),
+        (["modbus", "host", "--profile", "none.toml"], "No such file"),
+        (["modbus", "host", "--sheet", "a.csv"], "add --profile"),
+        (["modbus", "host", "--profile", "umg", "--sheet", "a.pdf"], ".csv or .html"),
+        (["modbus", "host", "--expect", "5"], "--guess"),
+        (["modbus", "host", "--tune"], "--read ADDRESS:COUNT"),
+        (["modbus", "host", "--guess", "5", "--table", "coil"], "not a table of bits"),
+        (["sunspec", "host", "--transport", "udp"], "--transport udp"),
     ],
 )
 def test_wrong_use_is_named_before_anything_is_asked(words: list[str], named: str, probe: Probe) -> None:
@@ -141,3 +153,137 @@ def test_nothing_is_overwritten_unless_told_to(bench: dict[str, str], probe: Pro
     assert path.read_text() == "precious"
     probe("modbus", bench["G"], "--read", "3059:4", "--write", str(path), "--force")
     assert "drafted-device" in path.read_text()
+
+
+def test_a_profile_is_checked_point_by_point(bench: dict[str, str], probe: Probe, tmp_path: Path) -> None:
+    table, page = tmp_path / "sheet.csv", tmp_path / "sheet.html"
+    words = ("modbus", bench["G"], "--profile", "pm5xxx", "--sheet", str(table), "--sheet", str(page))
+    document = json.loads(probe(*words, "--json").stdout)
+    points = {row["point"]: row for row in document["sheet"]["points"]}
+    assert {row["verdict"] for row in points.values()} == {"ok"}
+    assert abs(points["Hz"]["value"] - 50) < 0.2
+    assert len(points["TotWhExp"]["raw"].split()) == 4
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["point"] for row in rows] == list(points)
+    assert "Schneider Electric (simulated)" in page.read_text()
+
+
+def test_a_profile_with_the_wrong_word_order_is_seen_and_told(bench: dict[str, str], probe: Probe) -> None:
+    shown = probe("modbus", bench["G"], "--unit", "2", "--profile", "umg", code=1).stdout
+    assert 'word_order = "little" in the profile would make' in shown
+
+
+def test_the_mended_profile_of_a_file_is_checked(bench: dict[str, str], probe: Probe, tmp_path: Path) -> None:
+    text = (files("adapters.modbus") / "profiles" / "umg.toml").read_text()
+    mended = tmp_path / "mended.toml"
+    mended.write_text(text.replace('word_order = "big"', 'word_order = "little"'))
+    assert mended.read_text() != text
+    site = tmp_path / "site"
+    probe("modbus", bench["G"], "--unit", "2", "--profile", str(mended), "--write", str(site))
+    checked = CliRunner().invoke(app, ["check", str(site)])
+    assert checked.exit_code == 0, checked.output
+    mended.write_text(text.replace('type = "float32"', 'type = "float31"'))
+    assert "float31" in probe("modbus", bench["G"], "--profile", str(mended), code=2).stderr
+
+
+def test_a_value_is_guessed_and_drafted(bench: dict[str, str], probe: Probe, tmp_path: Path) -> None:
+    """The words are swapped."""
+    site = tmp_path / "site"
+    words = ("modbus", bench["G"], "--unit", "2", "--guess", "19050", "--expect", "50", "--samples", "1")
+    best = json.loads(probe(*words, "--json", "--write", str(site)).stdout)["guess"]["guesses"][0]
+    assert (best["address"], best["type"], best["word_order"]) == (19050, "float32", "little")
+    assert CliRunner().invoke(app, ["check", str(site)]).exit_code == 0
+    profile = tomllib.loads((site / "profiles" / "drafted-device.toml").read_text())
+    expected = {"address": 19050, "type": "float32", "word_order": "little"}
+    assert profile["modbus"]["registers"] == {"Value19050": expected}
+
+
+def test_reads_are_tuned_and_the_draft_takes_the_recommendation(
+    bench: dict[str, str], probe: Probe, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    words = ("modbus", bench["G"], "--tune", "--read", "2999:100", "--write", str(site), "--json")
+    recommended = json.loads(probe(*words).stdout)["tuning"]["recommended"]
+    assert recommended["max_registers"] == 100
+    profile = tomllib.loads((site / "profiles" / "drafted-device.toml").read_text())
+    assert profile["modbus"]["max_registers"] == 100
+    (gateway,) = tomllib.loads((site / "greenbridge.toml").read_text())["modbus"]["gateway"]
+    assert gateway["request_cost"] == recommended["request_cost"]
+    assert CliRunner().invoke(app, ["check", str(site)]).exit_code == 0
+
+
+def test_a_table_that_the_device_does_not_know_ends_the_scan(bench: dict[str, str], probe: Probe) -> None:
+    words = ("modbus", bench["G"], "--scan-registers", "--table", "discrete", "--within", "0:50")
+    assert "does not know discrete registers" in probe(*words, code=3).stderr
+
+
+def test_a_sunspec_device_shows_its_models_and_is_drafted(
+    bench: dict[str, str], probe: Probe, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    words = ("sunspec", bench["G"], "--unit", "3", "--write", str(site))
+    document = json.loads(probe(*words, "--json").stdout)
+    models = {model["model"]: model for model in document["sunspec"]["models"]}
+    assert list(models) == [1, 103, 120, 160]
+    assert models[103]["address"] == 40070
+    points = {row["point"]: row for row in models[103]["points"]}
+    assert abs(points["Hz"]["value"] - 50) < 0.2
+    assert points["PhVphA"]["unit"] == "V"
+    named = {row["point"]: row["value"] for row in models[1]["points"]}
+    assert named["Mn"] == "Greenbridge bench"
+    checked = CliRunner().invoke(app, ["check", str(site), "--json"])
+    assert checked.exit_code == 0, checked.output
+    profile = site / "profiles" / "drafted-sunspec.toml"
+    sheet = json.loads(
+        probe("modbus", bench["G"], "--unit", "3", "--profile", str(profile), "--json").stdout
+    )["sheet"]
+    assert {row["verdict"] for row in sheet["points"]} == {"ok"}
+    assert len(sheet["points"]) > 15
+
+
+def test_a_sunspec_device_is_shown_to_people(bench: dict[str, str], probe: Probe) -> None:
+    shown = probe("sunspec", bench["G"], "--unit", "3").stdout
+    assert 'Marker "SunS" at 40000, 4 models' in shown
+    assert "Model 103 Inverter" in shown
+    assert "points not implemented" in shown
+    told = probe("sunspec", bench["G"], "--unit", "1", code=3).stderr
+    assert 'no marker "SunS" at 40000, 0, 50000' in told
+
+
+def test_a_recording_answers_as_the_device_did(bench: dict[str, str], probe: Probe, tmp_path: Path) -> None:
+    """Recorded over a socket and served over another: data, exceptions and identification are the same."""
+    recording = tmp_path / "device.jsonl"
+    asked = ("--scan-registers", "--within", "2990:300", "--json")
+    told = json.loads(probe("modbus", bench["G"], *asked, "--record", str(recording)).stdout)
+    with served(REPLAY, tmp_path) as again:
+        replayed = json.loads(probe("modbus", again["G"], "--unit", "9", *asked).stdout)
+        read = ("modbus", again["G"], "--unit", "9", "--json", "--read")
+        held = json.loads(probe(*read, "2999:100").stdout)["read"]["reads"][0]["words"]
+        absent = json.loads(probe(*read, "3213:4", code=1).stdout)["read"]["reads"][0]
+        other = json.loads(probe(*read, "0:1", "--table", "input", code=1).stdout)["read"]["reads"][0]
+        sheet = json.loads(probe("modbus", again["G"], "--unit", "9", "--profile", "pm5xxx", "--json").stdout)
+    assert replayed["identification"] == told["identification"]
+    assert told["identification"]["vendor"] == "Schneider Electric (simulated)"
+    assert replayed["registers"]["ranges"] == told["registers"]["ranges"]
+    assert absent["exception"] == 2
+    assert other["exception"] == 1
+    lines = [json.loads(line) for line in recording.read_text().splitlines()]
+    (block,) = [line for line in lines if "words" in line]
+    assert held == block["words"][:100]
+    assert (block["address"], len(block["words"])) == (2999, 216)
+    assert sheet["sheet"]["counts"]["ok"] == 7
+
+
+REPLAY = """
+seed = 1
+control_port = 0
+[[gateway]]
+id = "G"
+port = 0
+[[device]]
+id = "again"
+kind = "recording"
+gateway = "G"
+unit = 9
+file = "device.jsonl"
+"""
