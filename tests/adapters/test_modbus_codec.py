@@ -32,6 +32,7 @@ from telemetry.profiles import RegisterTable
 
 ALLOWED_WRITES = [
     ("prober.py", "told.send(reply.data if reply.ok else None)"),  # to a generator
+    ("sheet.py", "walk.send(reply.data if reply.ok else None)"),  # to a generator
     ("prober.py", "walk.send(await self.ask(query, patient=patient))"),  # to a generator
     ("_reader.py", "walk.send(answer)"),  # to a generator
     ("_receiver.py", "self._transport.write(rtu_framed(query) if self._rtu else framed(query))"),
