@@ -46,6 +46,10 @@ faults = typer.Typer(
     no_args_is_help=True, help="Makes things go wrong on running simulators, through their control interface."
 )
 app.add_typer(faults, name="faults")
+deadletter = typer.Typer(
+    no_args_is_help=True, help="Shows what could not become a reading, and has it decoded again."
+)
+app.add_typer(deadletter, name="deadletter")
 app.add_typer(probe, name="probe")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -132,6 +136,90 @@ def check(config: Config, as_json: Json = False) -> None:
 
     summary = summarise(_load(config, as_json=as_json))
     typer.echo(json.dumps(summary.document(), indent=2) if as_json else summary.text())
+
+
+Reason = Annotated[str, typer.Option(help="Only letters of this reason, for example not_json.")]
+Source = Annotated[str, typer.Option(help="Only letters of this source, for example mqtt/main.")]
+
+
+@deadletter.command("list")
+def deadletter_list(
+    config: Config,
+    reason: Reason = "",
+    source: Source = "",
+    before: Annotated[int | None, typer.Option(help="Only letters with a smaller number.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
+    as_json: Json = False,
+) -> None:
+    """Lists dead letters, newest first, with a summary by source and reason."""
+    from greenbridge import dead_letters
+    from ingest.deadletters import Selection
+
+    chosen = Selection(reason=reason, source=source)
+    listing = _run(dead_letters.listing(_load(config), chosen, before, limit))
+    typer.echo(json.dumps(listing.document(), indent=2) if as_json else listing.text())
+
+
+@deadletter.command("show")
+def deadletter_show(
+    config: Config,
+    number: Annotated[int, typer.Argument(help="Number of the letter, as listed.")],
+    as_json: Json = False,
+) -> None:
+    """Shows one dead letter with its payload."""
+    from greenbridge import dead_letters
+
+    letter = _run(dead_letters.one(_load(config), number))
+    document = dead_letters.document(letter, payload=True)
+    typer.echo(json.dumps(document, indent=2) if as_json else dead_letters.text(letter))
+
+
+@deadletter.command("reinject")
+def deadletter_reinject(
+    config: Config,
+    numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of letters, as listed.")] = None,
+    reason: Reason = "",
+    source: Source = "",
+    as_json: Json = False,
+) -> None:
+    """Has letters decoded again by the running greenbridge, or at its next start.
+
+    Use it after the profile or the topics were corrected. What becomes readings leaves the list; what does
+    not stays, with the new reason.
+    """
+    from greenbridge import dead_letters
+    from ingest.deadletters import Selection
+
+    chosen = Selection(numbers or (), reason, source)
+    if chosen == Selection(()):
+        raise typer.BadParameter("give numbers, --reason or --source", param_hint="NUMBERS")
+    count = _run(dead_letters.request(_load(config), chosen))
+    typer.echo(json.dumps({"requested": count}) if as_json else f"{count} letters will be decoded again")
+    raise typer.Exit(0 if count else EXIT_FAILED)
+
+
+@deadletter.command("purge")
+def deadletter_purge(
+    config: Config,
+    numbers: Annotated[list[int] | None, typer.Argument(help="Numbers of letters, as listed.")] = None,
+    reason: Reason = "",
+    source: Source = "",
+    until: Annotated[datetime | None, typer.Option(help="Only those received before this time, UTC.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every letter.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Deletes letters for good; they stay counted."""
+    from greenbridge import dead_letters
+    from ingest.deadletters import Selection
+
+    chosen = Selection(numbers or (), reason, source, dead_letters.nanoseconds(until))
+    if everything == (chosen != Selection(())):
+        raise typer.BadParameter(
+            "give numbers, --reason, --source or --until, or --all", param_hint="NUMBERS"
+        )
+    count = _run(dead_letters.purge(_load(config), chosen))
+    typer.echo(json.dumps({"purged": count}) if as_json else f"{count} letters deleted")
+    raise typer.Exit(0 if count else EXIT_FAILED)
 
 
 @app.command()

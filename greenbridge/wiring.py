@@ -39,6 +39,7 @@ from ingest.live import LiveTable
 from ingest.ports import Intake, OnFull
 from ingest.pump import EventPump, StorePump
 from ingest.refill import Refill
+from ingest.reinjection import Reinjection
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.stores.influx.store import InfluxStore
 from ingest.supervision import Run, Supervisor
@@ -138,6 +139,8 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             runs[f"pump/{name}"] = watched.pump.run
             runs[f"events/{name}"] = EventPump(alarms, watched.store, clock).run
         runs |= {source.name: source.run for source in sources}
+        takers = {source.name: source for source in sources if isinstance(source, MqttSource)}
+        runs["reinjection"] = Reinjection(letters, takers, clock).run
         for consumer in (CONSUMER, embedded.name):
             journal.cursors.register(consumer, OnFull.STOP)
 

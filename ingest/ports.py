@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.batch import Columns, ReadingBatch
+from telemetry.errors import GreenbridgeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class JournalRecord:
     batch: ReadingBatch
 
 
+class ReinjectionError(GreenbridgeError):
+    """A dead letter that still cannot become readings."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """Something received that cannot become a reading; kept with its reason, never dropped silently."""
@@ -55,6 +60,28 @@ class DeadLetter:
     """The first bytes of what was received."""
     size: int
     """Full size of what was received [B]."""
+
+
+class Reinjectable(Protocol):
+    """A source that can decode again what it once could not."""
+
+    @property
+    def name(self) -> str:
+        """Adapter and link, as in its dead letters: ``mqtt/main``."""
+        ...
+
+    async def reinject(self, letter: DeadLetter) -> None:
+        """Decodes the payload of a letter as of its receipt and makes its readings durable.
+
+        Raises
+        ------
+        ReinjectionError
+            It cannot become readings this time either.
+        StorageError
+            The readings are not durable; to be tried again.
+
+        """
+        ...
 
 
 class Intake(Protocol):

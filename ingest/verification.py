@@ -22,6 +22,7 @@ from ingest.databases import open_database
 from ingest.deadletters import LETTERS
 from ingest.journal.segments import SegmentReader, segments_in
 from ingest.ports import JournalRecord
+from ingest.stores.embedded.partitions import RAW, catalogue, horizon
 from telemetry.errors import StorageError
 
 SECOND = 1_000_000_000
@@ -256,6 +257,13 @@ def _attach(db: duckdb.DuckDBPyConnection, path: Path) -> tuple[bool, str]:
         if "lock" in reason:
             reason = "greenbridge runs on it; stop it, or verify a backup, to compare the store"
         return False, reason
+    db.execute("USE store")
+    tables = ["hot", *(partition.table for partition in catalogue(db, RAW))]
+    kept_from = horizon(db, RAW)
+    db.execute("USE verify")
+    each = [f"SELECT point, t_source, value, quality, record FROM store.{t}" for t in tables]  # noqa: S608  its own
+    db.execute("CREATE TEMP VIEW reading AS " + " UNION ALL ".join(each))
+    db.execute("CREATE TABLE kept AS SELECT ?::BIGINT AS since", [kept_from])
     return True, ""
 
 
@@ -286,7 +294,8 @@ FROM seen GROUP BY ALL
 """
 _APPLIED = """
 CREATE TABLE applied AS
-SELECT point, t, value, quality, record FROM j WHERE t >= $start AND t < $end AND record <= $applied
+SELECT point, t, value, quality, record FROM j
+WHERE t >= $start AND t < $end AND record <= $applied AND t >= (SELECT since FROM kept)
 QUALIFY row_number() OVER (PARTITION BY point, t ORDER BY record DESC, line DESC) = 1
 """
 _COMPARED = """
@@ -294,7 +303,7 @@ SELECT point, (a.t - $start) // $step AS slot, count(*) FILTER (s.point IS NULL)
   count(*) FILTER (s.point IS NOT NULL
     AND (s.value IS DISTINCT FROM a.value OR s.quality IS DISTINCT FROM a.quality))
 FROM applied a SEMI JOIN known USING (point)
-LEFT JOIN store.reading s ON s.point = a.point AND s.t_source = a.t
+LEFT JOIN reading s ON s.point = a.point AND s.t_source = a.t
 GROUP BY ALL
 """
 
@@ -346,13 +355,13 @@ def _extra(db: duckdb.DuckDBPyConnection, window: Window, applied: int) -> tuple
     span = [window.start, window.end]
     (spurious,) = _one(
         db,
-        "SELECT count(*) FROM store.reading s ANTI JOIN applied a ON s.point = a.point AND s.t_source = a.t "
+        "SELECT count(*) FROM reading s ANTI JOIN applied a ON s.point = a.point AND s.t_source = a.t "
         "WHERE s.t_source >= ? AND s.t_source < ? AND s.record >= (SELECT min(record) FROM j)",
         span,
     )
     (doubled,) = _one(
         db,
-        "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM store.reading "
+        "SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM reading "
         "WHERE t_source >= ? AND t_source < ? GROUP BY point, t_source)",
         span,
     )

@@ -17,7 +17,7 @@ from adapters.mqtt.config import BrokerSettings
 from adapters.mqtt.plan import TopicPlan, left_over, plan_topics, shared, subscriptions
 from adapters.mqtt_client import ManualAckClient, Received, Session
 from adapters.subscriber import Link, Opener, Subscriber
-from ingest.ports import DeadLetter, Intake
+from ingest.ports import DeadLetter, Intake, ReinjectionError
 from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.quality import Quality
@@ -137,6 +137,27 @@ class MqttSource(Subscriber[Link]):
         columns = Columns.of(point, t_source, value, quality)
         await self._commit(messages[-1].received_ns, columns, letters)
         self._lost = False
+
+    async def reinject(self, letter: DeadLetter) -> None:
+        """Decodes a dead letter again, as of its receipt: :class:`ingest.ports.Reinjectable`.
+
+        Raises
+        ------
+        ReinjectionError
+            It cannot become readings, or not all of it.
+        StorageError
+            The readings are not durable.
+
+        """
+        try:
+            decoded = self._topics.route(letter.address).decode(letter.payload, letter.t_received)
+        except RejectedPayloadError as rejected:
+            raise ReinjectionError(f"{rejected.reason.value}: {rejected.detail}") from rejected
+        columns = Columns.of(decoded.point, decoded.t_source, decoded.value, decoded.quality)
+        await self._commit(self._clock.now_ns(), columns)
+        if decoded.rejected:
+            first = decoded.rejected[0]
+            raise ReinjectionError(f"only in part: {first.reason.value}: {first.detail}")
 
     def _decoded(self, message: Received) -> Decoded:
         route = self._topics.route(message.topic)

@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
@@ -21,6 +22,7 @@ from adapters.mqtt.config import BrokerSettings
 from adapters.mqtt.source import MqttSource
 from adapters.mqtt_client import SubscriptionRefusedError
 from ingest.fakes import FakeIntake
+from ingest.ports import DeadLetter, ReinjectionError
 from telemetry.clock import SystemClock, settle
 from telemetry.errors import StorageError
 from telemetry.profiles import DeviceProfile, parse_profile
@@ -543,3 +545,25 @@ async def test_a_port_that_speaks_no_mqtt_is_a_lost_link(
     async with server, run_source(source.run()):
         await until(lambda: source.state.counts["connect_failures"] >= 2)
     assert [batch.quality.tolist() for batch in intake.batches] == [[Quality.LINK_LOST]]
+
+
+async def test_a_letter_is_decoded_again_as_of_its_receipt(
+    make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake
+) -> None:
+    """After the profile or the payload's producer was put right; no broker has a part in it."""
+    broker = BrokerSettings(id="main", host="127.0.0.1", port=1, client_id="c")
+    source = MqttSource(broker, make_points(("a", profile, "t/a")), intake, SystemClock())
+    body = payload(7)
+    letter = DeadLetter(5_000, source.name, "t/a", "not_json", "", body, len(body))
+    await source.reinject(letter)
+    assert values(intake) == [7]
+    await source.reinject(letter)
+    first, second = intake.batches
+    assert first.t_source.tolist() == second.t_source.tolist(), "twice is once"
+    for wrong, reason in (
+        (replace(letter, payload=b"{"), "not_json"),
+        (replace(letter, address="x"), "unknown_topic"),
+    ):
+        with pytest.raises(ReinjectionError, match=reason):
+            await source.reinject(wrong)
+    assert len(intake.batches) == 2

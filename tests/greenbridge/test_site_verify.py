@@ -86,7 +86,7 @@ def test_what_cannot_be_verified_is_named(config: Path, tmp_path: Path) -> None:
 
 def test_a_loss_fails_the_command(config: Path, tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "state" / "store.duckdb")) as db:
-        db.execute("DELETE FROM reading WHERE t_source = (SELECT min(t_source) FROM reading)")
+        db.execute("DELETE FROM hot WHERE t_source = (SELECT min(t_source) FROM hot)")
     done = CliRunner().invoke(app, ["verify", str(config)])
     assert done.exit_code == EXIT_FAILED
     assert "NOT as received: 1 lost" in done.stdout

@@ -86,15 +86,15 @@ def test_without_a_window_it_is_what_the_journal_holds(state: Path, clock: Manua
 @pytest.mark.parametrize(
     ("damage", "field", "count"),
     [
-        ("DELETE FROM reading WHERE point = 0 AND t_source % 60000000000 = 3000000000", "lost", 2),
-        ("UPDATE reading SET value = 0 WHERE value = 1234", "differing", 1),
-        ("UPDATE reading SET quality = 0 WHERE point = 1", "differing", 1),
+        ("DELETE FROM hot WHERE point = 0 AND t_source % 60000000000 = 3000000000", "lost", 2),
+        ("UPDATE hot SET value = 0 WHERE value = 1234", "differing", 1),
+        ("UPDATE hot SET quality = 0 WHERE point = 1", "differing", 1),
         (
-            "INSERT INTO reading SELECT point, t_source + 5, 1, 0, 3 FROM reading WHERE value = 1234",
+            "INSERT INTO hot SELECT point, t_source + 5, 1, 0, 3 FROM hot WHERE value = 1234",
             "spurious",
             1,
         ),
-        ("INSERT INTO reading SELECT * FROM reading WHERE value = 1234", "duplicate_keys", 1),
+        ("INSERT INTO hot SELECT * FROM hot WHERE value = 1234", "duplicate_keys", 1),
     ],
 )
 def test_what_is_wrong_in_the_store_is_found(state: Path, damage: str, field: str, count: int) -> None:
