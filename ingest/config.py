@@ -104,3 +104,17 @@ class InfluxSettings(Settings):
         if (self.token_file is None) == (self.token_env is None):
             raise ValueError("give either token_file or token_env")
         return self
+
+
+class VictoriaSettings(Settings):
+    """VictoriaMetrics, single-node or behind vmagent's address of one."""
+
+    enabled: bool = True
+    url: Annotated[str, Field(pattern=r"^https?://[^/]+(/.*)?$")]
+    """Address of the server, for example ``http://victoria:8428``."""
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Longest time for one request [s]."""
+    apply_every_s: Annotated[float, Field(ge=0, le=60)] = 0.5
+    """Shortest time between two writes [s]; the journal holds the readings meanwhile."""
+    durable_after_s: Annotated[float, Field(ge=60, le=3600)] = 60.0
+    """Time after which lines that the server took are on its disk [s]."""

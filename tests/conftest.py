@@ -18,7 +18,12 @@ import structlog
 from telemetry.clock import ManualClock, settle
 from tests.support.beside import SWITCH, Beside
 
-SYSTEM_PROGRAMS = {"mosquitto": "mosquitto", "influxd": "influxdb", "chromium": "chromium"}
+SYSTEM_PROGRAMS = {
+    "mosquitto": "mosquitto",
+    "influxd": "influxdb",
+    "victoria-metrics": "victoria-metrics",
+    "chromium": "chromium",
+}
 """Programs that system tests use, with the Debian package of each."""
 
 GRACE_S = 5.0

@@ -11,8 +11,9 @@ from telemetry.profiles import DeviceProfile, JsonField, JsonMap
 from telemetry.registry import PointRegistry
 from telemetry.site import Site, point_keys
 from tests.support.influx import influx, influxd
+from tests.support.victoria import victoria
 
-__all__ = ["influx", "influxd"]
+__all__ = ["influx", "influxd", "victoria"]
 
 POINTS = ("TotW", "TotVAr", "PPV", "Hz")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -65,20 +66,33 @@ def read_token(settings: InfluxSettings, environment: Mapping[str, str]) -> str:
     return token
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to write and whom to ask."""
+
+    url: str
+    org: str
+    bucket: str
+    timeout_s: float
+    title: str = "InfluxDB"
+    """The server's product, for messages."""
+
+
 class InfluxClient:
     """One server, organisation and bucket; ``async with`` opens and closes the connections."""
 
-    def __init__(self, settings: InfluxSettings, token: str) -> None:
-        self._settings = settings
+    def __init__(self, target: Target, token: str) -> None:
+        self._target = target
         self._token = token
-        self._url = settings.url.rstrip("/")
+        self._url = target.url.rstrip("/")
+        self._name = f"{target.title} {self._url}"
         self._client: InfluxDBClientAsync | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
+        timeout = aiohttp.ClientTimeout(total=self._target.timeout_s)
         self._client = InfluxDBClientAsync(
-            self._url, self._token, self._settings.org, timeout=timeout, allow_redirects=False
+            self._url, self._token, self._target.org, timeout=timeout, allow_redirects=False
         )
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Token {self._token}"}, timeout=timeout
@@ -105,13 +119,13 @@ class InfluxClient:
 
         """
         if self._client is None:
-            raise StorageError(f"InfluxDB client for {self._url} is not open")
+            raise StorageError(f"client for {self._name} is not open")
         compressed = await asyncio.to_thread(gzip.compress, body, 1)
         try:
             service = WriteService(self._client.api_client)  # type: ignore[no-untyped-call]
             await service.post_write_async(  # type: ignore[no-untyped-call]
-                org=self._settings.org,
-                bucket=self._settings.bucket,
+                org=self._target.org,
+                bucket=self._target.bucket,
                 body=compressed,
                 precision="ns",
                 content_encoding="gzip",
@@ -131,25 +145,25 @@ class InfluxClient:
 
         """
         if self._session is None:
-            raise StorageError(f"InfluxDB client for {self._url} is not open")
-        parameters = {"db": self._settings.bucket, "epoch": "ns", "q": statements}
+            raise StorageError(f"client for {self._name} is not open")
+        parameters = {"db": self._target.bucket, "epoch": "ns", "q": statements}
         try:
             async with self._session.get(f"{self._url}/query", params=parameters) as response:
                 body = await response.read()
                 if response.status != 200:
                     fault = self._fault(response.status, body, response.headers)
                     if isinstance(fault, RefusedLinesError):
-                        raise UnavailableError(f"InfluxDB {self._url} refuses a query: {fault}")
+                        raise UnavailableError(f"{self._name} refuses a query: {fault}")
                     raise fault
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(error) from error
         try:
             results = msgspec.json.decode(body, type=_Answer).results
         except msgspec.DecodeError as error:
-            raise UnavailableError(f"InfluxDB {self._url} answers a query with no result: {error}") from error
+            raise UnavailableError(f"{self._name} answers a query with no result: {error}") from error
         for result in results:
             if "error" in result:
-                raise UnavailableError(f"InfluxDB {self._url} refuses a query: {result['error']}")
+                raise UnavailableError(f"{self._name} refuses a query: {result['error']}")
         return results
 
     def _fault(
@@ -160,15 +174,15 @@ class InfluxClient:
             return RefusedLinesError(status, reason or "no reason given")
         if status in _LOOK:
             state, fix = _LOOK[status]
-            return RetryLaterError(f"InfluxDB {self._url}: {fix} (status {status}: {reason})", state, _SLOW_S)
+            return RetryLaterError(f"{self._name}: {fix} (status {status}: {reason})", state, _SLOW_S)
         state = "overloaded" if status in {429, 503} else "server_error"
         after = headers.get("Retry-After", "")
         after_s = min(float(after), 3600.0) if after.isdecimal() else None
-        return RetryLaterError(f"InfluxDB {self._url}: status {status}: {reason}", state, after_s)
+        return RetryLaterError(f"{self._name}: status {status}: {reason}", state, after_s)
 
     def _unreachable(self, error: Exception) -> RetryLaterError:
         reason = str(error) or type(error).__name__
-        return RetryLaterError(f"InfluxDB {self._url} cannot be reached: {reason}", "unreachable")
+        return RetryLaterError(f"{self._name} cannot be reached: {reason}", "unreachable")
 
 
 def _reason(body: bytes | str) -> str:

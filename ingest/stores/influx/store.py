@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.config import InfluxSettings
-from ingest.ports import DeadLetter, EventRecord, JournalCursors, JournalRecord, Position, Totals
+from ingest.ports import EventRecord, JournalCursors, JournalRecord, Position, Totals
 from ingest.stages.continuity import missed
 from ingest.stages.deduplication import HighWaterMarks, Keyed, Resolution, Rows, keyed, resolve
-from ingest.stores.influx.client import InfluxClient, read_token
-from ingest.stores.influx.encoding import Encoder, Lines, encode_events
+from ingest.stores.influx.client import InfluxClient, Target, read_token
+from ingest.stores.influx.encoding import Encoder, encode_events
+from ingest.stores.influx.letters import LetterBox, refused_lines, undeclared_points
 from ingest.stores.influx.query import InfluxQuery
 from ingest.stores.influx.schema import Schema
-from ingest.stores.influx.writer import RefusedLine, write_lines
+from ingest.stores.influx.writer import LineWriter
 from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.registry import PointRegistry
@@ -35,14 +36,6 @@ class MarkedCursors(JournalCursors, Protocol):
 
     async def save(self, name: str, position: Position, marks: bytes = b"") -> None:
         """Makes a position durable, with marks if they are given."""
-        ...
-
-
-class LetterBox(Protocol):
-    """Where refused lines go."""
-
-    async def add(self, letters: Sequence[DeadLetter], origin: str = ...) -> None:
-        """Makes letters durable."""
         ...
 
 
@@ -72,9 +65,11 @@ class InfluxStore:
             There is no token where the settings say.
 
         """
-        self._client = InfluxClient(settings, read_token(settings, environment))
+        target = Target(settings.url, settings.org, settings.bucket, settings.timeout_s)
+        self._client = InfluxClient(target, read_token(settings, environment))
         schema = Schema(site, registry)
         self._encoder = Encoder(schema)
+        self._writer = LineWriter(self._client)
         self._cursors = cursors
         self._letters = letters
         self._clock = clock
@@ -124,16 +119,13 @@ class InfluxStore:
             return position
         gaps = missed(records, position.totals.accounted)
         marks = await self._loaded_marks()
-        batch = keyed(Columns.joined([record.batch for record in records]))
+        batch = await asyncio.to_thread(keyed, Columns.joined([record.batch for record in records]))
         suspects = np.flatnonzero(batch.first & ~marks.above(batch.columns))
         plan = resolve(batch, *await self._held(batch.columns, suspects))
         chosen = np.concatenate([plan.insert, plan.update])
         written = batch.columns.where(chosen)
-        encoded = self._encoder.encode(written, _revises(batch, plan))
-        refused = await write_lines(self._client, encoded.lines)
-        lost = [encoded.rows(line.index) for line in refused] + [encoded.unknown]
-        await self._letters.add(self._dead_letters(written, encoded, refused), self.name)
-        totals = position.totals.plus(_totals(plan, np.concatenate(lost))).plus(Totals(missed=gaps))
+        lost = await self._write(written, _revises(batch, plan))
+        totals = position.totals.plus(_totals(plan, lost)).plus(Totals(missed=gaps))
         newest = batch.columns.where(batch.newest)
         raised = HighWaterMarks.from_bytes(marks.to_bytes())
         raised.raise_to(newest.point, newest.t_source)
@@ -157,8 +149,8 @@ class InfluxStore:
         if not fresh:
             return position
         lines = encode_events([event for _, event in fresh])
-        refused = await write_lines(self._client, lines)
-        await self._letters.add([self._letter(lines[line.index], line) for line in refused], self.name)
+        refused = await self._writer.write(lines)
+        await self._letters.add(refused_lines(self.name, self._clock.now_ns(), lines, refused), self.name)
         async with self._saving:
             position = replace(await self.position(), event=fresh[-1][0])
             await self._cursors.save(self.name, position)
@@ -176,9 +168,7 @@ class InfluxStore:
 
         """
         marks = await self._loaded_marks()
-        encoded = self._encoder.encode(columns, np.ones(len(columns), bool))
-        refused = await write_lines(self._client, encoded.lines)
-        await self._letters.add(self._dead_letters(columns, encoded, refused), self.name)
+        await self._write(columns, np.ones(len(columns), bool))
         marks.raise_to(columns.point, columns.t_source)
 
     async def _loaded_marks(self) -> HighWaterMarks:
@@ -210,22 +200,15 @@ class InfluxStore:
         theirs = np.array([i for _, i in found], np.intp)
         return np.array([row for row, _ in found], np.intp), stored.value[theirs], stored.quality[theirs]
 
-    def _dead_letters(
-        self, batch: Columns, encoded: Lines, refused: Sequence[RefusedLine]
-    ) -> list[DeadLetter]:
-        letters = [self._letter(encoded.lines[line.index], line) for line in refused]
+    async def _write(self, columns: Columns, revises: NDArray[np.bool_]) -> Rows:
+        """Writes readings with distinct keys; returns the rows that became dead letters."""
+        encoded = await asyncio.to_thread(self._encoder.encode, columns, revises)
+        refused = await self._writer.write(encoded.lines)
         now = self._clock.now_ns()
-        for index in np.unique(batch.point[encoded.unknown]).tolist():
-            detail = f"the point registry never gave index {index}; restore points.sqlite from a backup"
-            letters.append(DeadLetter(now, self.name, f"point {index}", "unknown_point", detail, b"", 0))
-        return letters
-
-    def _letter(self, line: bytes, refused: RefusedLine) -> DeadLetter:
-        reason = "line_too_large" if refused.status == 413 else "line_refused"
-        measurement = line.partition(b",")[0].decode(errors="replace")
-        return DeadLetter(
-            self._clock.now_ns(), self.name, measurement, reason, refused.reason, line, len(line)
-        )
+        letters = refused_lines(self.name, now, encoded.lines, refused)
+        letters += undeclared_points(self.name, now, columns, encoded)
+        await self._letters.add(letters, self.name)
+        return np.concatenate([*(encoded.rows(line.index) for line in refused), encoded.unknown])
 
 
 def _revises(batch: Keyed, plan: Resolution) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""The VictoriaMetrics store: InfluxDB's line protocol, to a server whose answer does not mean "durable"."""

@@ -1,0 +1,167 @@
+"""Writing side of the VictoriaMetrics store.
+
+VictoriaMetrics answers 204 when it holds the lines in memory; they reach the disk seconds later, and a power
+cut in between loses them. The durable position therefore trails by ``durable_after_s``, and whenever the
+server may have lost its memory, everything after that position is written again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from ingest.config import VictoriaSettings
+from ingest.ports import EventRecord, JournalCursors, JournalRecord, Position, Totals
+from ingest.retry import RetryLaterError
+from ingest.stages.continuity import missed
+from ingest.stages.deduplication import keyed
+from ingest.stores.influx.client import InfluxClient, Target
+from ingest.stores.influx.encoding import Encoder
+from ingest.stores.influx.letters import LetterBox, refused_lines, undeclared_points
+from ingest.stores.influx.schema import Schema
+from ingest.stores.influx.writer import LineWriter
+from ingest.stores.victoria.holdback import HoldBack
+from ingest.stores.victoria.started import ServerStart
+from telemetry.batch import Columns
+from telemetry.clock import Clock
+from telemetry.registry import PointRegistry
+from telemetry.site import Site
+
+log = structlog.get_logger(__name__)
+
+
+class VictoriaStore:
+    """A :class:`ingest.ports.Store` in VictoriaMetrics; ``async with`` opens and closes the connections.
+
+    It cannot be asked for a key, so every reading counts as new, and of a revision it keeps both values.
+    """
+
+    def __init__(
+        self,
+        settings: VictoriaSettings,
+        site: Site,
+        registry: PointRegistry,
+        *,
+        cursors: JournalCursors,
+        letters: LetterBox,
+        clock: Clock,
+    ) -> None:
+        # organisation and bucket mean nothing to it, and it knows no tokens
+        target = Target(settings.url, "greenbridge", "greenbridge", settings.timeout_s, "VictoriaMetrics")
+        self._client = InfluxClient(target, "none")
+        self._started = ServerStart(settings.url, settings.timeout_s)
+        self._encoder = Encoder(Schema(site, registry))
+        self._writer = LineWriter(self._client)
+        self._cursors = cursors
+        self._letters = letters
+        self._clock = clock
+        self._held = HoldBack(settings.durable_after_s)
+        self._applied: Position | None = None
+        self._went_back = False
+        self._process: float | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        await self._started.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._started.__aexit__(kind, error, trace)
+        await self._client.__aexit__(kind, error, trace)
+
+    @property
+    def name(self) -> str:
+        """Label of the store."""
+        return "victoria"
+
+    async def position(self) -> Position:
+        """How far this store has come: what the server took; what it keeps for certain trails behind."""
+        if self._applied is None:
+            self._applied = await self._cursors.load(self.name)
+        return self._applied
+
+    async def count(self) -> None:
+        """Not known: the server cannot be asked for rows."""
+        return
+
+    async def apply(self, records: Sequence[JournalRecord]) -> Position:
+        """Writes records; those at or before the position are passed over.
+
+        Returns a position before these records when the server may have lost what it had not flushed: the
+        records after that position are to be applied again.
+
+        Raises
+        ------
+        RetryLaterError
+            The server takes nothing now; the records after :meth:`position` are to be applied again later.
+        StorageError
+            Cursor or dead letters cannot be written, or the records are of another journal.
+
+        """
+        position = await self.position()
+        if self._went_back and records and records[0].offset > position.offset + 1:
+            return position
+        records = [record for record in records if record.offset > position.offset]
+        if not records:
+            return position
+        gaps = missed(records, position.totals.accounted)
+        batch = await asyncio.to_thread(keyed, Columns.joined([record.batch for record in records]))
+        try:
+            self._process = self._process or await self._started.ask()
+            counts = await self._write(batch.columns.where(batch.last), len(batch.columns))
+            position = replace(
+                position,
+                offset=records[-1].offset,
+                totals=position.totals.plus(counts).plus(Totals(missed=gaps)),
+            )
+            self._held.reached(self._clock.monotonic(), position)
+            self._applied, self._went_back = position, False
+            await self._release()
+        except RetryLaterError as error:
+            await self._go_back(str(error))
+            raise
+        return await self.position()
+
+    async def apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
+        """Passes events over: the server keeps numbers only, and what an event says is text."""
+        position = await self.position()
+        if events:
+            self._applied = replace(position, event=max(position.event, events[-1][0]))
+        return await self.position()
+
+    async def _write(self, columns: Columns, received: int) -> Totals:
+        encoded = await asyncio.to_thread(self._encoder.encode, columns)
+        refused = await self._writer.write(encoded.lines)
+        now = self._clock.now_ns()
+        letters = refused_lines(self.name, now, encoded.lines, refused)
+        letters += undeclared_points(self.name, now, columns, encoded)
+        await self._letters.add(letters, self.name)
+        lost = sum(len(encoded.rows(line.index)) for line in refused) + len(encoded.unknown)
+        return Totals(stored=len(columns) - lost, duplicates=received - len(columns), dead_lettered=lost)
+
+    async def _release(self) -> None:
+        """Makes the position durable whose lines the same process has held long enough."""
+        ripe = self._held.ripe(self._clock.monotonic())
+        if ripe is None:
+            return
+        if await self._started.ask() != self._process:
+            await self._go_back("the server was started again")
+            return
+        await self._cursors.save(self.name, ripe)
+
+    async def _go_back(self, reason: str) -> None:
+        """Back to the durable position: what came after it may be lost with the server's memory."""
+        self._held.clear()
+        self._process = None
+        saved = await self._cursors.load(self.name)
+        if self._applied is not None and saved.offset < self._applied.offset:
+            log.warning("store_writes_again", store=self.name, after=saved.offset, reason=reason)
+            self._went_back = True
+        self._applied = saved
