@@ -18,7 +18,13 @@ from adapters.profiles import bundled_profiles, checked_profile
 from alerts.config import AlertsSettings
 from console.config import ConsoleSettings
 from greenbridge.references import PlacedDevice, device_problems, with_topics
-from ingest.config import DeadLetterSettings, EmbeddedSettings, InfluxSettings, JournalSettings
+from ingest.config import (
+    DeadLetterSettings,
+    EmbeddedSettings,
+    InfluxSettings,
+    JournalSettings,
+    VictoriaSettings,
+)
 from telemetry.devices import Device
 from telemetry.errors import ConfigError, Problem
 from telemetry.grid import Grid
@@ -61,6 +67,8 @@ class SiteSettings(Settings):
     embedded: EmbeddedSettings = EmbeddedSettings()
     influx: InfluxSettings | None = None
     """A second store; the embedded one is always there."""
+    victoria: VictoriaSettings | None = None
+    """A further store, for numbers only: VictoriaMetrics keeps no text."""
     alerts: AlertsSettings = AlertsSettings()
     console: ConsoleSettings = ConsoleSettings()
     logs: LogSettings = LogSettings()

@@ -76,7 +76,7 @@ def summarise(configuration: Configuration) -> Summary:
     alerts = settings.alerts
     pageable = [tie for tie in configuration.grid.tie if tie.kind is not TieKind.RING]
     links = {device.link for device in devices}
-    influx = settings.influx is not None and settings.influx.enabled
+    further = {"influx": settings.influx, "victoria": settings.victoria}
     return Summary(
         file=configuration.file,
         name=settings.name,
@@ -93,6 +93,9 @@ def summarise(configuration: Configuration) -> Summary:
             "R6": len(configuration.grid.line) if alerts.two_end.enabled else 0,
             "R13": len(links) if alerts.health.enabled else 0,
         },
-        stores=["embedded", "influx"] if influx else ["embedded"],
+        stores=[
+            "embedded",
+            *(name for name, store in further.items() if store is not None and store.enabled),
+        ],
         webhooks=sum(webhook.enabled for webhook in alerts.webhook),
     )

@@ -42,6 +42,7 @@ from ingest.refill import Refill
 from ingest.reinjection import Reinjection
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.stores.influx.store import InfluxStore
+from ingest.stores.victoria.store import VictoriaStore
 from ingest.supervision import Run, Supervisor
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError
@@ -101,6 +102,21 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             stores.append(WatchedStore(influx, pump))
             # what it lacks is in the embedded store, which the journal waits for
             journal.cursors.register(influx.name, OnFull.DETACH)
+
+        if settings.victoria is not None and settings.victoria.enabled:
+            victoria = VictoriaStore(
+                settings.victoria, site, registry, cursors=journal.cursors, letters=letters, clock=clock
+            )
+            await stack.enter_async_context(victoria)
+            pump = StorePump(
+                journal,
+                victoria,
+                clock,
+                every_s=settings.victoria.apply_every_s,
+                refill=Refill(journal.cursors, embedded, victoria, VictoriaStore.REFILL_CHUNK),
+            )
+            stores.append(WatchedStore(victoria, pump))
+            journal.cursors.register(victoria.name, OnFull.DETACH)
 
         channels = _channels(settings)
         alarms = await stack.enter_async_context(_alarm_journal(state, settings, channels))

@@ -60,6 +60,7 @@ class VictoriaStore:
         self._cursors = cursors
         self._letters = letters
         self._clock = clock
+        self._durable_after_s = settings.durable_after_s
         self._held = HoldBack(settings.durable_after_s)
         self._applied: Position | None = None
         self._went_back = False
@@ -75,6 +76,9 @@ class VictoriaStore:
     ) -> None:
         await self._started.__aexit__(kind, error, trace)
         await self._client.__aexit__(kind, error, trace)
+
+    REFILL_CHUNK = 1_000_000
+    """Readings of one refill: each waits until it is durable."""
 
     @property
     def name(self) -> str:
@@ -135,6 +139,24 @@ class VictoriaStore:
         if events:
             self._applied = replace(position, event=max(position.event, events[-1][0]))
         return await self.position()
+
+    async def refill(self, columns: Columns) -> None:
+        """Writes readings that the journal deleted before this store had them; returns when they are durable.
+
+        Raises
+        ------
+        RetryLaterError
+            The server takes nothing now, or was started again meanwhile: the same readings are to be given
+            again.
+
+        """
+        process = await self._started.ask()
+        await self._write(columns, len(columns))
+        await self._clock.sleep(self._durable_after_s)
+        if await self._started.ask() != process:
+            raise RetryLaterError(
+                "VictoriaMetrics was started again before the refill was durable", "restarted"
+            )
 
     async def _write(self, columns: Columns, received: int) -> Totals:
         encoded = await asyncio.to_thread(self._encoder.encode, columns)
