@@ -6,7 +6,16 @@ import asyncio
 from contextlib import suppress
 from typing import Protocol, cast
 
-from adapters.modbus.codec import Doubt, Frame, MbapFramer, ProtocolDoubtError, Query, framed
+from adapters.modbus.codec import (
+    Doubt,
+    Frame,
+    MbapFramer,
+    ProtocolDoubtError,
+    Query,
+    framed,
+    holds_beginning,
+    may_begin,
+)
 from adapters.modbus.rtu import RtuFramer, rtu_framed
 from telemetry.errors import UnavailableError
 
@@ -44,6 +53,11 @@ class Framer(Protocol):
         """Bytes that belong to no returned frame [B]."""
         ...
 
+    @property
+    def begun(self) -> bytes:
+        """The first of those bytes."""
+        ...
+
     def feed(self, data: bytes) -> None:
         """Appends received bytes."""
         ...
@@ -69,6 +83,8 @@ class Receiver(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[Frame]] = {}
+        self._asked: dict[int, Query] = {}
+        """Questions whose replies have not come."""
         self._shared: set[int] = set()
         self._deadlines: dict[int, tuple[float, int, float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -98,6 +114,8 @@ class Receiver(asyncio.BufferedProtocol):
         try:
             while (frame := self._framer.next_frame()) is not None:
                 self._place(frame)
+            if self._framer.pending and not self._rtu:
+                self._check_begun()
         except ProtocolDoubtError as doubt:
             self._doubt(doubt)
 
@@ -122,13 +140,14 @@ class Receiver(asyncio.BufferedProtocol):
             Another request ended it.
 
         """
-        if self.fault is None and self.unread:
+        if self.fault is None and self.unread and not self._asked:
             self._doubt(ProtocolDoubtError(Doubt.UNSOLICITED, f"{self.unread} bytes before a request"))
         if self.fault is not None or self._transport is None:
             raise self.fault or ConnectionLostError("there is no connection")
         number = 0 if self._rtu else query.transaction
         waiter: asyncio.Future[Frame] = self._loop.create_future()
         self._waiting[number] = waiter
+        self._asked[number] = query
         if len(self._waiting) > 1:
             self._shared.update(self._waiting)
         self._expect(number, query.unit, timeout_s)
@@ -137,6 +156,7 @@ class Receiver(asyncio.BufferedProtocol):
             frame = await waiter
         finally:
             self._waiting.pop(number, None)
+            self._asked.pop(number, None)
             self._deadlines.pop(number, None)
             self._shared.discard(number)
         if self.fault is not None:
@@ -184,7 +204,16 @@ class Receiver(asyncio.BufferedProtocol):
             due = f" where {', '.join(map(str, sorted(self._waiting)))} is due" if known else ""
             detail = f"a frame of unit {frame.unit}, transaction {frame.transaction}, that nobody asked for"
             raise ProtocolDoubtError(reason, f"{detail}{due}", frame.pdu)
+        self._asked.pop(number, None)
+        if any(holds_beginning(frame.pdu, other) for other in self._asked.values()):
+            raise ProtocolDoubtError(Doubt.LENGTH, "another reply begins within a reply", frame.pdu)
         waiter.set_result(frame)
+
+    def _check_begun(self) -> None:
+        """What came behind the last whole frame must be the beginning of a reply that is due."""
+        begun = self._framer.begun
+        if not any(may_begin(begun, query) for query in self._asked.values()):
+            raise ProtocolDoubtError(Doubt.UNSOLICITED, "bytes that begin no reply that is due", begun)
 
     def _expect(self, number: int, unit: int, timeout_s: float) -> None:
         """Notes until when a reply must come; one timer serves all of them, since nearly all come in time."""

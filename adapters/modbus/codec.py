@@ -35,6 +35,8 @@ __all__ = [
     "Request",
     "Slot",
     "framed",
+    "holds_beginning",
+    "may_begin",
     "verified",
     "verified_data",
 ]
@@ -45,6 +47,7 @@ MAX_COILS = 2000
 """Largest quantity of single bits in one read, [APP] 6.1 and 6.2."""
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length, unit: [TCP] 3.1.3
+_START = struct.Struct(">HH")
 _READ = struct.Struct(">BHH")
 _LENGTH_WITHIN = range(3, 255)  # unit, then 2 to 253 bytes: [APP] 4.1
 _EXCEPTION_BIT = 0x80
@@ -278,6 +281,11 @@ class MbapFramer:
         """Bytes that are received but belong to no returned frame [B]."""
         return len(self._buffer)
 
+    @property
+    def begun(self) -> bytes:
+        """The first of those bytes, as far as :func:`may_begin` looks."""
+        return bytes(self._buffer[: _HEADER.size + 1])
+
     def feed(self, data: bytes) -> None:
         """Appends received bytes; any cut of the stream gives the same frames."""
         self._buffer += data
@@ -307,6 +315,37 @@ class MbapFramer:
         if length not in _LENGTH_WITHIN:
             raise ProtocolDoubtError(Doubt.LENGTH, f"frame length {length} is not 3 to 254", bytes(buffer))
         return None
+
+
+def may_begin(received: bytes, query: Query) -> bool:
+    """Whether received bytes may be the beginning of the reply to a question over TCP."""
+    if received[:4] != _start(query)[: len(received)]:
+        return False
+    if len(received) > 6 and received[6] != query.unit:
+        return False
+    return len(received) < 8 or received[7] & ~_EXCEPTION_BIT == query.function
+
+
+def holds_beginning(pdu: bytes, query: Query) -> bool:
+    """Whether a reply holds the beginning of the reply to another question.
+
+    Nothing over TCP but the length of its header says where a reply ends. If a gateway leaves bytes out, the
+    next reply fills the place of what is missing.
+    """
+    start = _start(query)
+    at = pdu.find(start)
+    while at >= 0:
+        head = pdu[at : at + _HEADER.size + 1]
+        sized = len(head) > _HEADER.size and int.from_bytes(head[4:6], "big") in _LENGTH_WITHIN
+        if sized and may_begin(head, query):
+            return True
+        at = pdu.find(start, at + 1)
+    return False
+
+
+def _start(query: Query) -> bytes:
+    """What the reply to a question begins with: transaction and protocol."""
+    return _START.pack(query.transaction, 0)
 
 
 def verified(query: Query, frame: Frame) -> bytes:

@@ -66,6 +66,11 @@ class RtuFramer:
         """Bytes that are received but belong to no returned frame [B]."""
         return len(self._buffer)
 
+    @property
+    def begun(self) -> bytes:
+        """The first of those bytes."""
+        return bytes(self._buffer[:8])
+
     def feed(self, data: bytes) -> None:
         """Appends received bytes; any cut of the stream gives the same frames."""
         self._buffer += data

@@ -23,6 +23,8 @@ from adapters.modbus.codec import (
     Query,
     Request,
     framed,
+    holds_beginning,
+    may_begin,
     verified_data,
 )
 from adapters.modbus.identification import IdentificationQuery
@@ -38,6 +40,7 @@ ALLOWED_WRITES = [
     ("_receiver.py", "self._transport.write(rtu_framed(query) if self._rtu else framed(query))"),
     ("_serial.py", "self._line.write(bytes(data))"),
     ("codec.py", "_HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit)"),
+    ("codec.py", "_START.pack(query.transaction, 0)"),  # to be compared with
     ("codec.py", "_READ.pack(self.function, self.address, self.count)"),
 ]
 identifications = st.builds(
@@ -242,3 +245,29 @@ def test_an_exception_reply_is_named(code: int, name: str) -> None:
     with pytest.raises(DeviceRefusedError, match=name) as caught:
         verified_data(request, Frame(7, 1, bytes([0x84, code])))
     assert caught.value.is_address == (code == 2)
+
+
+QUESTION = Request(0x0107, 3, RegisterTable.HOLDING, 100, 2)
+ANSWER = frame_bytes(0x0107, 3, bytes([3, 4, 1, 2, 3, 4]))
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_bytes_that_begin_the_due_reply_may_be_it_and_others_may_not(length: int) -> None:
+    assert may_begin(ANSWER[:length], QUESTION)
+    wrong = bytearray(ANSWER[:length])
+    if length not in {5, 6}:  # the length of the header is judged by the framer
+        wrong[length - 1] ^= 1
+        assert not may_begin(bytes(wrong), QUESTION)
+
+
+def test_an_exception_may_be_the_due_reply() -> None:
+    assert may_begin(frame_bytes(0x0107, 3, b"\x83\x02")[:8], QUESTION)
+
+
+@given(st.binary(max_size=60), st.integers(8, len(ANSWER)), st.binary(max_size=60))
+def test_a_reply_that_swallowed_the_beginning_of_another_is_told(
+    before: bytes, length: int, behind: bytes
+) -> None:
+    assert holds_beginning(before + ANSWER[:length] + behind, QUESTION)
+    other = Request(0x0108, 3, RegisterTable.HOLDING, 100, 2)
+    assert not holds_beginning(ANSWER, other)

@@ -304,6 +304,7 @@ class Scripted(Protocol):
     port: int
     requests: list[bytes]
     connections: int
+    writers: list[asyncio.StreamWriter]
     script: Callable[[bytes], Awaitable[bytes | None]]
 
     async def answer_honestly(self, request: bytes) -> bytes: ...
@@ -325,6 +326,53 @@ async def test_several_requests_in_flight_are_told_apart_by_their_numbers(gatewa
         queries = [read(1, 100 + 10 * k, transaction=link.next_transaction()) for k in range(8)]
         replies = await asyncio.gather(*(link.ask(query, 1.0) for query in queries))
     assert replies == [truth(query) for query in queries]
+
+
+@pytest.mark.parametrize("kept", range(9, 20))
+@pytest.mark.parametrize("next_is", ["data", "exception"])
+async def test_a_reply_with_bytes_left_out_does_not_swallow_the_next(
+    kept: int, next_is: str, gateway: Scripted
+) -> None:
+    """Of several replies one loses its end: nothing but lengths says where each ends."""
+    held: list[bytes] = []
+
+    async def leaves_out(request: bytes) -> bytes:
+        held.append(await gateway.answer_honestly(request))
+        if len(held) < 3:
+            return b""
+        if next_is == "exception":
+            held[1] = held[1][:4] + b"\0\3" + held[1][6:7] + b"\x83\2"
+        return b"".join([held[0][:kept], *held[1:]])
+
+    gateway.script = leaves_out
+    async with await opener(settings(host="127.0.0.1", port=gateway.port, window=3))() as link:
+        queries = [read(unit, 100, 8, transaction=link.next_transaction()) for unit in (1, 2, 3)]
+        replies = await asyncio.gather(*(link.ask(query, 0.5) for query in queries), return_exceptions=True)
+    for query, reply in zip(queries, replies, strict=True):
+        assert isinstance(reply, Exception) or reply == truth(query)
+
+
+async def test_replies_in_pieces_do_not_disturb_the_requests_between_them(gateway: Scripted) -> None:
+    waiting = asyncio.Event()
+
+    async def in_pieces(request: bytes) -> bytes:
+        reply = await gateway.answer_honestly(request)
+        if len(gateway.requests) == 1:
+            gateway.writers[-1].write(reply[:11])
+            waiting.set()
+            return b""
+        first = await gateway.answer_honestly(gateway.requests[0])
+        return first[11:] + reply
+
+    gateway.script = in_pieces
+    async with await opener(settings(host="127.0.0.1", port=gateway.port, window=2))() as link:
+        one, two = (read(unit, 100, transaction=link.next_transaction()) for unit in (1, 2))
+        first = asyncio.create_task(link.ask(one, 1.0))
+        await waiting.wait()
+        for _ in range(20):
+            await SystemClock().sleep(0)  # the piece arrives
+        assert await link.ask(two, 1.0) == truth(two)
+        assert await first == truth(one)
 
 
 async def test_a_window_falls_back_to_one_when_a_reply_is_lost(
