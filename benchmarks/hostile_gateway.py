@@ -164,6 +164,8 @@ class HostileGateway:
                     writer.write(b"".join(self._held) if self._random.random() < 0.5 else self._held[0])
                 self._held.clear()
             for step in deed(self, exchange):
+                if writer.is_closing():
+                    return
                 if isinstance(step, bytes):
                     writer.write(step)
                 elif isinstance(step, float):
