@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -11,7 +12,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import atheris  # type: ignore[import-untyped]
+# not imported by name: its wheels are for Linux only
+atheris = importlib.import_module("atheris")
 
 with atheris.instrument_imports(include=["adapters"]):
     from benchmarks.fuzz import Verdict
