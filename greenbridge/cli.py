@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbridge.faulting import faults, pairs
 from greenbridge.probing import probe
 from telemetry.errors import ConfigError, GreenbridgeError
 
@@ -42,9 +43,6 @@ scenario = typer.Typer(
     no_args_is_help=True, help="Plays scenarios of faults and judges the alarms that follow."
 )
 app.add_typer(scenario, name="scenario")
-faults = typer.Typer(
-    no_args_is_help=True, help="Makes things go wrong on running simulators, through their control interface."
-)
 app.add_typer(faults, name="faults")
 deadletter = typer.Typer(
     no_args_is_help=True, help="Shows what could not become a reading, and has it decoded again."
@@ -273,7 +271,7 @@ def load(
     from telemetry.clock import SystemClock
 
     logs.configure("text", "warning")
-    settings = _pairs(options)
+    settings = pairs(options)
 
     async def run_it() -> Any:
         return await serve_load(from_options(kind, settings, for_), SystemClock())
@@ -416,124 +414,6 @@ def scenario_score(
             typer.echo(score.text())
         typer.echo(f"{len(reports) - len(scores)} scenarios need rules that are not built")
     raise typer.Exit(EXIT_FAILED if any(score.failed_seeds for score in scores) else 0)
-
-
-Control = Annotated[
-    str,
-    typer.Option("--control", envvar="GB_SIM_CONTROL_URL", help="Control interface of the simulators."),
-]
-CONTROL_URL = "http://127.0.0.1:15500"
-
-
-@faults.command("list")
-def faults_list(control: Control = CONTROL_URL, as_json: Json = False) -> None:
-    """Lists the faults that are active, and the latest that were cleared."""
-    answer = _ask_simulators(control, "GET", "faults")
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    for fault in answer:
-        typer.echo(_fault_line(fault))
-    if not answer:
-        typer.echo("no faults")
-
-
-@faults.command("kinds")
-def faults_kinds(control: Control = CONTROL_URL, as_json: Json = False) -> None:
-    """Lists every kind of fault, what it strikes and its parameters."""
-    answer = _ask_simulators(control, "GET", "faults/kinds")
-    if as_json:
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    for kind, entry in answer.items():
-        parameters = ", ".join(entry["parameters"]) or "no parameters"
-        typer.echo(f"{kind:<18} {entry['target']:<18} {parameters}")
-
-
-@faults.command("inject")
-def faults_inject(
-    kind: Annotated[str, typer.Argument(help="Kind of fault: see greenbridge faults kinds.")],
-    target: Annotated[str, typer.Argument(help="What it strikes, for example SHY-TAS.")],
-    parameters: Annotated[list[str] | None, typer.Argument(help="Parameters, for example mw=30.")] = None,
-    for_: Annotated[float | None, typer.Option("--for", help="Ends after so many seconds.")] = None,
-    control: Control = CONTROL_URL,
-    as_json: Json = False,
-) -> None:
-    """Lets a fault begin: weather, orders and set-points are faults too, which are cleared again."""
-    body: dict[str, Any] = {"kind": kind, "target": target, "for_s": for_, **_pairs(parameters)}
-    answer = _ask_simulators(control, "POST", "faults", body)
-    typer.echo(json.dumps(answer, indent=2) if as_json else _fault_line(answer))
-
-
-@faults.command("clear")
-def faults_clear(
-    fault: Annotated[str, typer.Argument(help="Id of the fault.")],
-    control: Control = CONTROL_URL,
-    as_json: Json = False,
-) -> None:
-    """Ends a fault."""
-    answer = _ask_simulators(control, "DELETE", f"faults/{fault}")
-    typer.echo(json.dumps(answer, indent=2) if as_json else _fault_line(answer))
-
-
-@faults.command("registers")
-def faults_registers(
-    device: Annotated[str, typer.Argument(help="Id of a simulated device; empty lists them.")] = "",
-    control: Control = CONTROL_URL,
-    as_json: Json = False,
-) -> None:
-    """Shows what every register of a simulated device holds: name, raw words, engineering value."""
-    answer = _ask_simulators(control, "GET", f"devices/{device}/registers" if device else "devices")
-    if as_json or not device:
-        typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(answer))
-        return
-    for held in answer:
-        words = " ".join(f"{word:04x}" for word in held["words"])
-        value = "not available" if held["value"] is None else f"{held['value']} {held['unit']}".strip()
-        typer.echo(f"{held['address']:>5}  {held['name']:<34} {words:<40} {value}")
-
-
-@faults.command("speed")
-def faults_speed(
-    factor: Annotated[float, typer.Argument(min=0.1, max=1000, help="Simulated seconds per second.")],
-    control: Control = CONTROL_URL,
-) -> None:
-    """Changes how fast simulated time runs. A greenbridge that reads these simulators must be restarted with
-    the pace that this prints, or its clock and theirs drift apart.
-    """
-    pace = _ask_simulators(control, "PUT", "clock", {"speed": factor})
-    typer.echo(" ".join(f"{name}={value}" for name, value in pace["environment"].items()))
-
-
-def _fault_line(fault: dict[str, Any]) -> str:
-    hidden = {"id", "kind", "target", "active", "ends_ns"}
-    parameters = " ".join(f"{key}={value}" for key, value in fault.items() if key not in hidden)
-    state = "active" if fault["active"] else "cleared"
-    return f"{fault['id']:<22} {state:<8} {fault['kind']:<18} {fault['target']:<20} {parameters}".rstrip()
-
-
-def _ask_simulators(control: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    from greenbridge.scenarios.controls import ask
-
-    try:
-        return asyncio.run(ask(control, method, path, body))
-    except GreenbridgeError as error:
-        typer.echo(f"greenbridge: {error}", err=True)
-        raise typer.Exit(EXIT_CANNOT_RUN) from None
-
-
-def _pairs(words: list[str] | None) -> dict[str, Any]:
-    """``name=value`` words as a mapping; a value that reads as JSON becomes what it says."""
-    pairs: dict[str, Any] = {}
-    for word in words or []:
-        key, separator, value = word.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{word}: write name=value")
-        try:
-            pairs[key] = json.loads(value)
-        except json.JSONDecodeError:
-            pairs[key] = value
-    return pairs
 
 
 def default_state() -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -26,9 +26,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from simulators.devices.registers import Held
 from simulators.exercise import Announcement, Exercise, FaultError, NoSuchFaultError
+from simulators.faults.complaints import complaints
 from simulators.faults.model import FAULT, parameters
 from telemetry.clock import Clock, Pace, SystemClock
-from telemetry.settings import key_path, nearest
+from telemetry.settings import nearest
 
 SPEEDS = (0.1, 1000.0)
 """Limits of the time factor."""
@@ -63,6 +64,11 @@ class Controlled(Protocol):
     @property
     def units(self) -> Mapping[str, object]:
         """Devices that answer on Modbus, by their id."""
+        ...
+
+    @property
+    def silent(self) -> Collection[str]:
+        """Ids of the devices that publish and cannot be asked."""
         ...
 
     def status(self) -> Status:
@@ -100,25 +106,42 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
         return _json(200, status())
 
     async def kinds(_request: Request) -> Response:
-        return _json(200, parameters())
+        shown = {
+            kind: {
+                "what": entry.what,
+                "target": entry.target,
+                "targets": bench.exercise.targets(entry.where),
+                "parameters": entry.parameters,
+            }
+            for kind, entry in parameters().items()
+        }
+        return _json(200, shown)
 
     async def faults(_request: Request) -> Response:
         return _json(200, [injected.document() for injected in bench.exercise.faults])
 
     async def inject(request: Request) -> Response:
         wanted = msgspec.json.decode(await _body(request), type=dict[str, Any])
-        for_s = msgspec.convert(wanted.pop("for_s", None), float | None)
+        for_s = wanted.pop("for_s", None)
+        if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float)):
+            raise FaultError(f"for_s = {for_s!r} must be a number of seconds")
         injected = bench.exercise.inject(FAULT.validate_python(wanted), clock.now_ns(), for_s)
         return _json(201, injected.document())
 
     async def clear(request: Request) -> Response:
         return _json(200, bench.exercise.clear(request.path_params["id"], clock.now_ns()).document())
 
+    async def clear_all(_request: Request) -> Response:
+        cleared = bench.exercise.clear_all(clock.now_ns())
+        return _json(200, [injected.document() for injected in cleared])
+
     async def devices(_request: Request) -> Response:
         return _json(200, sorted(bench.units))
 
     async def registers(request: Request) -> Response:
         device = request.path_params["id"]
+        if device in bench.silent:
+            raise _NoSuchDeviceError(f"{device} publishes over MQTT: it has no registers")
         if device not in bench.units:
             raise _NoSuchDeviceError(f'no device with registers "{device}" ({nearest(device, bench.units)})')
         return _json(200, bench.registers(device))
@@ -142,6 +165,7 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
             Route("/api/v1/status", show, methods=["GET"]),
             Route("/api/v1/faults", faults, methods=["GET"]),
             Route("/api/v1/faults", inject, methods=["POST"]),
+            Route("/api/v1/faults", clear_all, methods=["DELETE"]),
             Route("/api/v1/faults/kinds", kinds, methods=["GET"]),
             Route("/api/v1/faults/{id}", clear, methods=["DELETE"]),
             Route("/api/v1/devices", devices, methods=["GET"]),
@@ -153,6 +177,7 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
         exception_handlers={
             msgspec.DecodeError: _refused(400),
             msgspec.ValidationError: _refused(400),
+            RecursionError: _too_deep,
             ValidationError: _invalid,
             FaultError: _refused(422),
             NoSuchFaultError: _refused(404),
@@ -240,9 +265,12 @@ def _iso(t_ns: int) -> str:
 
 
 def _invalid(_request: Request, error: Exception) -> Response:
-    faults = error.errors(include_url=False) if isinstance(error, ValidationError) else []
-    told = [f"{key_path(fault['loc']) or 'fault'}: {fault['msg']}" for fault in faults]
+    told = complaints(error) if isinstance(error, ValidationError) else []
     return _json(400, {"error": "; ".join(told)})
+
+
+def _too_deep(_request: Request, _error: Exception) -> Response:
+    return _json(400, {"error": "the request is nested too deep"})
 
 
 def _http_error(_request: Request, error: Exception) -> Response:

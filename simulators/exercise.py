@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from simulators.faults.model import Assets, Fault
+from simulators.faults.model import Assets, Fault, Where
 from simulators.scenario import Timed
 from telemetry.errors import GreenbridgeError
 from telemetry.settings import nearest
@@ -34,12 +34,15 @@ class Injected:
     id: str
     fault: Fault
     active: bool
+    began_ns: int
+    """[ns, UTC]."""
     ends_ns: int | None = None
-    """When it ends by itself [ns, UTC]."""
+    """When it ends by itself, or has ended [ns, UTC]."""
 
     def document(self) -> dict[str, Any]:
-        """For JSON: its id, kind, target and parameters, and whether it is active."""
-        return {"id": self.id, **self.fault.model_dump(), "active": self.active, "ends_ns": self.ends_ns}
+        """For JSON: its id, kind, target and parameters, whether it is active, since and until when."""
+        times = {"began_ns": self.began_ns, "ends_ns": self.ends_ns}
+        return {"id": self.id, **self.fault.model_dump(), "active": self.active, **times}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,10 @@ class Exercise:
     def faults(self) -> tuple[Injected, ...]:
         """Active faults and the latest cleared ones, oldest first."""
         return tuple(self._faults.values())
+
+    def targets(self, where: Where) -> Sequence[str]:
+        """Names of everything that a fault of a kind can strike here."""
+        return sorted(self._assets.names.get(where, ()))
 
     @property
     def announcements(self) -> tuple[Announcement, ...]:
@@ -132,6 +139,10 @@ class Exercise:
             raise NoSuchFaultError(f'no such fault "{fault_id}" ({nearest(fault_id, self._faults)})')
         return self._end(injected, now_ns) if injected.active else injected
 
+    def clear_all(self, now_ns: int) -> list[Injected]:
+        """Ends every fault that is active."""
+        return [self._end(injected, now_ns) for injected in self.faults if injected.active]
+
     def announce(self, text: str, now_ns: int) -> None:
         """Tells people something."""
         self._announcements.append(Announcement(now_ns, text))
@@ -139,13 +150,13 @@ class Exercise:
         del self._announcements[:-HISTORY]
 
     def _begin(self, fault: Fault, now_ns: int, ends_ns: int | None) -> Injected:
-        injected = Injected(f"{fault.name}-{next(self._numbers)}", fault, active=True, ends_ns=ends_ns)
+        injected = Injected(f"{fault.name}-{next(self._numbers)}", fault, True, now_ns, ends_ns)
         self._faults[injected.id] = injected
         self.announce(f"Exercise: a {fault.title} begins", now_ns)
         return injected
 
     def _end(self, injected: Injected, now_ns: int) -> Injected:
-        ended = replace(injected, active=False)
+        ended = replace(injected, active=False, ends_ns=now_ns)
         self._faults[ended.id] = ended
         self.announce(f"Exercise: the {ended.fault.title} {ended.fault.ends}", now_ns)
         cleared = [key for key, known in self._faults.items() if not known.active]

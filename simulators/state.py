@@ -86,6 +86,8 @@ class BenchState:
             if device.gateway is not None and device.unit is not None:
                 unit = self._unit(device, positions)
                 self.units[device.id] = self.lines[device.gateway][device.unit] = unit
+        self.silent = frozenset(device.id for device in self.devices if not device.kind.modbus)
+        """Ids of the devices that publish and cannot be asked."""
         self._mapped = {name: unit for name, unit in self.units.items() if isinstance(unit, MappedUnit)}
         self._orders = {
             positions[name]: (unit, unit.word_order)

@@ -29,9 +29,12 @@ async def ask(url: str, method: str, path: str, body: dict[str, Any] | None = No
         ):
             raw = await response.read()
             status = response.status
+    except aiohttp.InvalidURL:
+        raise UnavailableError(f"{url} is no address; write it like http://127.0.0.1:15500") from None
     except (aiohttp.ClientError, TimeoutError) as error:
+        reason = str(error) or f"no answer in {_TIMEOUT_S:g} s"
         raise UnavailableError(
-            f"the simulators at {url} do not answer ({error!r}); start them or name their --control address"
+            f"the simulators at {url} do not answer ({reason}); start them or name their --control address"
         ) from None
     try:
         answer = msgspec.json.decode(raw)

@@ -51,6 +51,8 @@ async def connection(
     )
     client.pending_calls_threshold = broker.in_flight
     async with asyncio.timeout(broker.ack_timeout_s):
+        if via is not None:
+            await _knock(broker)
         await client.__aenter__()
     try:
         yield client
@@ -58,6 +60,15 @@ async def connection(
         with suppress(TimeoutError):
             async with asyncio.timeout(broker.ack_timeout_s):
                 await client.__aexit__(None, None, None)
+
+
+async def _knock(broker: Broker) -> None:
+    """Finds out at once that there is no broker behind a relay, which itself can always be reached."""
+    try:
+        _, writer = await asyncio.open_connection(broker.host, broker.port)
+    except OSError as error:
+        raise aiomqtt.MqttError(error.strerror or str(error)) from None
+    writer.close()
 
 
 class _Context(ssl.SSLContext):

@@ -14,10 +14,8 @@ from simulators.faults.model import FAULT, Assets, parameters
 def test_the_readme_lists_every_kind_with_its_parameters() -> None:
     text = resources.files("simulators.faults").joinpath("README.md").read_text("utf-8")
     for kind, entry in parameters().items():
-        names = entry["parameters"]
-        assert isinstance(names, dict)
-        shown = ", ".join(f"`{name}`" for name in names) or "-"
-        assert f"| `{kind}` | {entry['target']} | {shown} |" in text
+        shown = ", ".join(f"`{name}`" for name in entry.parameters) or "-"
+        assert f"| `{kind}` | {entry.target} | {shown} | {entry.what} |" in text
 
 
 @pytest.mark.parametrize(

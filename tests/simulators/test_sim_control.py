@@ -23,6 +23,7 @@ class Stand:
         assets = Assets({Where.LINE: ["SHY-TAS", "KUN-AKT"], Where.METER: ["meter-1"]}, ["meter-1"])
         self.exercise = Exercise([], assets)
         self.units = {"meter-1": object()}
+        self.silent = {"bus-1"}
         self.restored = 0
 
     def status(self) -> Status:
@@ -65,7 +66,14 @@ async def call(
 async def test_a_fault_is_injected_seen_and_cleared(api: aiohttp.ClientSession, clock: ManualClock) -> None:
     status, fault = await call(api, "POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 30}')
     assert status == 201
-    known = {"kind": "tap", "target": "SHY-TAS", "mw": 30.0, "active": True, "ends_ns": None}
+    known = {
+        "kind": "tap",
+        "target": "SHY-TAS",
+        "mw": 30.0,
+        "active": True,
+        "began_ns": clock.now_ns(),
+        "ends_ns": None,
+    }
     assert fault == {"id": fault["id"]} | known
     assert await call(api, "GET", "faults") == (200, [fault])
     status, seen = await call(api, "GET", "status")
@@ -79,24 +87,59 @@ async def test_a_fault_is_injected_seen_and_cleared(api: aiohttp.ClientSession, 
     assert seen["faults"] == [fault]
     begins = {"t_ns": clock.now_ns(), "text": "Exercise: a 30 MW tap in the middle of SHY-TAS begins"}
     assert seen["announcements"] == [begins]
-    assert await call(api, "DELETE", f"faults/{fault['id']}") == (200, fault | {"active": False})
-    assert (await call(api, "GET", "status"))[1]["faults"] == [fault | {"active": False}]
+    await clock.advance(5)
+    cleared = fault | {"active": False, "ends_ns": clock.now_ns()}
+    assert await call(api, "DELETE", f"faults/{fault['id']}") == (200, cleared)
+    assert (await call(api, "GET", "status"))[1]["faults"] == [cleared]
+
+
+async def test_all_faults_are_cleared_at_once(api: aiohttp.ClientSession, stand: Stand) -> None:
+    assert await call(api, "DELETE", "faults") == (200, [])
+    for line in ("SHY-TAS", "KUN-AKT"):
+        await call(api, "POST", "faults", b'{"kind": "tap", "target": "%s", "mw": 30}' % line.encode())
+    _, cleared = await call(api, "DELETE", "faults")
+    assert [(fault["target"], fault["active"]) for fault in cleared] == [
+        ("SHY-TAS", False),
+        ("KUN-AKT", False),
+    ]
+    assert not [fault for fault in stand.exercise.faults if fault.active]
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [
         ("POST", "faults", b"{", 400, "truncated"),
-        ("POST", "faults", b'{"kind": "trip", "target": "SHY-TAS", "mw": 1}', 400, "trip"),
-        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS"}', 400, "mw"),
+        ("POST", "faults", b'{"kind": "trip", "target": "SHY-TAS", "mw": 1}', 400, 'kind "trip"'),
+        ("POST", "faults", b'{"kind": "tapp", "target": "SHY-TAS", "mw": 1}', 400, 'did you mean "tap"?'),
+        ("POST", "faults", b'{"target": "SHY-TAS", "mw": 1}', 400, "kind is missing"),
+        ("POST", "faults", b'{"kind": "tap", "mw": 1}', 400, "target is missing: line"),
+        ("POST", "faults", b'{"kind": 1, "target": "SHY-TAS"}', 400, 'kind "1"'),
+        ("POST", "faults", b"[]", 400, "object"),
+        ("POST", "faults", b'{"a":' + b"[" * 9000, 400, "too deep"),
+        ("POST", "faults", b"\xff{}", 400, ""),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS"}', 400, "mw is missing: above 0 to 1000"),
         ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": "1"}', 400, "mw"),
-        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "x": 1}', 400, "x"),
+        (
+            "POST",
+            "faults",
+            b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "m": 1}',
+            400,
+            'a tap has no "m" (did you mean "mw"?)',
+        ),
         ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAZ", "mw": 1}', 422, "SHY-TAS"),
-        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": -1}', 400, "greater than 0"),
+        (
+            "POST",
+            "faults",
+            b'{"kind": "tap", "target": "SHY-TAS", "mw": -1}',
+            400,
+            "mw = -1: above 0 to 1000",
+        ),
         ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "for_s": 0}', 422, "for_s"),
+        ("POST", "faults", b'{"kind": "tap", "target": "SHY-TAS", "mw": 1, "for_s": "1"}', 422, "of seconds"),
         ("POST", "faults", b" " * (MAX_BODY + 1), 413, "larger"),
         ("PUT", "clock", b'{"speed": 2}', 422, "cannot be changed"),
         ("GET", "devices/meter-2/registers", None, 404, "meter-1"),
+        ("GET", "devices/bus-1/registers", None, 404, "publishes over MQTT"),
         ("DELETE", "faults/tap-9", None, 404, "tap-9"),
         ("PUT", "faults", b"", 405, "Not Allowed"),
         ("GET", "nothing", None, 404, "Not Found"),
@@ -120,7 +163,11 @@ async def test_bad_requests_are_told_why(
 async def test_kinds_devices_registers_and_restoration(api: aiohttp.ClientSession, stand: Stand) -> None:
     _, kinds = await call(api, "GET", "faults/kinds")
     assert kinds["tap"]["target"] == "line"
-    assert "mw" in kinds["tap"]["parameters"]
+    assert kinds["tap"]["parameters"] == {"mw": "above 0 to 1000"}
+    assert kinds["tap"]["targets"] == ["KUN-AKT", "SHY-TAS"]
+    assert kinds["weather"]["parameters"] == {"weather": "dry_snow, rain or hoarfrost"}
+    assert kinds["exception_storm"]["parameters"]["code"] == "1 to 255, usually 6"
+    assert kinds["exchanged"]["parameters"] == {"serial": "a text"}
     assert await call(api, "GET", "devices") == (200, ["meter-1"])
     _, (held,) = await call(api, "GET", "devices/meter-1/registers")
     assert (held["address"], held["words"], held["value"], held["unit"]) == (3059, [0x447A, 0], 1000.0, "kW")
