@@ -10,7 +10,7 @@ Implementation Guide V1.0b* ("[TCP]").
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Protocol
 
@@ -185,6 +185,11 @@ class Request:
     table: RegisterTable
     address: int
     count: int
+    function: FunctionCode = field(init=False, repr=False, compare=False)
+    """Function code of the table."""
+    reply_bytes: int = field(init=False, repr=False, compare=False)
+    """Size of the data of a reply [B]."""
+    _pdu: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (0 <= self.transaction <= 0xFFFF and 0 <= self.unit <= 0xFF):
@@ -192,24 +197,18 @@ class Request:
         most = MAX_COILS if self.table.is_bits else MAX_REGISTERS
         if not (1 <= self.count <= most and 0 <= self.address <= 0x10000 - self.count):
             raise ValueError(f"a read of {self.count} registers from {self.address} is not possible")
-
-    @property
-    def function(self) -> FunctionCode:
-        """Function code of the table."""
-        return FUNCTION_OF_TABLE[self.table]
+        size = (self.count + 7) // 8 if self.table.is_bits else 2 * self.count
+        object.__setattr__(self, "function", FUNCTION_OF_TABLE[self.table])
+        object.__setattr__(self, "reply_bytes", size)
+        object.__setattr__(self, "_pdu", _READ.pack(self.function, self.address, self.count))
 
     def numbered(self, transaction: int) -> Request:
         """The same question with another transaction number."""
         return Request(transaction, self.unit, self.table, self.address, self.count)
 
-    @property
-    def reply_bytes(self) -> int:
-        """Size of the data of a reply [B]."""
-        return (self.count + 7) // 8 if self.table.is_bits else 2 * self.count
-
     def pdu(self) -> bytes:
         """Function code, first address and quantity."""
-        return _READ.pack(self.function, self.address, self.count)
+        return self._pdu
 
     def encode(self) -> bytes:
         """The whole frame over TCP, header included."""
