@@ -9,6 +9,8 @@ paho-mqtt 2.x; what it relies on that neither documents:
 - ``aiomqtt.Client._on_message``, ``_on_socket_open`` and ``_on_socket_close`` are the callbacks given to
   paho, so overriding them works; those of the socket may run in the connecting thread;
 - ``paho.mqtt.client.Client._create_socket_connection`` makes the TCP connection and may be replaced;
+- ``paho.mqtt.client.Client._sock_recv`` is all that reads, a byte or a packet at a time, and may be replaced;
+  ``_packet_queue`` sends bytes as they are, several packets in one piece too;
 - ``aiomqtt.Client._connected`` and ``_disconnected``: futures that are done once the broker has answered and
   once the connection has ended; ``_loop``: the loop; ``_misc_loop`` and ``_misc_task``: keep-alive.
 
@@ -38,6 +40,11 @@ from paho.mqtt.properties import Properties
 from adapters.broker import BrokerConnection
 from telemetry.clock import Clock
 from telemetry.errors import UnavailableError
+
+_CHUNK = 65_536
+"""Bytes that are read at once at most."""
+_PUBACK = struct.Struct(">BBH")
+"""Type, remaining length and packet identifier (MQTT 3.1.1, 3.4)."""
 
 
 class BrokerLostError(UnavailableError):
@@ -230,6 +237,9 @@ class _Client(aiomqtt.Client):
         self._client.manual_ack_set(True)
         self._client.connect_timeout = settings.timeout_s
         self._client._create_socket_connection = self._dialled  # type: ignore[method-assign]
+        self._client._sock_recv = self._receive  # type: ignore[method-assign]
+        self._ahead = b""
+        self._ahead_at = 0
         self._address = (settings.host, settings.port)
         self._dial_s = settings.timeout_s
         self._wire: socket.socket | None = None
@@ -321,9 +331,10 @@ class _Client(aiomqtt.Client):
         self._taken -= len(messages)
         if self._disconnected.done():
             return
-        for message in messages:
-            if message.qos:
-                self._client.ack(message.mid, message.qos)
+        acknowledgements = [_PUBACK.pack(0x40, 2, message.mid) for message in messages if message.qos]
+        if acknowledgements:
+            # in one piece: each alone would wake the broker, which costs both more than a message does
+            self._client._packet_queue(0x40, b"".join(acknowledgements), 0, 0)
         self._resume()
 
     def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
@@ -369,28 +380,38 @@ class _Client(aiomqtt.Client):
             self._connected.set_exception(aiomqtt.MqttError("the broker hung up instead of an answer"))
             self._connected.exception()
 
+    def _receive(self, bufsize: int) -> bytes:
+        """In place of paho's, which would ask the system four times for each message."""
+        if self._ahead_at == len(self._ahead):
+            self._ahead, self._ahead_at = paho.Client._sock_recv(self._client, _CHUNK), 0
+        found = self._ahead[self._ahead_at : self._ahead_at + bufsize]
+        self._ahead_at += len(found)
+        return found
+
     def _read(self) -> None:
         try:
-            self._client.loop_read()
-            # what TLS has decrypted already does not make the socket readable again
-            while self._decrypted and not self._paused:
-                self._client.loop_read()
+            sound = self._client.loop_read() == paho.MQTT_ERR_SUCCESS
+            # what was read already does not make the socket readable again
+            while sound and self._read_already and not self._paused:
+                sound = self._client.loop_read() == paho.MQTT_ERR_SUCCESS
         except (OSError, ValueError, LookupError, struct.error, MQTTException) as error:
             # paho's parser trusts the broker; what is not MQTT ends the connection
             if not self._disconnected.done():
                 self._disconnected.set_exception(aiomqtt.MqttError(f"unreadable packet: {error}"))
 
     @property
-    def _decrypted(self) -> int:
+    def _read_already(self) -> bool:
+        """There are bytes that nobody has looked at: read ahead, or decrypted by TLS."""
         sock = self._client.socket()
-        return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+        decrypted = sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+        return self._ahead_at < len(self._ahead) or decrypted > 0
 
     def _resume(self) -> None:
         sock = self._client.socket()
         if self._paused and not self._full and sock is not None:
             self._paused = False
             self._loop.add_reader(sock, self._read)
-            if self._decrypted:
+            if self._read_already:
                 self._loop.call_soon(self._read)
 
     def _ended(self, disconnected: asyncio.Future[None]) -> None:

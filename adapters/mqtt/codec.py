@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.mqtt.readings import Layout, Member, Readings
 from telemetry.errors import GreenbridgeError
 from telemetry.profiles import JsonMap, JsonShape, TimeFormat
 from telemetry.quality import Quality
@@ -116,11 +117,40 @@ class PayloadDecoder:
             if known is not None:
                 _remember(self._known, known)
         self._flat = all(not below for below in self._known.values())
+        self._layout = self._plain_layout() if self._shape is JsonShape.OBJECT else None
 
     @property
     def names(self) -> list[str]:
         """Names that stand for points in the topics of scalar payloads."""
         return list(self._by_name)
+
+    def read(self, payload: bytes, received_ns: int, into: Readings, *, retained: bool = False) -> bool:
+        """Adds what :meth:`decode` would say, if the payload is an object of plain numbers; False if not.
+
+        Raises
+        ------
+        RejectedPayloadError
+            Its source time cannot be read.
+
+        """
+        if self._layout is None:
+            return False
+        found = self._layout.read(payload)
+        if found is None:
+            return False
+        value, time = found
+        floor = Quality.RETAINED if retained else Quality.GOOD
+        t_source, floor = self._stamped(time, received_ns, floor)
+        into.add(self._layout, t_source, floor, value)
+        return True
+
+    def _plain_layout(self) -> Layout | None:
+        names = [field.path[0] for field in self._fields]
+        time_name = None if self._time_path is None else self._time_path[0]
+        if not self._flat or len({*names, time_name}) != len(names) + 1:
+            return None
+        members = [Member(f.index, f.path[0], f.scale, f.offset, f.low, f.high) for f in self._fields]
+        return Layout(members, time_name)
 
     def decode(
         self, payload: bytes, received_ns: int, *, retained: bool = False, name: str | None = None
@@ -208,9 +238,13 @@ class PayloadDecoder:
         return replace(whole, unknown=names, rejected=tuple(rejected))
 
     def _time(self, message: Mapping[str, Any], received_ns: int, floor: Quality) -> tuple[int, Quality]:
+        member = None if self._time_path is None else _member(message, self._time_path)
+        return self._stamped(member, received_ns, floor)
+
+    def _stamped(self, member: Any, received_ns: int, floor: Quality) -> tuple[int, Quality]:
         if self._time_path is None:
             return received_ns, max(floor, Quality.RECEIPT_STAMPED)
-        t_source = _time_ns(_member(message, self._time_path), self._time_format)
+        t_source = _time_ns(member, self._time_format)
         if not EARLIEST_NS <= t_source <= received_ns + MAX_AHEAD_NS:
             floor = max(floor, Quality.CLOCK_SUSPECT)
         return t_source, floor

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adapters.mqtt.codec import Decoded, PayloadDecoder, RejectedPayloadError, Rejection
+from adapters.mqtt.readings import Readings
 from telemetry.devices import Device
 from telemetry.errors import ConfigError, Problem
 from telemetry.profiles import JsonShape
@@ -69,6 +70,10 @@ class Route:
     plan: TopicPlan
     name: str | None
     """What stands for the point in the topic."""
+
+    def read(self, payload: bytes, received_ns: int, into: Readings, *, retained: bool = False) -> bool:
+        """As :meth:`adapters.mqtt.codec.PayloadDecoder.read`."""
+        return self.plan.decoder.read(payload, received_ns, into, retained=retained)
 
     def decode(self, payload: bytes, received_ns: int, *, retained: bool = False) -> Decoded:
         """As :meth:`adapters.mqtt.codec.PayloadDecoder.decode`."""

@@ -15,6 +15,7 @@ import structlog
 from adapters.mqtt.codec import Decoded, RejectedPayloadError, Rejection
 from adapters.mqtt.config import BrokerSettings
 from adapters.mqtt.plan import TopicPlan, left_over, plan_topics, shared, subscriptions
+from adapters.mqtt.readings import Readings
 from adapters.mqtt_client import ManualAckClient, Received, Session
 from adapters.subscriber import Link, Opener, Subscriber
 from ingest.ports import DeadLetter, Intake, ReinjectionError
@@ -117,25 +118,19 @@ class MqttSource(Subscriber[Link]):
     async def _take(self, messages: Sequence[Received]) -> None:
         if again := sum(message.again for message in messages):
             self.state.count("redelivered", again)
-        point: list[int] = []
-        t_source: list[int] = []
-        value: list[float] = []
-        quality: list[int] = []
-        letters: list[DeadLetter] = []
+        readings, letters = Readings(), list[DeadLetter]()
         for message in messages:
             try:
-                decoded = self._decoded(message)
+                decoded = self._decoded(message, readings)
             except RejectedPayloadError as rejected:
                 letters.append(self._rejected(message, rejected))
                 continue
+            if decoded is None:
+                continue
             if decoded.rejected:
                 letters.append(self._rejected(message, decoded.rejected[0]))
-            point += decoded.point
-            t_source += decoded.t_source
-            value += decoded.value
-            quality += decoded.quality
-        columns = Columns.of(point, t_source, value, quality)
-        await self._commit(messages[-1].received_ns, columns, letters)
+            readings.put(Columns.of(decoded.point, decoded.t_source, decoded.value, decoded.quality))
+        await self._commit(messages[-1].received_ns, readings.columns(), letters)
         self._lost = False
 
     async def reinject(self, letter: DeadLetter) -> None:
@@ -159,11 +154,14 @@ class MqttSource(Subscriber[Link]):
             first = decoded.rejected[0]
             raise ReinjectionError(f"only in part: {first.reason.value}: {first.detail}")
 
-    def _decoded(self, message: Received) -> Decoded:
+    def _decoded(self, message: Received, readings: Readings) -> Decoded | None:
+        """What a message says; None when it is of plain numbers and added to the readings."""
         route = self._topics.route(message.topic)
         size, limit = len(message.payload), self._broker.max_payload
         if size > limit:
             raise RejectedPayloadError(Rejection.OVERSIZED, f"{size} bytes, the limit is {limit}")
+        if route.read(message.payload, message.received_ns, readings, retained=message.retained):
+            return None
         decoded = route.decode(message.payload, message.received_ns, retained=message.retained)
         if decoded.unknown:
             self._note_unknown(route.plan.device, decoded.unknown)
