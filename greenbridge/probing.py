@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ import typer
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
+    from adapters.modbus.codec import Query
+    from commissioning.modbus.recording import Recorder
     from commissioning.modbus.target import Reach
+    from commissioning.modbus.walk import Reply
     from commissioning.modbus.wish import Manners, Wish
     from commissioning.report import Report
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 EXIT_DOUBTFUL = 1
 EXIT_USAGE = 2
 EXIT_NO_ANSWER = 3
+_PROGRESS_EVERY = 20
 
 probe = typer.Typer(
     no_args_is_help=True,
@@ -203,6 +208,26 @@ def probe_sunspec(
     _probe_modbus(reach, wish, Manners(pause, patience), outputs, dry_run=dry_run)
 
 
+class _Progress:
+    """Shows on a terminal that the probe is still asking."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+        self._shown = sys.stderr.isatty()
+
+    def note(self, query: Query, reply: Reply) -> None:
+        """Counts a question."""
+        del reply
+        self._asked += 1
+        if self._shown and self._asked % _PROGRESS_EVERY == 0:
+            typer.echo(f"\r{self._asked} requests, now {query} ", nl=False, err=True)
+
+    def end(self) -> None:
+        """Clears the line."""
+        if self._shown and self._asked >= _PROGRESS_EVERY:
+            typer.echo("\r\x1b[K", nl=False, err=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Outputs:
     """Where what is found goes."""
@@ -243,12 +268,14 @@ def _probe_modbus(
         session = Session(gateway, wanted, SystemClock(), manners)
     except (UsageError, FileError, ConfigError) as error:
         _stop(error, EXIT_USAGE)
-    code = _conduct(session.run, session.report, as_json=outputs.as_json)
+    progress = _Progress()
+    session.listen(progress.note)
+    code = _conduct(session.run, session.report, progress, as_json=outputs.as_json)
     texts: dict[Path, str] = {}
     if outputs.write is not None:
         texts |= _drafted(session.report, outputs.write)
     if outputs.record is not None:
-        texts[outputs.record] = session.recorder.text()
+        texts |= _recorded(session.recorder, outputs.record)
     if session.sheet is not None:
         for path in outputs.sheets:
             texts[path] = session.sheet.csv() if path.suffix == ".csv" else session.page()
@@ -256,11 +283,16 @@ def _probe_modbus(
     raise typer.Exit(code)
 
 
-def _conduct(run: Callable[[], Coroutine[Any, Any, None]], report: Report, *, as_json: bool) -> int:
+def _conduct(
+    run: Callable[[], Coroutine[Any, Any, None]], report: Report, progress: _Progress, *, as_json: bool
+) -> int:
     """Runs a probe and prints what it found, also when it is ended early; returns the exit code."""
     code = 0
     try:
-        asyncio.run(run())
+        try:
+            asyncio.run(run())
+        finally:
+            progress.end()
     except KeyboardInterrupt:
         typer.echo("greenbridge: ended early; this is what was found until then", err=True)
         code = EXIT_DOUBTFUL
@@ -272,6 +304,10 @@ def _conduct(run: Callable[[], Coroutine[Any, Any, None]], report: Report, *, as
         typer.echo(f"greenbridge: {error}", err=True)
         code = EXIT_NO_ANSWER
     _show(report, as_json=as_json)
+    if not report.sections and not as_json:
+        typer.echo(
+            "Nothing more was asked for: see --scan-units, --scan-registers, --read, --profile, --guess"
+        )
     return code if report.sound else code or EXIT_DOUBTFUL
 
 
@@ -283,9 +319,18 @@ def _drafted(report: Report, path: Path) -> dict[Path, str]:
     from commissioning.files import draft_texts
 
     if report.draft is None:
-        typer.echo(f"greenbridge: nothing was found that {path} could hold", err=True)
+        typer.echo(f"greenbridge: nothing was found to draft: {path} is not written", err=True)
         return {}
     return draft_texts(report.draft, path)
+
+
+def _recorded(recorder: Recorder, path: Path) -> dict[Path, str]:
+    if recorder.left_out:
+        typer.echo(f"greenbridge: {recorder.left_out} single bits are not recorded", err=True)
+    if not recorder.size:
+        typer.echo(f"greenbridge: no register was read: {path} is not written", err=True)
+        return {}
+    return {path: recorder.text()}
 
 
 def _keep(texts: Mapping[Path, str], *, force: bool, quiet: bool) -> None:

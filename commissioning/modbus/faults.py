@@ -24,11 +24,18 @@ EXCEPTION_FIXES = {
 }
 
 
+UNREACHED = frozenset({10, 11})
+"""Exceptions of a gateway that does not reach the unit."""
+
+
+def exception_name(code: int) -> str:
+    """An exception in short."""
+    return f"exception {code} ({DeviceRefusedError(code).name.replace('_', ' ')})"
+
+
 def exception_text(code: int) -> str:
     """An exception in words, with what to do about it."""
-    refusal = DeviceRefusedError(code)
-    fix = EXCEPTION_FIXES.get(code, "see the vendor's manual")
-    return f"exception {code} ({refusal.name.replace('_', ' ')}): {fix}"
+    return f"{exception_name(code)}: {EXCEPTION_FIXES.get(code, 'see the manual of the device')}"
 
 
 def unreachable_text(gateway: GatewaySettings, error: BaseException) -> str:
@@ -41,6 +48,8 @@ def _connection_fix(gateway: GatewaySettings, cause: OSError | None) -> str:
     if gateway.serial is not None:
         return "check the device file, who else holds it, and that you may open it (group dialout)"
     usual = 802 if gateway.transport == "tls" else 502
+    if gateway.transport == "tls" and isinstance(cause, TimeoutError):
+        return f"check address and firewalls, and that the device speaks TLS on this port (usually {usual})"
     for kind, fix in _FIXES:
         if isinstance(cause, kind):
             return fix.format(usual=usual)
@@ -70,7 +79,10 @@ def silent_text(gateway: GatewaySettings, unit: int) -> str:
     """What may be wrong when nobody answers."""
     line = gateway.serial
     if line is not None:
-        set_to = f"{line.baudrate} baud, {line.parity} parity, {line.stop_bits} stop bits"
+        parity = "no" if line.parity == "none" else line.parity
+        set_to = (
+            f"{line.baudrate} baud, {parity} parity, {line.stop_bits} stop bit{'s' * (line.stop_bits > 1)}"
+        )
         return (
             f"check unit {unit}, the line's settings ({set_to}), polarity (A/B) and termination; "
             "--scan-units finds units"

@@ -150,6 +150,9 @@ class Guesses:
         lines = [f"Guesses for {self.address}{aim} ({self.samples} samples; {first}: {shown}):"]
         if self.text_seen:
             lines.append(f'  as text: "{printable(self.text_seen)}"')
+        if not self.words:
+            lines[0] = f"Guesses for {self.address}: no register from {self.address - 1} on can be read"
+            return lines[0]
         if not self.ranked:
             lines.append("  nothing fits: check address, table and unit, and read the expected value anew")
             return "\n".join(lines)

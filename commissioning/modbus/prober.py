@@ -58,12 +58,18 @@ class Prober:
         self._exceptions = 0
         self._unanswered = 0
         self._in_a_row = 0
+        self._latest_fault = ""
         self._asked = False
 
     @property
     def round_trips(self) -> RoundTrips:
         """Statistics of everything that was asked."""
         return statistics(self._took_s, self._exceptions, self._unanswered)
+
+    def require_answers(self) -> None:
+        """Raises :class:`ProbeError` when nothing that was asked had a sound reply."""
+        if self._unanswered and not self._took_s:
+            raise ProbeError(f"no sound reply at all: {self._latest_fault}")
 
     async def __aenter__(self) -> Self:
         await self._connected()
@@ -152,6 +158,7 @@ class Prober:
     def _unheard(self, text: str, *, patient: bool) -> Reply:
         self._unanswered += 1
         self._in_a_row += 1
+        self._latest_fault = text
         if not patient and self._in_a_row >= self._manners.patience:
             times = f"{self._in_a_row} times in a row" if self._in_a_row > 1 else "once"
             raise ProbeError(f"no sound reply {times}: {text}")

@@ -15,6 +15,7 @@ from itertools import count as counted
 from typing import Any
 
 from adapters.modbus.codec import Request
+from commissioning.modbus.faults import UNREACHED, exception_text
 from commissioning.modbus.target import Span
 from commissioning.modbus.walk import Walk
 from commissioning.tables import aligned
@@ -125,9 +126,8 @@ class RegisterScan:
             elif reply.code == 1 and not self._found:
                 text = f"unit {self.unit} does not know {self.table} registers (exception 1)"
                 raise NoSuchTableError(f"{text}; try another --table")
-            elif reply.code in {10, 11}:
-                text = f"the gateway does not reach unit {self.unit} (exception {reply.code})"
-                raise UnavailableError(f"{text}; find units with --scan-units")
+            elif reply.code in UNREACHED:
+                raise UnavailableError(f"unit {self.unit}: {exception_text(reply.code)}")
             elif span.count > 1 and reply.code in ABSENT:
                 half = span.count // 2
                 self._add(Span(span.start, half))

@@ -89,6 +89,8 @@ class Session:
         try:
             async with self._prober:
                 await self._steps()
+                if self._wish.scan_units is None:
+                    self._prober.require_answers()
         finally:
             self.report.traffic = self._prober.round_trips
 

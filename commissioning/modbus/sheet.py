@@ -16,12 +16,13 @@ from adapters.modbus.plan import DevicePlan, Read, Wanted, plan_device
 from adapters.modbus.sunspec.chain import BASES, Chain, survey
 from adapters.modbus.sunspec.mapping import plan_sunspec
 from commissioning.drafts import drafted_device
+from commissioning.modbus.faults import UNREACHED, exception_name, exception_text
 from commissioning.modbus.plausibility import Measured, Verdict, better_order, contradictions, judged
-from commissioning.modbus.reading import reason
 from commissioning.modbus.target import GATEWAY
 from commissioning.modbus.walk import Reply, Walk
 from commissioning.tables import aligned, number
 from telemetry.devices import ModbusAddress
+from telemetry.errors import UnavailableError
 from telemetry.points import PointKey
 from telemetry.profiles import DeviceProfile, RegisterTable, WordOrder
 from telemetry.quality import reason_of
@@ -165,6 +166,8 @@ def check_sheet(profile: DeviceProfile, unit: int) -> Walk[Sheet]:
         The profile is not on Modbus.
     NotSunSpecError
         It is a SunSpec one, and the device is not.
+    UnavailableError
+        A gateway does not reach the unit.
 
     """
     points = site_points(profile, unit)
@@ -175,15 +178,24 @@ def check_sheet(profile: DeviceProfile, unit: int) -> Walk[Sheet]:
     else:
         plan = plan_device(points[0].device, points)
     rows: dict[str, Row] = {}
+    refused: set[int] = set()
     waiting = list(plan.reads)
     while waiting:
         read = waiting.pop(0)
         reply = yield read.request(0, unit)
+        if reply.code in UNREACHED and not rows:
+            raise UnavailableError(f"unit {unit}: {exception_text(reply.code)}")
+        if reply.code is not None:
+            refused.add(reply.code)
         if reply.code in _SPLITTABLE and (parts := read.smaller()):
             waiting[:0] = parts
             continue
         rows |= _rows(profile, read, reply)
-    return Sheet(profile, unit, *_swapped(_company(profile, rows, plan)))
+    judged_rows, advice = _swapped(_company(profile, rows, plan))
+    unplanned = sorted(
+        refused - {2} if any(row.address is not None and row.raw for row in judged_rows) else refused
+    )
+    return Sheet(profile, unit, judged_rows, (*advice, *map(exception_text, unplanned)))
 
 
 def surveyed(unit: int, bases: Sequence[int]) -> Walk[Chain]:
@@ -193,6 +205,8 @@ def surveyed(unit: int, bases: Sequence[int]) -> Walk[Chain]:
         address, count = next(walk)
         while True:
             reply = yield Request(0, unit, RegisterTable.HOLDING, address, count)
+            if reply.code in UNREACHED:
+                raise UnavailableError(f"unit {unit}: {exception_text(reply.code)}")
             address, count = walk.send(reply.data if reply.ok else None)
     except StopIteration as end:
         chain: Chain = end.value
@@ -241,7 +255,9 @@ def _bare(profile: DeviceProfile, want: Wanted) -> Row:
 def _refused(profile: DeviceProfile, want: Wanted, reply: Reply) -> Row:
     absent = reply.code == 2
     verdict = Verdict.ABSENT if absent else Verdict.BAD
-    remark = "the device has no such register" if absent else reason(reply)
+    remark = "no answer" if reply.code is None else exception_name(reply.code)
+    if absent:
+        remark = "the device has no such register"
     return replace(_bare(profile, want), verdict=verdict, remark=remark, quality="device_refused")
 
 

@@ -31,6 +31,8 @@ from telemetry.quality import Quality
 from telemetry.units import conversion, stored_unit
 
 PROFILE = "drafted-sunspec"
+_UNITS = {"mps": "m/s", "HPa": "hPa", "Pct": "%"}
+"""Units that the standard spells otherwise than :mod:`telemetry.units`."""
 _HIDDEN = frozenset({"sunssf", "pad"})
 _SHOWN_WORDS = 4
 _SETTINGS = frozenset({1, *range(120, 150), *range(702, 714)})
@@ -271,10 +273,11 @@ def _mapped(shown: ShownModel, point: ShownPoint) -> tuple[PointSpec, SunSpecMap
     if point.value is None or kind.startswith("bitfield"):
         return None
     is_state = kind.startswith("enum")
-    unit = Unit.COUNT if is_state else stored_unit(point.point.unit) if point.point.unit else None
+    given = "1" if is_state else _UNITS.get(point.point.unit, point.point.unit)
+    unit = stored_unit(given) if given else None
     if unit is None:
         return None
-    scale, offset = conversion(point.point.unit if not is_state else "1", unit)
+    scale, offset = conversion(given, unit)
     counts = kind.startswith("acc") or unit is Unit.MWH
     spec = PointSpec(
         title=f"{point.name} of model {shown.block.model}, {shown.label}",

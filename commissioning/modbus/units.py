@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.modbus.codec import Request
+from commissioning.modbus.faults import UNREACHED
 from commissioning.modbus.walk import Reply, Walk
 from commissioning.tables import aligned
 from telemetry.profiles import RegisterTable
@@ -56,7 +57,7 @@ class UnitScan:
             reply = yield Request(0, unit, self.table, self.address, 1)
             self.asked += 1
             self.silent += reply.silent
-            if not reply.silent and reply.code not in {10, 11}:
+            if not reply.silent and reply.code not in UNREACHED:
                 self.found.append(FoundUnit(unit, reply))
 
     @property

@@ -64,6 +64,11 @@ class Wish:
             raise UsageError("--expect is for --guess: give the address of the value too")
         if self.guess is not None and self.table.is_bits:
             raise UsageError(f"--guess reads registers, not a table of bits: {self.table}")
+        if self.profile is not None and self.profile.protocol != "modbus":
+            fix = "name one with [modbus] or [sunspec]"
+            raise UsageError(f"--profile {self.profile.id} is for {self.profile.protocol}: {fix}")
+        if self.profile is not None and not self.profile.points:
+            raise UsageError(f"--profile {self.profile.id} has no point that could be read")
         if self.tune and not (self.reads or self.scan_registers):
             raise UsageError("--tune needs a readable range: give --read ADDRESS:COUNT, or --scan-registers")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import tty
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ from greenbridge.cli import app
 from simulators.bench import load
 from simulators.devices.modbus import Gateway, Line, Transport
 from simulators.state import BenchState
+from tests.adapters.conftest import certificates
 
+__all__ = ["certificates"]
 START_NS = 1_795_500_000_000_000_000
 
 BENCH = """
@@ -69,9 +73,34 @@ unit = 1
 """
 
 
+def forward(here: int, there: int) -> None:
+    os.write(there, os.read(here, 4096))
+
+
+@contextmanager
+def serial_pair(loop: asyncio.AbstractEventLoop) -> Iterator[tuple[str, str]]:
+    """Two ends of a serial line: what is written to one is read at the other."""
+    with ExitStack() as stack:
+        masters, names = [], []
+        for _ in range(2):
+            master, slave = os.openpty()
+            tty.setraw(slave)
+            stack.callback(os.close, master)
+            stack.callback(os.close, slave)
+            masters.append(master)
+            names.append(os.ttyname(slave))
+        for here, there in (masters, masters[::-1]):
+            loop.add_reader(here, forward, here, there)
+            stack.callback(loop.remove_reader, here)
+        yield names[0], names[1]
+
+
 @contextmanager
 def served(bench: str, folder: Path) -> Iterator[dict[str, str]]:
-    """Serves a bench that does not move; yields HOST:PORT of each gateway."""
+    """Serves a bench that stands still; yields HOST:PORT of each gateway, the device file of serial ones.
+
+    A gateway "R" has RTU framing, one "L" a serial line.
+    """
     ready, told = threading.Event(), threading.Event()
     addresses: dict[str, str] = {}
 
@@ -82,6 +111,11 @@ def served(bench: str, folder: Path) -> Iterator[dict[str, str]]:
         stops.append(lambda: loop.call_soon_threadsafe(stop.set))
         async with AsyncExitStack() as stack:
             for name, units in state.lines.items():
+                if name == "L":
+                    here, addresses[name] = stack.enter_context(serial_pair(loop))
+                    line = Line(Transport.SERIAL, serial_port=here, baudrate=9600, parity="N")
+                    await stack.enter_async_context(Gateway(name, line, units))
+                    continue
                 framing = Transport.RTU_OVER_TCP if name == "R" else Transport.TCP
                 gateway = await stack.enter_async_context(Gateway(name, Line(framing), units))
                 addresses[name] = f"127.0.0.1:{gateway.port}"
