@@ -79,6 +79,9 @@ class SystemStatus:
             link: np.array([p.index for device in devices for p in site.points_of(device.id)], np.int64)
             for link, devices in site.links.items()
         }
+        self._by_exception = np.array(
+            [index for index, point in site.points.items() if point.profile.by_exception], np.int64
+        )
         self._started_at = clock.now_ns()
         self._changed: dict[str, tuple[bool, int]] = {}
         self._sums: dict[str, Conservation] = {}
@@ -137,12 +140,18 @@ class SystemStatus:
         if was_up != up:
             since = (state.connected_since if up else state.last_error_at) or now
             self._changed[name] = (up, since)
-        return LinkStatus(name, up, since, "" if up else detail)
+        return LinkStatus(name, up, since, state.note if up else detail)
 
     def _heard(self, link: str, now: int) -> bool:
         snapshot = self._table.snapshot()
-        fresh = (snapshot.t_received > now - _SILENT_NS) & usable(snapshot.quality)
-        return bool(np.isin(self._link_points.get(link, ()), snapshot.point[fresh]).any())
+        points = self._link_points.get(link)
+        if points is None:
+            # a Sparkplug host without devices looks around, and has nothing to wait for
+            return True
+        recent = snapshot.t_received > now - _SILENT_NS
+        # what is reported by exception holds until its source says otherwise
+        fresh = usable(snapshot.quality) & (recent | np.isin(snapshot.point, self._by_exception))
+        return bool(np.isin(points, snapshot.point[fresh]).any())
 
     def _store(self, watched: WatchedStore) -> StoreStatus:
         status = watched.pump.status

@@ -17,6 +17,7 @@ import structlog
 
 from adapters.modbus.source import ModbusSource
 from adapters.mqtt.source import MqttSource
+from adapters.sparkplug.source import SparkplugSource
 from alerts.desk import Desk
 from alerts.engine import CONSUMER, AlarmEngine
 from alerts.journal import AlarmJournal
@@ -53,7 +54,7 @@ log = structlog.get_logger(__name__)
 SIGNIN_TOKEN = "GREENBRIDGE_SIGNIN_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with the one-time sign-in token; without it one is made and printed at each start."""
 
-Source = ModbusSource | MqttSource
+Source = ModbusSource | MqttSource | SparkplugSource
 
 
 async def run(configuration: Configuration, clock: Clock, environment: Mapping[str, str]) -> None:
@@ -145,7 +146,7 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
 
         runs: dict[str, Run] = {
             "live": lambda: table.run(primed_at),
-            CONSUMER: engine.run,
+            CONSUMER: partial(_judging, engine, sources),
             "notify": outbox.run,
             "status": status.run,
             "announcements": announcements.run,
@@ -171,6 +172,14 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             await _serve(
                 settings, state, site=site, ports=ports, clock=clock, environment=environment, status=status
             )
+
+
+async def _judging(engine: AlarmEngine, sources: Sequence[Source]) -> None:
+    """Judges, and asks for what is reported by exception: a run takes up only the latest of the journal."""
+    for source in sources:
+        if isinstance(source, SparkplugSource):
+            source.ask_for_births()
+    await engine.run()
 
 
 async def _supervised(runs: Mapping[str, Run], clock: Clock) -> None:
@@ -229,6 +238,7 @@ def _sources(
     environment: Mapping[str, str],
 ) -> Sequence[Source]:
     settings = configuration.settings
+    state = Path(settings.state_dir)
     points = {
         link: [point for device in devices for point in site.points_of(device.id)]
         for link, devices in site.links.items()
@@ -243,7 +253,19 @@ def _sources(
         for broker in settings.mqtt.broker
         if f"mqtt/{broker.id}" in points
     ]
-    return [*modbus, *mqtt]
+    # a host without devices still shows what there is to be configured
+    sparkplug = [
+        SparkplugSource(
+            host,
+            points.get(f"sparkplug/{host.id}", []),
+            intake,
+            clock,
+            environment=environment,
+            directory_file=state / f"sparkplug-{host.id}.json",
+        )
+        for host in settings.sparkplug.host
+    ]
+    return [*modbus, *mqtt, *sparkplug]
 
 
 @contextlib.contextmanager

@@ -128,7 +128,7 @@ def test_only_what_matters_is_printed(line: str, shown: str) -> None:
 def report(**changes: Any) -> TrialReport:
     values: dict[str, Any] = {
         "seconds": 180.0,
-        "devices": {"configured": 176, "seen": 176},
+        "devices": {"configured": 190, "seen": 190},
         "conservation": [],
         "rows_in_store": 1,
         "gaps": {"count": 0},
