@@ -1,0 +1,136 @@
+"""The subject: journal, intake, embedded store, dead letters and alarm journal in one process.
+
+Its sources confirm on a pipe what was acknowledged to them, one line for each. Started by
+:mod:`prove.subject` with: state directory, session, descriptor of the pipe, settings as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from alerts.alarms import Alarm, AlarmState, Priority
+from alerts.book import Change
+from alerts.journal import AlarmJournal, Progress
+from alerts.lifecycle import Event
+from ingest.config import DeadLetterSettings, EmbeddedSettings, JournalSettings
+from ingest.deadletters import DeadLetters
+from ingest.intake import JournalIntake
+from ingest.journal.journal import Journal
+from ingest.ports import DeadLetter, OnFull
+from ingest.pump import StorePump
+from ingest.stores.embedded.store import EmbeddedStore
+from prove.ledger import LETTER_EVERY, conversation
+from telemetry.clock import SystemClock
+from telemetry.errors import StorageError
+
+ALARM_EVERY_S = 0.05
+RETRY_S = 0.1
+
+
+class Careless(sqlite3.Connection):
+    """A connection that trusts the disk with what it has not written yet: the control that must fail."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Opens every database without waiting for the disk."""
+        return super().execute(sql.replace("synchronous = FULL", "synchronous = NORMAL"), parameters)
+
+
+async def ingest(state: Path, session: int, say: Callable[[str], None], settings: dict[str, Any]) -> None:
+    """Ingests until it is killed."""
+    clock = SystemClock()
+    async with (
+        Journal(state / "journal", JournalSettings(**settings), clock) as journal,
+        DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
+        EmbeddedStore(state / "store.duckdb", EmbeddedSettings()) as store,
+        AlarmJournal(state / "alarms.sqlite", ["log"]) as alarms,
+        asyncio.TaskGroup() as group,
+    ):
+        journal.cursors.register(store.name, OnFull.STOP)
+        say(f"R {journal.head - (await store.position()).offset}")
+        intake = JournalIntake(journal, letters, clock)
+        group.create_task(StorePump(journal, store, clock, cursors=journal.cursors).run())
+        group.create_task(raise_alarms(alarms, session, clock, say))
+        group.create_task(watch(journal, clock, say))
+        for source in range(4):
+            group.create_task(send(intake, source, session, clock, say))
+
+
+async def send(
+    intake: JournalIntake, source: int, session: int, clock: SystemClock, say: Callable[[str], None]
+) -> None:
+    """A source: it goes on only after the acknowledgement, and sends again what was refused."""
+    for count, message in enumerate(conversation(session, source)):
+        while True:
+            try:
+                await intake.submit(message.batch(clock.now_ns()))
+                if count % LETTER_EVERY == 0:
+                    await intake.reject(
+                        [DeadLetter(clock.now_ns(), "prove", "t", "not_json", "junk", b"junk", 4)]
+                    )
+                    say("L")
+            except StorageError:
+                await clock.sleep(RETRY_S)
+            else:
+                break
+        say("M " + " ".join(map(str, message)))
+
+
+async def raise_alarms(
+    journal: AlarmJournal, session: int, clock: SystemClock, say: Callable[[str], None]
+) -> None:
+    """Raises alarms one after the other, each durable before it is shown."""
+    number = 0
+    while True:
+        name = f"R6-A-B-{session}-{number}"
+        now = clock.now_ns()
+        alarm = Alarm(
+            name, f"R6/{name}", "R6", 1, "A-B", "KZ", "30 MW missing", Priority.HIGH,
+            AlarmState.UNACKNOWLEDGED, 30.0, 7.0, "MW", "good", now, now, now, now,
+        )  # fmt: skip
+        try:
+            await journal.commit(Progress(), [], [Change(Event.RAISE, "limit", AlarmState.NORMAL, alarm)])
+        except StorageError:
+            await clock.sleep(RETRY_S)
+            continue
+        say(f"A {name}")
+        number += 1
+        await clock.sleep(ALARM_EVERY_S)
+
+
+async def watch(journal: Journal, clock: SystemClock, say: Callable[[str], None]) -> None:
+    """Tells when the journal stops taking anything, and when it takes again."""
+    told = None
+    while True:
+        state = journal.trouble.state if journal.trouble else "none"
+        if state != told:
+            say(f"T {state}")
+            told = state
+        await clock.sleep(0.02)
+
+
+def main(state: str, session: str, pipe: str, settings: str) -> None:
+    """Runs the subject."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    options = json.loads(settings)
+    if options.pop("careless", False):
+        connect = sqlite3.connect
+        sqlite3.connect = lambda *a, **k: connect(*a, **k, factory=Careless)  # type: ignore[assignment]
+    descriptor = int(pipe)
+    asyncio.run(ingest(Path(state), int(session), lambda line: _write(descriptor, line), options))
+
+
+def _write(descriptor: int, line: str) -> None:
+    os.write(descriptor, f"{line}\n".encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,212 @@
+"""The faults: each strikes a subject a number of times and is followed by an audit."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from prove.audit import Audit, audit
+from prove.disks import Image, fill, memory
+from prove.ledger import POINTS, Ledger
+from prove.subject import SMALL, running
+
+FRESH_WITHIN_S = 30.0
+"""A fresh reading must be durable so soon after the fault [s]."""
+MIN_MESSAGES = 20
+"""Messages that a round must see acknowledged to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How often each fault strikes."""
+
+    name: str
+    kills: int
+    cuts: int
+    fills: int
+    corruptions: int
+    longest_s: float
+    """A fault strikes at a random time up to this after the first message [s]."""
+
+
+FULL = Size("full", kills=200, cuts=50, fills=5, corruptions=20, longest_s=2.0)
+SMOKE = Size("smoke", kills=20, cuts=1, fills=1, corruptions=2, longest_s=0.4)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a fault."""
+
+    fault: str
+    rounds: int = 0
+    messages: int = 0
+    replayed: int = 0
+    """Records that were replayed into the store, in all."""
+    slowest_fresh_s: float = 0.0
+    destroyed: int = 0
+    """Readings that were lost with what the fault destroyed, as they must be."""
+    problems: list[str] = field(default_factory=list)
+    void: str = ""
+    """Why the run proves nothing, if it does not."""
+    last: Audit | None = None
+
+    @property
+    def holds(self) -> bool:
+        """True if everything was found as it must be, in a run that proves something."""
+        return not self.problems and not self.void
+
+    def judge(self, result: Audit, where: str = "") -> None:
+        """Takes the audit of a round over."""
+        self.last = result
+        self.replayed += result.replayed
+        for name, count in result.faults.items():
+            self.problems.append(f"round {self.rounds}{where}: {name} {count}")
+
+    def seen(self, messages: int, fresh_s: float) -> None:
+        """Takes the traffic of a round over."""
+        self.rounds += 1
+        self.messages += messages
+        self.slowest_fresh_s = max(self.slowest_fresh_s, fresh_s)
+        if fresh_s > FRESH_WITHIN_S:
+            self.problems.append(f"round {self.rounds}: a fresh reading took {fresh_s:.1f} s")
+        if messages < MIN_MESSAGES and not self.void:
+            self.void = f"round {self.rounds}: only {messages} messages"
+
+    def end(self, replay_needed: bool = True) -> Outcome:
+        """Closes the account."""
+        if replay_needed and not self.replayed and not self.void:
+            self.void = "nothing was ever replayed"
+        return self
+
+
+def kills(directory: Path, size: Size, rng: random.Random) -> Outcome:
+    """kill -9 at random moments, each process taking up where the last one fell."""
+    outcome, ledger, state = Outcome("kill"), Ledger(), directory / "state"
+    for _ in range(size.kills):
+        with running(state, ledger) as subject:
+            subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+            subject.follow(rng.uniform(0.0, size.longest_s))
+            subject.kill()
+            outcome.seen(subject.messages, subject.first_after_s)
+            outcome.replayed += max(0, subject.replayed)
+    outcome.judge(audit(state, ledger, SMALL))
+    return outcome.end()
+
+
+def cuts(directory: Path, size: Size, rng: random.Random, *, careless: bool = False) -> Outcome:
+    """Power cuts on one image that holds journal, store, dead letters and alarm database together."""
+    outcome, ledger = Outcome("careless power cut" if careless else "power cut"), Ledger()
+    with Image(directory, 160) as disk:
+        state = disk.mount / "state"
+        for _ in range(size.cuts):
+            with running(state, ledger, SMALL | {"careless": careless}) as subject:
+                subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+                subject.follow(rng.uniform(0.2, size.longest_s + 0.2))
+                subject.freeze()
+                copy = disk.copy()
+                outcome.seen(subject.messages, subject.first_after_s)
+            disk.restore(copy)
+            outcome.judge(audit(state, ledger, SMALL))
+    return outcome.end(replay_needed=False)
+
+
+def careless_cuts(directory: Path, size: Size, rng: random.Random) -> Outcome:
+    """The control: with ``synchronous=NORMAL`` the same cuts must lose something, or they cut nothing."""
+    outcome = cuts(directory, size, rng, careless=True)
+    lost = [problem for problem in outcome.problems if "missing" in problem]
+    if lost:
+        outcome.problems.clear()
+    else:
+        outcome.problems.append("nothing was lost without flushing: the cuts prove nothing")
+    return outcome
+
+
+def fills(directory: Path, size: Size, rng: random.Random) -> Outcome:
+    """Somebody fills the disk: nothing is acknowledged until there is room, then everything goes on."""
+    outcome, ledger = Outcome("disk full"), Ledger()
+    settings = SMALL | {"min_free_bytes": 8 << 20, "reserve_bytes": 4 << 20}
+    with memory(directory / "disk", 96) as disk, running(disk / "state", ledger, settings) as subject:
+        for _ in range(size.fills):
+            before = subject.messages
+            subject.follow(FRESH_WITHIN_S, messages=before + MIN_MESSAGES)
+            subject.follow(rng.uniform(0.0, size.longest_s))
+            ballast = fill(disk)
+            if not subject.follow(FRESH_WITHIN_S, trouble="disk_full"):
+                outcome.problems.append("a full disk was not noticed")
+            at_rest = subject.messages
+            subject.follow(1.0)
+            if subject.messages > at_rest + 4:
+                outcome.problems.append(f"{subject.messages - at_rest} messages acknowledged on a full disk")
+            ballast.unlink()
+            freed, resting = time.monotonic(), subject.messages
+            subject.follow(FRESH_WITHIN_S, messages=resting + 1)
+            if subject.process.poll() is not None:
+                outcome.problems.append("the process ended on a full disk")
+                break
+            outcome.seen(subject.messages - before, time.monotonic() - freed)
+        subject.kill()
+        outcome.judge(audit(disk / "state", ledger, settings))
+    return outcome.end(replay_needed=False)
+
+
+def corruptions(directory: Path, size: Size, rng: random.Random) -> Outcome:
+    """Records of the journal rot while nobody runs: they alone may be lost, counted, and nothing stops."""
+    outcome, ledger, state = Outcome("corruption"), Ledger(), directory / "state"
+    allowed = 0
+    for _ in range(size.corruptions):
+        with running(state, ledger) as subject:
+            subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+            subject.follow(rng.uniform(0.0, size.longest_s))
+            subject.kill()
+            outcome.seen(subject.messages, subject.first_after_s)
+        allowed += rot(state / "journal", rng) * POINTS
+        result = audit(state, ledger, SMALL)
+        lost = result.missing + result.stale
+        if lost > allowed:
+            outcome.problems.append(f"round {outcome.rounds}: missing {lost}, only {allowed} were destroyed")
+        if lost and not result.damaged and lost > outcome.destroyed:
+            outcome.problems.append(f"round {outcome.rounds}: {lost} missing, and no damage was told")
+        outcome.destroyed = lost
+        outcome.judge(replace(result, missing=0, stale=0))
+    return outcome.end(replay_needed=False)
+
+
+def rot(journal: Path, rng: random.Random) -> int:
+    """Changes a byte in some of the newest records; returns in how many."""
+    newest = max(journal.glob("*.journal"))
+    with closing(sqlite3.connect(newest)) as connection, connection:
+        rows = connection.execute("SELECT offset, data FROM record ORDER BY offset DESC LIMIT 5").fetchall()
+        for offset, data in rows[::2]:
+            at = rng.randrange(len(data))
+            changed = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+            connection.execute("UPDATE record SET data = ? WHERE offset = ?", (changed, offset))
+    return len(rows[::2])
+
+
+FAULTS: dict[str, Callable[[Path, Size, random.Random], Outcome]] = {
+    "kill": kills,
+    "cut": cuts,
+    "careless-cut": careless_cuts,
+    "full": fills,
+    "corruption": corruptions,
+}
+"""Every fault by its name on the command line."""
+
+
+def strike(name: str, size: Size, seed: int) -> Outcome:
+    """Lets a fault strike in a directory of its own.
+
+    Raises
+    ------
+    UnavailableError
+        This machine lacks what it takes, for example the right to mount.
+
+    """
+    with tempfile.TemporaryDirectory(prefix="greenbridge-prove-") as directory:
+        return FAULTS[name](Path(directory), size, random.Random(f"{name}/{seed}"))  # noqa: S311  moments

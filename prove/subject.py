@@ -1,0 +1,121 @@
+"""A running subject and the ledger that it fills."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prove.ledger import Ledger, Message
+
+SMALL = {"segment_bytes": 1 << 20, "max_bytes": 8 << 20, "min_free_bytes": 0, "reserve_bytes": 0}
+"""Settings of the journal under which segments roll and go all the time."""
+
+
+class Subject:
+    """One run of the process; what it confirms goes into the ledger as it comes."""
+
+    def __init__(self, state: Path, ledger: Ledger, settings: Mapping[str, Any]) -> None:
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        self.ledger = ledger
+        self.replayed = -1
+        """Records that the store lacked at the start: those that are replayed; -1 before the start."""
+        self.trouble = ""
+        self.messages = 0
+        """Acknowledged in this run."""
+        self.started = time.monotonic()
+        self.first_after_s = float("inf")
+        """Time from the start to the first acknowledgement [s]."""
+        self._pipe = ours
+        self._rest = b""
+        self._errors = (state.parent / "subject.log").open("ab")
+        arguments = [str(state), str(ledger.sessions), str(theirs), json.dumps(dict(settings))]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "prove.child", *arguments], pass_fds=[theirs], stderr=self._errors
+        )
+        ledger.sessions += 1
+        os.close(theirs)
+
+    def follow(self, seconds: float, messages: int = sys.maxsize, trouble: str = "") -> bool:
+        """Reads confirmations for a time, until so many came in this run, or until a trouble is told.
+
+        Returns whether what was waited for came.
+        """
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while self.messages < messages and not (trouble and self.trouble == trouble):
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    return False
+                if not self._read():
+                    return False  # it has ended
+        return True
+
+    def kill(self) -> None:
+        """Kills the process and reads what it confirmed to the last."""
+        self.process.kill()
+        self.process.wait()
+        self._drain()
+
+    def freeze(self) -> None:
+        """Stops the process between two instructions, as lost power does, and reads what it confirmed."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        self._drain()
+
+    def close(self) -> None:
+        """Ends it, whatever state it is in."""
+        if self.process.poll() is None:
+            self.kill()
+        os.close(self._pipe)
+        self._errors.close()
+
+    def _drain(self) -> None:
+        try:
+            while self._read():
+                pass
+        except BlockingIOError:
+            return  # a process that is only frozen keeps the pipe open
+
+    def _read(self) -> bool:
+        data = os.read(self._pipe, 1 << 20)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._take(line.decode())
+        return bool(data)
+
+    def _take(self, line: str) -> None:
+        kind, _, rest = line.partition(" ")
+        if kind == "M":
+            self.messages += 1
+            if self.messages == 1:
+                self.first_after_s = time.monotonic() - self.started
+            self.ledger.acknowledge(Message(*map(int, rest.split())))
+        elif kind == "L":
+            self.ledger.letters += 1
+        elif kind == "A":
+            self.ledger.alarms.add(rest)
+        elif kind == "R":
+            self.replayed = int(rest)
+        elif kind == "T":
+            self.trouble = rest
+
+
+@contextmanager
+def running(state: Path, ledger: Ledger, settings: Mapping[str, Any] | None = None) -> Iterator[Subject]:
+    """A subject that is gone afterwards."""
+    subject = Subject(state, ledger, SMALL if settings is None else settings)
+    try:
+        yield subject
+    finally:
+        subject.close()

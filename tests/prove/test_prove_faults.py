@@ -1,0 +1,113 @@
+"""Every fault that needs no long wait, at its small size, and that the audit can fail."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from prove.__main__ import main
+from prove.audit import audit
+from prove.child import Careless
+from prove.faults import FAULTS, MIN_MESSAGES, SMOKE, Outcome, strike
+from prove.ledger import POINTS, Ledger, Message, conversation
+from prove.subject import SMALL, running
+from telemetry.errors import UnavailableError
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_leaves_what_it_must(fault: str) -> None:
+    try:
+        outcome = strike(fault, SMOKE, seed=1)
+    except UnavailableError as error:
+        if os.environ.get("GREENBRIDGE_CI"):
+            raise
+        pytest.skip(str(error))
+    assert not outcome.void
+    assert not outcome.problems
+    assert outcome.rounds == {"kill": SMOKE.kills, "corruption": SMOKE.corruptions}.get(fault, 1)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ledger]:
+    state, ledger = tmp_path_factory.mktemp("killed") / "state", Ledger()
+    with running(state, ledger) as subject:
+        assert subject.follow(60, messages=MIN_MESSAGES)
+        subject.kill()
+    assert audit(state, ledger, SMALL).holds
+    return state, ledger
+
+
+def test_an_audit_fails_on_each_kind_of_wrong_reading(killed: tuple[Path, Ledger]) -> None:
+    state, ledger = killed
+    first = Message(0, 0, 0, 0).time
+    with closing(duckdb.connect(str(state / "store.duckdb"))) as db:
+        db.execute("DELETE FROM hot WHERE point = 0 AND t_source = ?", [first])
+        db.execute("UPDATE hot SET value = value + 1 WHERE point = 1 AND t_source = ?", [first])
+        db.execute("UPDATE hot SET quality = 129 WHERE point = 2 AND t_source = ?", [first])
+        db.execute(
+            "INSERT INTO hot SELECT point, t_source + 999000, value, quality, record FROM hot "
+            "WHERE point = 3 AND t_source = ?",
+            [first],
+        )
+        db.execute("INSERT INTO hot SELECT * FROM hot WHERE point = 4 AND t_source = ?", [first])  # fmt: skip
+    found = audit(state, ledger, SMALL)
+    assert (found.missing, found.corrupted, found.spurious, found.duplicate_keys) == (1, 2, 1, 1)
+    assert found.unaccounted == 1, "one row more than were stored"
+    ledger.alarms.add("R6-A-B-9-9")
+    ledger.letters += 100
+    found = audit(state, ledger, SMALL)
+    assert found.alarms_missing == 1
+    assert found.letters_missing > 90
+
+
+def test_a_revision_that_is_lost_is_told_apart(killed: tuple[Path, Ledger]) -> None:
+    state, ledger = killed
+    key = (1, 0, 0)
+    ledger.versions[key] = 1
+    try:
+        assert audit(state, ledger, SMALL).stale == POINTS
+    finally:
+        ledger.versions[key] = 0
+
+
+def test_a_run_without_traffic_or_replay_proves_nothing(killed: tuple[Path, Ledger]) -> None:
+    state, ledger = killed
+    outcome = Outcome("kill")
+    outcome.seen(MIN_MESSAGES - 1, 0.1)
+    assert not outcome.end().holds
+    assert outcome.void == f"round 1: only {MIN_MESSAGES - 1} messages"
+    quiet = Outcome("kill")
+    quiet.seen(MIN_MESSAGES, 0.1)
+    quiet.judge(replace(audit(state, ledger, SMALL), replayed=0))
+    assert quiet.end().void == "nothing was ever replayed"
+    slow = Outcome("kill")
+    slow.seen(MIN_MESSAGES, 31.0)
+    assert slow.problems == ["round 1: a fresh reading took 31.0 s"]
+
+
+def test_what_a_source_sends_holds_repetitions_and_revisions() -> None:
+    sent = list(islice(conversation(0, 0), 60))
+    assert len({message[:3] for message in sent}) < len(set(sent)) < len(sent)
+    versions: dict[int, int] = {}
+    for message in sent:
+        assert message.version >= versions.get(message.seq, 0), "an older version never follows a newer one"
+        versions[message.seq] = message.version
+
+
+def test_the_command_names_faults_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["earthquake"])
+    assert "no such fault: earthquake; there are kill" in capsys.readouterr().err
+
+
+def test_a_careless_connection_is_careless() -> None:
+    with closing(sqlite3.connect(":memory:", factory=Careless)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
