@@ -5,14 +5,11 @@ fixed time behind the newest *receipt*, not behind the newest source time: recei
 that one device with a wrong clock cannot move time for the others. The default of 3 s covers a poll period of
 1 s, the spread of the polling phases, the network and the commit; readings that come later than that are kept
 while the buffer lasts but change no result that was already given.
-
-A point that is reported by exception (Sparkplug) is silent while it does not change: its last reading holds
-until another one comes, be it the mark of its source that nothing is known any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,34 +63,14 @@ class Alignment:
     """Bounded buffers of the points that rules use; out-of-order readings and revisions find their place.
 
     A full buffer overwrites its oldest reading.
-
-    Parameters
-    ----------
-    period_s
-        Expected time between two readings of each point [s]; of one that is reported by exception, the time
-        between two looks at it.
-    watermark_s
-        How far judgement runs behind receipt [s].
-    by_exception
-        Points that are silent while they do not change.
-
     """
 
-    def __init__(
-        self, period_s: dict[int, float], watermark_s: float, by_exception: Collection[int] = ()
-    ) -> None:
+    def __init__(self, period_s: dict[int, float], watermark_s: float) -> None:
         self._rows = {point: row for row, point in enumerate(period_s)}
         self._points = np.fromiter(period_s, np.int64, len(period_s))
         self._row_of = np.full(max(period_s, default=-1) + 1, -1, np.int64)
         self._row_of[self._points] = np.arange(len(period_s))
-        self._max_age = [
-            _NEVER if point in by_exception else round(stale_after_s(period) * SECOND)
-            for point, period in period_s.items()
-        ]
-        self._look = [
-            round(period * SECOND) if point in by_exception else _NEVER for point, period in period_s.items()
-        ]
-        """Time before a reading at which its point was still as it had been [ns]."""
+        self._max_age = [round(stale_after_s(period) * SECOND) for period in period_s.values()]
         spans = ((watermark_s + 2 * stale_after_s(period)) / period for period in period_s.values())
         self._capacity = int(min(max(_SMALLEST, *spans, _SMALLEST), _LARGEST))
         self.settled = _EMPTY
@@ -170,7 +147,7 @@ class Alignment:
         t_before = int(self._t[row, before])
         if t_before == _EMPTY or t_before > instant:
             return "missing"
-        if self._max_age[row] < _NEVER and instant - t_before > self._max_age[row]:
+        if instant - t_before > self._max_age[row]:
             return "stale"
         quality = int(self._quality[row, before])
         return reason_of(quality) if validity_of(quality) is Validity.BAD else ""
@@ -180,17 +157,15 @@ class Alignment:
         t_before, t_after = int(self._t[row, before]), int(self._t[row, after])
         value, quality = float(self._value[row, before]), int(self._quality[row, before])
         received, other = int(self._received[row, before]), int(self._quality[row, after])
-        since = max(t_before, t_after - self._look[row])
-        if instant <= since and (since > t_before or validity_of(other) is Validity.BAD):
-            # as it was before the change that came next, or the very reading
-            return Leg(value, 0.0, (instant - t_before) / SECOND, quality, "", received)
+        if t_before == instant and validity_of(other) is Validity.BAD:
+            return Leg(value, 0.0, 0.0, quality, "", received)
         if validity_of(other) is Validity.BAD:
             return _unusable(reason_of(other))
-        if t_after - since > self._max_age[row]:
+        if t_after - t_before > self._max_age[row]:
             return _unusable("gap")
-        slope = (float(self._value[row, after]) - value) / (t_after - since)
+        slope = (float(self._value[row, after]) - value) / (t_after - t_before)
         return Leg(
-            value + slope * (instant - since),
+            value + slope * (instant - t_before),
             slope * SECOND,
             0.0,
             max(quality, other),
@@ -207,11 +182,9 @@ class Alignment:
         if (
             earlier[before] != _EMPTY
             and t[last] - t[before] <= max_age
-            and instant - t[last] <= self._look[row]
             and validity_of(int(self._quality[row, before])) is not Validity.BAD
         ):
-            span = min(int(t[last] - t[before]), self._look[row])
-            slope = (value - float(self._value[row, before])) / span * SECOND
+            slope = (value - float(self._value[row, before])) / float(t[last] - t[before]) * SECOND
         age_s = (instant - int(t[last])) / SECOND
         return Leg(value, slope, age_s, int(self._quality[row, last]), "", int(self._received[row, last]))
 
