@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ingest.ports import EventRecord
 from ingest.stores.influx.encoding import Encoder, encode_events
@@ -34,6 +36,64 @@ def test_revisions_say_whether_the_value_is_void(site: Site, registry: PointRegi
     assert (
         line.decode().split(" ")[1] == "TotW_q=129i,TotW_void=true,TotVAr=2.0,TotVAr_q=0i,TotVAr_void=false"
     )
+
+
+def plain(site: Site, columns: Columns, revises: list[bool]) -> dict[str, set[str]]:
+    """Fields of each line, by its prefix and time, one reading after the other."""
+    lines: dict[str, set[str]] = {}
+    rows = zip(
+        columns.point.tolist(),
+        columns.t_source.tolist(),
+        columns.value.tolist(),
+        columns.quality.tolist(),
+        revises,
+        strict=True,
+    )
+    for index, t, value, quality, mark in rows:
+        point = site.points[index]
+        d = point.device
+        area = site.area_of(d.node)
+        prefix = f"meter,area={area},branch={d.branch},device={d.id},node={d.node},role=main"
+        fields = lines.setdefault(f"{prefix} {t}", set())
+        name = point.key.name
+        fields.add(f"{name}_q={quality}i")
+        if math.isfinite(value):
+            fields.add(f"{name}={value!r}")
+        if mark:
+            fields.add(f"{name}_void={str(not math.isfinite(value)).lower()}")
+    return lines
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 7),
+            st.integers(-(1 << 62), 1 << 62) | st.integers(0, 3),
+            st.floats(),
+            st.integers(0, 255),
+            st.booleans(),
+        ),
+        unique_by=lambda row: row[:2],
+        max_size=60,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lines_say_what_one_reading_after_the_other_says(
+    site: Site, registry: PointRegistry, rows: list[tuple[int, int, float, int, bool]]
+) -> None:
+    point, t, value, quality, marks = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    columns = Columns.of(point, t, value, quality)
+    encoded = Encoder(Schema(site, registry)).encode(columns, np.array(marks, bool))
+    found = {}
+    for number, line in enumerate(encoded.lines):
+        prefix, fields, time = line.decode().split(" ")
+        found[f"{prefix} {time}"] = {
+            f"{name}={float(text)!r}" if "_" not in name else f"{name}={text}"
+            for name, _, text in (field.partition("=") for field in fields.split(","))
+        }
+        assert {int(columns.t_source[row]) for row in encoded.rows(number)} == {int(time)}
+    assert found == plain(site, columns, list(marks))
+    assert len(found) == len(encoded.lines)
 
 
 def test_points_that_left_the_configuration_keep_their_identity(site: Site, registry: PointRegistry) -> None:
