@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import decoding, publishing, serving, stepping, storage
+from benchmarks import decoding, influx, publishing, querying, serving, stepping, storage
 from benchmarks.harness import Benchmark
 
 ALL: tuple[Benchmark, ...] = (
@@ -14,4 +14,7 @@ ALL: tuple[Benchmark, ...] = (
     decoding.REGISTERS,
     decoding.JSON,
     storage.STORED,
+    querying.TREND,
+    querying.NEWEST,
+    influx.WRITTEN,
 )

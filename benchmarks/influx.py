@@ -1,0 +1,256 @@
+"""Readings written to InfluxDB: journal and store against a bare HTTP client with bodies made beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.harness import Benchmark, Contenders, Sample, Size, Watch
+from ingest.config import DeadLetterSettings, InfluxSettings, JournalSettings
+from ingest.deadletters import DeadLetters
+from ingest.journal.journal import Journal
+from ingest.pump import StorePump
+from ingest.stores.influx.encoding import Encoder
+from ingest.stores.influx.schema import Schema
+from ingest.stores.influx.store import InfluxStore
+from telemetry.batch import POINT_DTYPE, QUALITY_DTYPE, TIME_DTYPE, Columns, ReadingBatch
+from telemetry.clock import SystemClock
+from telemetry.grid import Area, Grid, LineParameters
+from telemetry.points import PointKey
+from telemetry.registry import PointRegistry
+from telemetry.site import Site
+
+POINTS = 700
+"""Readings in a batch: 100 devices of 7 points."""
+BATCHES = 20
+"""Batches handed over at the same time, and in one body of the bare client."""
+_START_NS = 1_700_000_000_000_000_000
+_POINT = np.arange(POINTS, dtype=POINT_DTYPE)
+_VALUE = np.round(np.linspace(-500.0, 500.0, POINTS), 3)
+_GOOD = np.zeros(POINTS, QUALITY_DTYPE)
+_STARTS_WITHIN_S = 20.0
+_CONFIG = """
+reporting-disabled = true
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+dir = "{folder}/meta"
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+[monitor]
+store-enabled = false
+[http]
+bind-address = "127.0.0.1:{http}"
+log-enabled = false
+"""
+
+
+def _registry() -> PointRegistry:
+    return PointRegistry([PointKey(f"meter{i // 7}", f"P{i % 7}", "MW") for i in range(POINTS)])
+
+
+def _site(registry: PointRegistry) -> Site:
+    """A site without devices: the registry alone names the points."""
+    grid = Grid(
+        u_rated_kv=500,
+        line_parameters=LineParameters(
+            r_ohm_per_km=0.03, x_ohm_per_km=0.3, b_us_per_km=3, corona_kw_per_km=0
+        ),
+        area=(Area(id="KZ", name="Kazakhstan", utc_offset_h=5, sync_area="UPS"),),
+        node=(),
+    )
+    return Site.of("bench", grid, [], {}, registry)
+
+
+def _batch(number: int) -> ReadingBatch:
+    times = np.full(POINTS, _START_NS + number * 1_000_000_000, TIME_DTYPE)
+    return ReadingBatch("bench", 1, number, int(times[0]), _POINT, times, _VALUE, _GOOD)
+
+
+async def _pipeline(url: str, database: str, seconds: float) -> Sample:
+    registry, clock = _registry(), SystemClock()
+    settings = InfluxSettings(url=url, org="bench", bucket=database, token_env="TOKEN")
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            Journal(Path(folder) / "journal", JournalSettings(), clock) as journal,
+            DeadLetters(Path(folder) / "letters.sqlite", DeadLetterSettings()) as letters,
+            InfluxStore(
+                settings,
+                _site(registry),
+                registry,
+                cursors=journal.cursors,
+                letters=letters,
+                clock=clock,
+                environment={"TOKEN": "x"},
+            ) as store,
+        ):
+            pump = asyncio.create_task(StorePump(journal, store, clock).run())
+            watch = Watch()
+
+            async def source(worker: int) -> None:
+                number = worker
+                while number == worker or watch.seconds < seconds:
+                    await journal.append(_batch(number))
+                    number += BATCHES
+                    while journal.readings - (await store.position()).totals.accounted > 400_000:
+                        await clock.sleep(0.01)
+
+            async with asyncio.TaskGroup() as group:
+                for worker in range(BATCHES):
+                    group.create_task(source(worker))
+            while (await store.position()).offset < journal.head:
+                await clock.sleep(0.005)
+            sample = watch.sample((await store.position()).totals.stored)
+            assert sample.count == journal.readings
+            pump.cancel()
+            await asyncio.wait([pump])
+    return sample
+
+
+async def _bare_client(url: str, database: str, seconds: float) -> Sample:
+    registry = _registry()
+    encoder = Encoder(Schema(_site(registry), registry))
+    bodies = []
+    for first in range(0, 40 * BATCHES, BATCHES):
+        columns = Columns.joined([_batch(first + i) for i in range(BATCHES)])
+        bodies.append(gzip.compress(b"\n".join(encoder.encode(columns).lines), 1))
+    parameters = {"org": "bench", "bucket": database, "precision": "ns"}
+    async with aiohttp.ClientSession(headers={"Content-Encoding": "gzip"}) as session:
+        watch, sent = Watch(), 0
+        while not sent or watch.seconds < seconds:
+            body = bodies[sent % len(bodies)]
+            async with session.post(f"{url}/api/v2/write", params=parameters, data=body) as response:
+                assert response.status == 204, await response.text()
+            sent += 1
+        return watch.sample(sent * BATCHES * POINTS)
+
+
+class _Database:
+    """Makes a fresh database for every sample."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._number = 0
+
+    def fresh(self) -> str:
+        self._number += 1
+        name = f"bench{self._number}"
+        for statement in (f'DROP DATABASE "bench{self._number - 1}"', f'CREATE DATABASE "{name}"'):
+            query = urllib.parse.urlencode({"q": statement})
+            with urllib.request.urlopen(f"{self._server}/query", query.encode()) as response:
+                assert b"error" not in response.read()
+        return name
+
+
+async def _forward(server_port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Lets a server of version 1 answer the write path of version 2: only the request line changes."""
+    upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", server_port)
+
+    async def answers() -> None:
+        while data := await upstream_reader.read(1 << 16):
+            writer.write(data)
+
+    answering = asyncio.create_task(answers())
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            line, rest = head.split(b"\r\n", 1)
+            line = line.replace(b"/api/v2/write", b"/write").replace(b"bucket=", b"db=")
+            upstream.write(line + b"\r\n" + rest)
+            length = next(
+                (
+                    int(h.split(b":")[1])
+                    for h in rest.split(b"\r\n")
+                    if h.lower().startswith(b"content-length:")
+                ),
+                0,
+            )
+            upstream.write(await reader.readexactly(length))
+            await upstream.drain()
+    answering.cancel()
+    upstream.close()
+    writer.close()
+
+
+@contextmanager
+def _influxd() -> Iterator[str]:
+    ports = []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ports.append(free.getsockname()[1])
+    program = machine.find("influxd")
+    if program is None:
+        raise RuntimeError("influxd is not installed; on Debian: apt-get install influxdb")
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "influxdb.conf"
+        config.write_text(_CONFIG.format(folder=folder, http=ports[0], rpc=ports[1]))
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen([program, "-config", config], stdout=quiet, stderr=quiet) as server:
+            try:
+                _wait_for(f"http://127.0.0.1:{ports[0]}/ping")
+                yield f"http://127.0.0.1:{ports[0]}"
+            finally:
+                server.terminate()
+
+
+def _wait_for(url: str) -> None:
+    watch = Watch()
+    while True:
+        try:
+            urllib.request.urlopen(url).close()
+        except urllib.error.URLError:
+            if watch.seconds > _STARTS_WITHIN_S:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+async def _behind_proxy(server: str, contender: Callable[[str], Awaitable[Sample]]) -> Sample:
+    port = int(server.rsplit(":", 1)[1])
+    proxy = await asyncio.start_server(partial(_forward, port), "127.0.0.1", 0, limit=1 << 20)
+    async with proxy:
+        return await contender(f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+
+
+@contextmanager
+def _prepare(size: Size) -> Iterator[Contenders]:
+    with _influxd() as server:
+        database = _Database(server)
+
+        def pipeline() -> Sample:
+            name = database.fresh()
+            return asyncio.run(_behind_proxy(server, partial(_pipeline, database=name, seconds=size.seconds)))
+
+        def bare() -> Sample:
+            name = database.fresh()
+            return asyncio.run(
+                _behind_proxy(server, partial(_bare_client, database=name, seconds=size.seconds))
+            )
+
+        yield {"journal and InfluxDB store": pipeline, "bare client, bodies made beforehand": bare}
+
+
+WRITTEN = Benchmark(
+    "influx-written",
+    "Readings committed to the journal, deduplicated, encoded and written to InfluxDB 1.6.7",
+    "reading",
+    _prepare,
+    needs="influxd",
+    note="the bare client sends gzipped bodies of 2,000 lines that were encoded before the clock ran",
+)
