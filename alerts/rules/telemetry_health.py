@@ -2,8 +2,10 @@
 
 A periodic point is stale when nothing fresh was received for max(3 x period, 5 s). One cause is one alarm: if
 every device of a link is stale, or most of many, the link is reported and they are not, and if every link
-is, the telemetry as a whole is. Whether a formula may still use a point is not decided here but by its
-quality (:mod:`alerts.alignment`): a stale input makes a rule indeterminate, never false.
+is, the telemetry as a whole is. A point that is reported by exception (Sparkplug) is silent while it does not
+change; it is stale when its source says so, which watches over the session. Whether a formula may still use a
+point is not decided here but by its quality (:mod:`alerts.alignment`): a stale input makes a rule
+indeterminate, never false.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ _MANY_DEVICES = 5
 
 _LINKS_FOR_WHOLE = 3
 """With fewer links, all of them being silent is not one cause."""
+
+_BIRTH_S = 60.0
+"""A point that is reported by exception and was not heard for so long after the start is stale [s]."""
 
 _NOT_FRESH = np.zeros(256, np.bool_)
 _NOT_FRESH[
@@ -113,9 +118,11 @@ class TelemetryHealth:
         self._row_of = np.full(max(points, default=-1) + 1, -1, np.int64)
         self._row_of[points] = np.arange(len(points))
         self._limit = np.zeros(len(points), np.int64)
+        self._by_exception = np.zeros(len(points), np.bool_)
         for watched in self._links.values():
             for entry in watched:
                 self._limit[entry.rows] = round(entry.limit_s * SECOND)
+                self._by_exception[entry.rows] = site.profiles[entry.device.profile].by_exception
         self._started = 0
         self.forget()
 
@@ -126,6 +133,8 @@ class TelemetryHealth:
         self._source = np.zeros(count, np.int64)
         self._advanced_at = np.zeros(count, np.int64)
         self._last_quality = np.zeros(count, np.uint8)
+        self._lost_at = np.zeros(count, np.int64)
+        """Receipt of the first of the latest readings that only tell of a loss; 0 after a fresh one."""
 
     def start(self, now: int) -> None:
         """Begins to judge: what was never received from now on counts from now [ns, UTC]."""
@@ -145,8 +154,11 @@ class TelemetryHealth:
             for entry in watched:
                 keys = (entry.subject.key, subject.key, self._whole.key)
                 received = next((last_received[key] for key in keys if key in last_received), 0)
-                heard = self._fresh_at[entry.rows]
-                heard[heard == 0] = received
+                heard, lost = self._fresh_at[entry.rows], self._lost_at[entry.rows]
+                unheard = heard == 0
+                heard[unheard] = received
+                if received:
+                    lost[unheard] = received
 
     @property
     def keys(self) -> set[str]:
@@ -164,18 +176,27 @@ class TelemetryHealth:
         used = rows >= 0
         rows, quality, t = rows[used], batch.quality[known][used], batch.t_source[known][used]
         self._last_quality[rows] = quality
+        lost = _NOT_FRESH[self._last_quality[rows]]
+        before = self._lost_at[rows]
+        self._lost_at[rows] = np.where(lost, np.where(before > 0, before, batch.t_received), 0)
         fresh = ~_NOT_FRESH[quality]
         rows, t = rows[fresh], t[fresh]
         self._fresh_at[rows] = np.maximum(self._fresh_at[rows], batch.t_received)
-        before = self._source[rows]
-        np.maximum.at(self._source, rows, t)
-        self._advanced_at[rows[self._source[rows] > before]] = batch.t_received
+        # a clock that was set back stands no more still than one that goes on
+        self._advanced_at[rows[t != self._source[rows]]] = batch.t_received
+        self._source[rows] = t
 
     def findings(self, now: int, open_keys: Collection[str] = ()) -> Iterator[Finding]:
         """What is wrong now [ns, UTC], and how the conditions stand that are open already."""
-        stale = now - np.maximum(self._fresh_at, self._started) > self._limit
-        waiting = ~stale & (self._fresh_at < self._started)
-        frozen = ~stale & ~waiting & (self._fresh_at - self._advanced_at > self._limit)
+        silent = now - np.maximum(self._fresh_at, self._started) > self._limit
+        # what holds without a word holds over the start too
+        unheard = self._fresh_at < np.where(self._by_exception, 1, self._started)
+        unborn = unheard & (now - self._started > _BIRTH_S * SECOND)
+        stale = np.where(self._by_exception, (self._lost_at > 0) | unborn, silent)
+        waiting = ~stale & unheard
+        standing = self._fresh_at - self._advanced_at > self._limit
+        # what an edge node kept comes late, without a sign that its clock stands still
+        frozen = ~stale & ~waiting & ~self._by_exception & standing
         if not open_keys and not (stale.any() or waiting.any() or frozen.any()):
             return
         states = {
@@ -219,7 +240,8 @@ class TelemetryHealth:
         frozen: NDArray[np.bool_],
     ) -> _State:
         rows = entry.rows
-        heard = self._fresh_at[rows]
+        lost = self._by_exception[rows] & (self._lost_at[rows] > 0)
+        heard = np.where(lost, self._lost_at[rows], self._fresh_at[rows])
         ages = now - np.where(heard > 0, heard, self._started)
         frozen_s = (self._fresh_at[rows] - self._advanced_at[rows])[frozen[rows]]
         return _State(

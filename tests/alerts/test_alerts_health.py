@@ -140,6 +140,14 @@ def test_a_clock_stands_still(health: TelemetryHealth, site: Site) -> None:
     assert texts.title == "SHY-TAS_SHY_main: its clock stands still for 7 s"
 
 
+def test_a_clock_that_was_set_back_does_not_stand_still(health: TelemetryHealth, site: Site) -> None:
+    for second in range(1, 20):
+        ahead = 3600 if second < 9 else 0
+        heard(health, site, second, silent=(EAST[0],))
+        health.observe(message(site, EAST[0], second, t_source=second + ahead))
+        assert findings(health, second) == {}
+
+
 def test_a_device_never_seen_counts_from_the_start(health: TelemetryHealth, site: Site) -> None:
     heard(health, site, 1, silent=(EAST[0],))
     waiting = findings(health, 4)
