@@ -5,11 +5,14 @@ fixed time behind the newest *receipt*, not behind the newest source time: recei
 that one device with a wrong clock cannot move time for the others. The default of 3 s covers a poll period of
 1 s, the spread of the polling phases, the network and the commit; readings that come later than that are kept
 while the buffer lasts but change no result that was already given.
+
+A point that is reported by exception (Sparkplug) is silent while it does not change: its last reading holds
+until another one comes, be it the mark of its source that nothing is known any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,14 +66,34 @@ class Alignment:
     """Bounded buffers of the points that rules use; out-of-order readings and revisions find their place.
 
     A full buffer overwrites its oldest reading.
+
+    Parameters
+    ----------
+    period_s
+        Expected time between two readings of each point [s]; of one that is reported by exception, the time
+        between two looks at it.
+    watermark_s
+        How far judgement runs behind receipt [s].
+    by_exception
+        Points that are silent while they do not change.
+
     """
 
-    def __init__(self, period_s: dict[int, float], watermark_s: float) -> None:
+    def __init__(
+        self, period_s: dict[int, float], watermark_s: float, by_exception: Collection[int] = ()
+    ) -> None:
         self._rows = {point: row for row, point in enumerate(period_s)}
         self._points = np.fromiter(period_s, np.int64, len(period_s))
         self._row_of = np.full(max(period_s, default=-1) + 1, -1, np.int64)
         self._row_of[self._points] = np.arange(len(period_s))
-        self._max_age = [round(stale_after_s(period) * SECOND) for period in period_s.values()]
+        self._max_age = [
+            _NEVER if point in by_exception else round(stale_after_s(period) * SECOND)
+            for point, period in period_s.items()
+        ]
+        self._look = [
+            round(period * SECOND) if point in by_exception else _NEVER for point, period in period_s.items()
+        ]
+        """Time before a reading at which its point was still as it had been [ns]."""
         spans = ((watermark_s + 2 * stale_after_s(period)) / period for period in period_s.values())
         self._capacity = int(min(max(_SMALLEST, *spans, _SMALLEST), _LARGEST))
         self.settled = _EMPTY
@@ -86,10 +109,14 @@ class Alignment:
         self._value = np.full(shape, np.nan)
         self._quality = np.full(shape, Quality.STALE, np.uint8)
         self._received = np.zeros(shape, np.int64)
+        self._looked_at: int | None = None
+        self._before: list[int] = []
+        self._after: list[int] = []
 
     def push(self, batch: ReadingBatch) -> NDArray[np.int64]:
         """Takes the readings that rules use; returns the points that changed, each once."""
         # what cannot have been measured yet is no input, and must not stand in the way of what follows
+        self._looked_at = None
         possible = batch.t_source <= batch.t_received + MAX_AHEAD
         known = np.flatnonzero((batch.point < len(self._row_of)) & possible)
         rows = self._row_of[batch.point[known].astype(np.int64)]
@@ -131,23 +158,32 @@ class Alignment:
         input unusable, because what happened next to it is not known.
         """
         row = self._rows[point]
-        t, max_age = self._t[row], self._max_age[row]
-        before = int(np.where(t <= instant, t, _EMPTY).argmax())
+        if self._looked_at != instant:
+            self._look_at(instant)
+        before, after = self._before[row], self._after[row]
         fault = self._fault_before(row, before, instant)
         if fault:
             return _unusable(fault)
-        future = np.where(t > instant, t, _NEVER)
-        after = int(future.argmin())
-        if future[after] == _NEVER:
-            return self._held(row, before, instant, max_age)
+        if after < 0:
+            return self._held(row, before, instant, self._max_age[row])
         return self._between(row, before, after, instant)
+
+    def _look_at(self, instant: int) -> None:
+        """Finds, of every point at once, the readings on both sides of an instant."""
+        past = self._t <= instant
+        self._before = np.where(past, self._t, _EMPTY).argmax(axis=1).tolist()
+        future = np.where(past, _NEVER, self._t)
+        after = future.argmin(axis=1)
+        none = future[np.arange(len(after)), after] == _NEVER
+        self._after = np.where(none, -1, after).tolist()
+        self._looked_at = instant
 
     def _fault_before(self, row: int, before: int, instant: int) -> str:
         """What is wrong with the last reading that is not after the instant; empty for nothing."""
         t_before = int(self._t[row, before])
         if t_before == _EMPTY or t_before > instant:
             return "missing"
-        if instant - t_before > self._max_age[row]:
+        if self._max_age[row] < _NEVER and instant - t_before > self._max_age[row]:
             return "stale"
         quality = int(self._quality[row, before])
         return reason_of(quality) if validity_of(quality) is Validity.BAD else ""
@@ -157,15 +193,17 @@ class Alignment:
         t_before, t_after = int(self._t[row, before]), int(self._t[row, after])
         value, quality = float(self._value[row, before]), int(self._quality[row, before])
         received, other = int(self._received[row, before]), int(self._quality[row, after])
-        if t_before == instant and validity_of(other) is Validity.BAD:
-            return Leg(value, 0.0, 0.0, quality, "", received)
+        since = max(t_before, t_after - self._look[row])
+        if instant <= since and (since > t_before or validity_of(other) is Validity.BAD):
+            # as it was before the change that came next, or the very reading
+            return Leg(value, 0.0, (instant - t_before) / SECOND, quality, "", received)
         if validity_of(other) is Validity.BAD:
             return _unusable(reason_of(other))
-        if t_after - t_before > self._max_age[row]:
+        if t_after - since > self._max_age[row]:
             return _unusable("gap")
-        slope = (float(self._value[row, after]) - value) / (t_after - t_before)
+        slope = (float(self._value[row, after]) - value) / (t_after - since)
         return Leg(
-            value + slope * (instant - t_before),
+            value + slope * (instant - since),
             slope * SECOND,
             0.0,
             max(quality, other),
@@ -182,9 +220,11 @@ class Alignment:
         if (
             earlier[before] != _EMPTY
             and t[last] - t[before] <= max_age
+            and instant - t[last] <= self._look[row]
             and validity_of(int(self._quality[row, before])) is not Validity.BAD
         ):
-            slope = (value - float(self._value[row, before])) / float(t[last] - t[before]) * SECOND
+            span = min(int(t[last] - t[before]), self._look[row])
+            slope = (value - float(self._value[row, before])) / span * SECOND
         age_s = (instant - int(t[last])) / SECOND
         return Leg(value, slope, age_s, int(self._quality[row, last]), "", int(self._received[row, last]))
 
