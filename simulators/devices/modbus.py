@@ -31,6 +31,8 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 HOLDING, INPUT, ENCAPSULATED = 3, 4, 43
+_MOST_PARTS = 64
+"""Different reads that are remembered until the next change."""
 MAX_READ = 125
 """Registers in one answer (Modbus Application Protocol V1.1b3, 6.3)."""
 
@@ -71,7 +73,7 @@ class Unit(Protocol):
 class MappedUnit(Generic[T]):
     """A device with a register map over what it observes.
 
-    The words of its block are replaced as a whole, so that every read sees one moment.
+    What it observes changes only by :meth:`refresh`, so that every read until then sees one moment.
 
     Raises
     ------
@@ -96,12 +98,12 @@ class MappedUnit(Generic[T]):
         self._order = word_order
         self._identification = identification
         self._offset = offset
-        self._start = layout.start + offset
-        if self._start < 0 or self._start + layout.length > 0x10000:
+        first = layout.start + offset
+        if first < 0 or first + layout.length > 0x10000:
             raise ValueError(
-                f"registers {self._start} to {self._start + layout.length - 1} are not all within 0 to 65535"
+                f"registers {first} to {first + layout.length - 1} are not all within 0 to 65535"
             )
-        self._words: list[int] | None = None
+        self._read: dict[tuple[int, int], list[int]] = {}
 
     @property
     def identification(self) -> Identification:
@@ -115,18 +117,17 @@ class MappedUnit(Generic[T]):
 
     @word_order.setter
     def word_order(self, order: WordOrder) -> None:
-        self._order, self._words = order, None
+        self._order = order
+        self._read.clear()
 
     @property
     def words(self) -> list[int]:
-        """The whole block as clients see it; encoded when it is first asked for after a change."""
-        if self._words is None:
-            self._words = self.layout.encode(self._look(), self._order)
-        return self._words
+        """The whole block as clients see it."""
+        return self._part(self.layout.start, self.layout.length)
 
     def refresh(self) -> None:
         """Makes what it observes now visible to clients."""
-        self._words = None
+        self._read.clear()
 
     def read(self, function: int, address: int, count: int) -> list[int] | Refusal:
         """Words from an address on, or why not."""
@@ -134,8 +135,17 @@ class MappedUnit(Generic[T]):
             return Refusal.ILLEGAL_FUNCTION
         if not self.layout.readable(address - self._offset, count):
             return Refusal.ILLEGAL_ADDRESS
-        at = address - self._start
-        return self.words[at : at + count]
+        return self._part(address - self._offset, count)
+
+    def _part(self, address: int, count: int) -> list[int]:
+        """Registers by their place in the map; encoded when they are first asked for after a change."""
+        part = self._read.get((address, count))
+        if part is None:
+            if len(self._read) >= _MOST_PARTS:
+                self._read.clear()
+            part = self.layout.window(self._look(), address, count, self._order)
+            self._read[address, count] = part
+        return part
 
     def registers(self) -> list[Held]:
         """What every register holds right now."""

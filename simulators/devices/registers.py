@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -19,6 +19,11 @@ T = TypeVar("T")
 """What a map shows: a reading of a meter, the state of a generating unit."""
 Value = float | int | str
 Quantity = Callable[[T], Value]
+
+
+@cache
+def _words(code: str) -> int:
+    return max(1, struct.calcsize(f">{code}") // 2)
 
 
 class Encoding(StrEnum):
@@ -36,7 +41,7 @@ class Encoding(StrEnum):
     @property
     def words(self) -> int:
         """Number of 16-bit registers; of a text, the smallest."""
-        return max(1, struct.calcsize(f">{self.value}") // 2)
+        return _words(self.value)
 
     @property
     def signed(self) -> bool:
@@ -115,15 +120,28 @@ class Register(Generic[T]):
         """The words in the standard's order; a value that does not fit reads as not available."""
         return self._encoded(self.quantity(observation) if callable(self.quantity) else self.quantity)
 
+    def field(self) -> Callable[[T], Value | bytes]:
+        """What :mod:`struct` is to pack of an observation."""
+        quantity = self.quantity
+        if not callable(quantity):
+            raise TypeError(f"{self.name} is a constant")
+        if self.encoding is Encoding.TEXT:
+            return lambda observation: self._text(quantity(observation))
+        if self.encoding is not Encoding.FLOAT32:
+            return lambda observation: self._integer(quantity(observation))
+        if self.exponent:
+            return lambda observation: self._number(quantity(observation))
+        return quantity
+
     def encode_constant(self) -> list[int]:
         """The words of a constant."""
         return self._encoded(None if callable(self.quantity) else self.quantity)
 
     def _encoded(self, value: Value | None) -> list[int]:
         if self.encoding is Encoding.TEXT:
-            raw = str(value or "").encode("ascii", "replace")[: 2 * self.words].ljust(2 * self.words, b"\0")
+            raw = self._text(value)
         elif self.encoding is Encoding.FLOAT32:
-            raw = struct.pack(">f", math.nan if value is None else float(value) / 10**self.exponent)
+            raw = struct.pack(">f", self._number(value))
         else:
             raw = self._integer(value).to_bytes(2 * self.words, "big", signed=self.encoding.signed)
         return list(struct.unpack(f">{self.words}H", raw))
@@ -141,6 +159,12 @@ class Register(Generic[T]):
         value: Value = number * 10**self.exponent if self.exponent >= 0 else number / 10**-self.exponent
         return value
 
+    def _text(self, value: Value | None) -> bytes:
+        return str(value or "").encode("ascii", "replace")[: 2 * self.words].ljust(2 * self.words, b"\0")
+
+    def _number(self, value: Value | None) -> float:
+        return math.nan if value is None else float(value) / 10**self.exponent
+
     def _integer(self, value: Value | None) -> int:
         if value is None or isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
             return 0 if self.wraps else self.encoding.not_available
@@ -157,6 +181,12 @@ class Register(Generic[T]):
         lowest = -(1 << (bits - 1)) if self.encoding.signed else 0
         fits = lowest <= number < lowest + (1 << bits)
         return number if fits else self.encoding.not_available
+
+
+_Packed = tuple[struct.Struct, struct.Struct, tuple[Callable[[T], Value | bytes], ...]]
+"""Structure of some registers, the same as words, and what stands in its fields."""
+_MOST_PARTS = 256
+"""Different reads of a map whose structures are kept."""
 
 
 @dataclass(frozen=True)
@@ -215,10 +245,51 @@ class RegisterMap(Generic[T]):
 
     def encode(self, observation: T, order: WordOrder = WordOrder.ABCD) -> list[int]:
         """The words of the whole block; what no register defines reads as a float32 NaN, "not available"."""
+        return self.window(observation, self.start, self.length, order)
+
+    def window(
+        self, observation: T, address: int, count: int, order: WordOrder = WordOrder.ABCD
+    ) -> list[int]:
+        """The words of a part of the block that :meth:`readable` allows; nothing else is looked at."""
+        if order is WordOrder.ABCD:
+            packed = self._packed(address, count)
+            if packed is not None:
+                form, split, fields = packed
+                return list(split.unpack(form.pack(*[look(observation) for look in fields])))
         words = self._constants(order).copy()
         for register in self._live:
             self._put(words, register, register.encode(observation), order)
-        return words
+        return words[address - self.start : address - self.start + count]
+
+    def _packed(self, address: int, count: int) -> _Packed[T] | None:
+        """A part of the block in the standard's order as one structure; None if it cuts a number."""
+        if (address, count) not in self._parts:
+            if len(self._parts) >= _MOST_PARTS:
+                self._parts.clear()
+            self._parts[address, count] = self._pack(address, address + count)
+        return self._parts[address, count]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, int], _Packed[T] | None]:
+        return {}
+
+    def _pack(self, first: int, end: int) -> _Packed[T] | None:
+        words = self._constants(WordOrder.ABCD)
+        form, fields, at = ">", list[Callable[[T], Value | bytes]](), first
+        for register in sorted(self._live, key=lambda register: register.address):
+            if register.address + register.words <= first or register.address >= end:
+                continue
+            if register.address < first or register.address + register.words > end:
+                return None
+            between = _bytes(words[at - self.start : register.address - self.start])
+            text = register.encoding is Encoding.TEXT
+            code = f"{2 * register.words}s" if text else register.encoding.value
+            form += f"{len(between)}s{code}"
+            fields += [partial(_first, between), register.field()]
+            at = register.address + register.words
+        rest = _bytes(words[at - self.start : end - self.start])
+        fields.append(partial(_first, rest))
+        return struct.Struct(f"{form}{len(rest)}s"), struct.Struct(f">{end - first}H"), tuple(fields)
 
     @cached_property
     def _live(self) -> tuple[Register[T], ...]:
@@ -256,3 +327,11 @@ class RegisterMap(Generic[T]):
             value = None if register.quantity is None else register.decode(standard)
             rows.append(Held(self.table, register.address + offset, register.name, raw, value, register.unit))
         return rows
+
+
+def _bytes(words: Sequence[int]) -> bytes:
+    return struct.pack(f">{len(words)}H", *words)
+
+
+def _first(constant: bytes, _observation: object) -> bytes:
+    return constant
