@@ -20,6 +20,8 @@ class LinkState:
         """Latest error in words; it stays after the link has recovered."""
         self.last_error_at: int | None = None
         """Wall time of the latest error [ns, UTC]."""
+        self.note = ""
+        """What people who look after the link should know though it is up; empty for nothing."""
         self.counts: collections.Counter[str] = collections.Counter()
         """Events by kind since the source was made; the kinds are listed in the adapter's README."""
         self._counters: dict[str, Counter] = {}

@@ -9,7 +9,7 @@ from adapters.modbus.sunspec.mapping import mapping_problems
 from telemetry.errors import ConfigError, Problem
 from telemetry.profiles import DeviceProfile, parse_profile
 
-_PACKAGES = ("adapters.modbus", "adapters.mqtt")
+_PACKAGES = ("adapters.modbus", "adapters.mqtt", "adapters.sparkplug")
 
 
 def checked_profile(text: str, file: str, environment: Mapping[str, str] | None = None) -> DeviceProfile:

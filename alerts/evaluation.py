@@ -91,7 +91,10 @@ class Evaluation:
         self._delay = round(settings.watermark_s * SECOND)
         points = sorted({point for rule in rules for point in rule.inputs})
         periods = {point: site.points[point].profile.period_s for point in points}
-        self._alignment = Alignment(periods, settings.watermark_s)
+        silent = {point for point in points if site.points[point].profile.by_exception}
+        self._alignment = Alignment(periods, settings.watermark_s, silent)
+        self._constant = {rule.subject.key for rule in rules if silent.intersection(rule.inputs)}
+        """Rules whose inputs hold without a word: they are judged at every instant."""
         self._readers: dict[int, list[str]] = {point: [] for point in points}
         self._expiry: dict[str, int] = {}
         for rule in rules:
@@ -238,7 +241,7 @@ class Evaluation:
 
     def _judge_instant(self, now: int) -> list[Change]:
         instant = self._instant
-        due = self._changed
+        due = self._changed | self._constant
         self._changed = set()
         while self._judged:
             key, judged_at = next(iter(self._judged.items()))

@@ -82,7 +82,8 @@ class Api:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self.show(site, view)
+        self._site = site
+        self._site_body = msgspec.json.encode(view)
         self._live = ports.live
         self._query = ports.query
         self._desk = ports.desk
@@ -91,11 +92,6 @@ class Api:
         self._sessions = sessions
         self._feed = feed
         self._backoff = Backoff()
-
-    def show(self, site: Site, view: SiteView) -> None:
-        """Answers for another site from now on."""
-        self._site = site
-        self._site_body = msgspec.json.encode(view)
 
     def who(self, request: Request) -> str | None:
         """Who a request's session belongs to."""
@@ -189,6 +185,7 @@ class Api:
         # one interval more than asked for may be cut at either end
         step = step_for((end - start) * 1_000_000, intervals)
         found = await self._query.series(point.index, start * 1_000_000, end * 1_000_000, step)
+        by_exception = point.profile.by_exception
         return json_response(
             trend(
                 found,
@@ -198,10 +195,19 @@ class Api:
                 unit=point.spec.unit.value,
                 period_s=point.profile.period_s,
                 start=start * 1_000_000,
-                end=end * 1_000_000,
+                end=min(end * 1_000_000, self._clock.now_ns()) if by_exception else end * 1_000_000,
                 step=step,
+                by_exception=by_exception,
+                newest=self._newest(point.index) if by_exception else None,
             )
         )
+
+    def _newest(self, index: int) -> tuple[int, float, int] | None:
+        """Time [ns], value and quality now of a point's newest reading."""
+        found = self._live.latest([index])
+        if not len(found):
+            return None
+        return int(found.t_source[0]), float(found.value[0]), int(found.quality[0])
 
     async def alarms(self, _: Request) -> Response:
         """GET /api/v1/alarms: those that are not normal, with the version of the list."""

@@ -36,7 +36,7 @@ class LinkStatus:
     since: int
     """Since when it is up or down [ns, UTC]."""
     detail: str = ""
-    """For people, when down: ``connection refused``."""
+    """For people: why it is down, or what there is to do though it is up; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

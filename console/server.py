@@ -42,23 +42,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Serving:
-    """A console that is open to people."""
-
-    def __init__(self, url: str, api: Api, feed: Feed) -> None:
-        self.url = url
-        """The address of the page, for example ``http://127.0.0.1:8080``."""
-        self._api = api
-        self._feed = feed
-
-    async def show(self, site: Site) -> None:
-        """Shows another site; open pages load themselves again."""
-        view = await asyncio.to_thread(site_view, site)
-        self._api.show(site, view)
-        self._feed.show(view)
-        await self._feed.turn()
-
-
 @asynccontextmanager
 async def serving(
     settings: ConsoleSettings,
@@ -66,7 +49,7 @@ async def serving(
     site: Site,
     ports: Ports,
     sessions: Sessions,
-) -> AsyncIterator[Serving]:
+) -> AsyncIterator[str]:
     """Serves the console while the context is open; at its end streams end at once, requests within 2 s.
 
     Arguments
@@ -84,8 +67,8 @@ async def serving(
 
     Yields
     ------
-    Serving
-        The console with the address of its page.
+    str
+        The address of the page, for example ``http://127.0.0.1:8080``.
 
     Raises
     ------
@@ -94,7 +77,7 @@ async def serving(
 
     """
     view = await asyncio.to_thread(site_view, site)
-    feed = Feed(clock, view, ports)
+    feed = Feed(clock, view.live, ports)
     api = Api(settings, clock=clock, site=site, view=view, ports=ports, sessions=sessions, feed=feed)
     console = Console(settings, api, sessions, feed, ports.status)
     listener = _listener(settings)
@@ -120,7 +103,7 @@ async def serving(
         answering = tasks.create_task(server.serve([listener]), name="console server")
         log.info("console_listens", url=url)
         try:
-            yield Serving(url, api, feed)
+            yield url
         finally:
             await feed.close()
             server.should_exit = True

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from ingest.ports import Series
-from telemetry.quality import reason_of
+from telemetry.quality import Validity, reason_of, validity_of
 
 STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 """Interval lengths on offer [s]: each divides a day, so that intervals start at round times."""
@@ -63,10 +63,14 @@ def trend(
     start: int,
     end: int,
     step: int,
+    by_exception: bool = False,
+    newest: tuple[int, float, int] | None = None,
 ) -> TrendView:
     """Makes a series drawable: numbers that JSON can hold, and a break wherever readings are missing.
 
-    Two intervals belong to one line if no more than three expected periods lie between them.
+    Two intervals belong to one line if no more than three expected periods lie between them. A point that is
+    reported by exception was as it had been until the next interval with readings, unless one of them told of
+    a fault; ``newest`` is its newest reading (time [ns], value, quality now), which holds until the end.
     """
     view = TrendView(
         point,
@@ -88,7 +92,10 @@ def trend(
     before: int | None = None
     for i, t in enumerate(series.t.tolist()):
         if before is not None and t - before > longest:
-            _append(view, before + step, None, 0, 0)
+            if by_exception and _usable(view.worst[-1]):
+                _hold(view, t - step)
+            else:
+                _append(view, before + step, None, 0, 0)
         usable = int(series.count[i])
         worst = int(series.worst[i])
         numbers = (float(series.low[i]), float(series.high[i]), float(series.mean[i]))
@@ -96,7 +103,33 @@ def trend(
         if worst:
             view.reasons[worst] = reason_of(worst)
         before = t
+    if by_exception and newest is not None:
+        _until_the_end(view, newest, start, end, step)
     return view
+
+
+def _until_the_end(view: TrendView, newest: tuple[int, float, int], start: int, end: int, step: int) -> None:
+    t, value, quality = newest
+    if not _usable(quality) or t >= end:
+        return
+    numbers = (value, value, value)
+    if not view.t:
+        _append(view, max(start, t) // step * step, numbers, 0, quality)
+    last = (end - 1) // step * step
+    if last > view.t[-1] * 1_000_000:
+        _append(view, last, numbers, 0, quality)
+    if quality:
+        view.reasons[quality] = reason_of(quality)
+
+
+def _hold(view: TrendView, t: int) -> None:
+    """Goes on as it was until a time [ns]; no reading stands behind it."""
+    mean, worst = view.mean[-1], view.worst[-1]
+    _append(view, t, None if mean is None else (mean, mean, mean), 0, worst)
+
+
+def _usable(quality: int) -> bool:
+    return validity_of(quality) is not Validity.BAD
 
 
 def _append(

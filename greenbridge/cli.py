@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from greenbridge.changing import audit, reload
 from greenbridge.faulting import faults, pairs
 from greenbridge.probing import probe
 from telemetry.errors import ConfigError, GreenbridgeError
@@ -50,8 +49,6 @@ deadletter = typer.Typer(
 )
 app.add_typer(deadletter, name="deadletter")
 app.add_typer(probe, name="probe")
-app.command()(reload)
-app.command()(audit)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[str, typer.Argument(help='Path of a greenbridge.toml, or the built-in site "corridor".')]
@@ -362,7 +359,8 @@ def scenario_run(
     work = partial(play.over_sockets if wire else play.in_virtual_time, seed=seed, full=full)
     reports = []
     try:
-        names = play.library().names if every else [play.library().get(name).name and name]
+        # all of them are checked before any is played
+        names = play.checked(None if every else [name])
         for report in play.each(work, names, 1 if wire else jobs):
             reports.append(report)
             if not as_json:
@@ -402,7 +400,7 @@ def scenario_score(
 
     reports: dict[str, list[Any]] = {}
     try:
-        wanted = [play.library().get(name).name and name for name in names or play.library().names]
+        wanted = play.checked(names)
         for seed in range(first, first + seeds):
             work = partial(play.in_virtual_time, seed=seed, full=not ci)
             for name, report in zip(wanted, play.each(work, wanted, jobs), strict=True):

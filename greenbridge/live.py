@@ -15,28 +15,26 @@ from telemetry.site import Site
 
 _STALE_PERIODS = 3.0
 _STALE_FLOOR_S = 5.0
+_NEVER = -1
 
 
 class LiveValues:
     """:class:`console.ports.LiveValues` over the live table.
 
     A reading is stale when it was received longer ago than max(3 x period, 5 s), the limit of rule R13;
-    behind a lost link it says so instead. A reading that is bad already keeps its own reason.
+    behind a lost link it says so instead. A reading that is bad already keeps its own reason. What is
+    reported by exception (Sparkplug) does not age: its source says when it is not known any more.
     """
 
     def __init__(self, site: Site, table: LiveTable, clock: Clock, links: Mapping[str, LinkState]) -> None:
         self._table = table
         self._clock = clock
         self._links = links
-        self.show(site)
-
-    def show(self, site: Site) -> None:
-        """Judges by the periods and links of another site from now on."""
         self._limit_ns: dict[int, int] = {}
         self._link_of: dict[int, str] = {}
         for index, point in site.points.items():
             limit_s = max(_STALE_PERIODS * point.profile.period_s, _STALE_FLOOR_S)
-            self._limit_ns[index] = round(limit_s * 1e9)
+            self._limit_ns[index] = _NEVER if point.profile.by_exception else round(limit_s * 1e9)
             self._link_of[index] = point.device.link
 
     def latest(self, points: Sequence[int]) -> Columns:
@@ -60,10 +58,13 @@ class LiveValues:
     def _quality(self, point: int, quality: int, t_received: int, now: int) -> int:
         if validity_of(quality) is Validity.BAD or point not in self._limit_ns:
             return quality
-        if now - t_received <= self._limit_ns[point]:
+        limit = self._limit_ns[point]
+        if limit != _NEVER and now - t_received <= limit:
             return quality
         link = self._links.get(self._link_of[point])
-        return Quality.LINK_LOST if link is not None and not link.connected else Quality.STALE
+        if link is not None and not link.connected:
+            return Quality.LINK_LOST
+        return quality if limit == _NEVER else Quality.STALE
 
 
 def devices_seen(site: Site, table: LiveTable, since: int, is_enabled: Callable[[str], bool]) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adapters.modbus.config import ModbusSettings
 from adapters.mqtt.config import MqttSettings
 from adapters.mqtt.plan import resolved, template_faults
-from telemetry.devices import Device, Role
+from greenbridge.connections import Connections
+from telemetry.devices import Device, Role, SparkplugAddress
 from telemetry.errors import Problem
 from telemetry.grid import Grid
 from telemetry.profiles import DeviceProfile
@@ -49,8 +49,7 @@ def with_topics(devices: Iterable[PlacedDevice], mqtt: MqttSettings, grid: Grid 
 
 def device_problems(
     devices: Sequence[PlacedDevice],
-    modbus: ModbusSettings,
-    mqtt: MqttSettings,
+    connections: Connections,
     grid: Grid | None,
     profiles: Mapping[str, DeviceProfile],
 ) -> Iterator[Problem]:
@@ -61,8 +60,9 @@ def device_problems(
         ends |= {line.id: {line.from_node, line.to_node} for line in grid.line}
         ends |= {link.id: {link.from_node, link.to_node} for link in grid.hvdc}
         nodes |= {node.id for node in grid.node}
-    gateways = {gateway.id for gateway in modbus.gateway}
-    brokers = {broker.id for broker in mqtt.broker}
+    gateways = {gateway.id for gateway in connections.modbus.gateway}
+    brokers = {broker.id for broker in connections.mqtt.broker}
+    hosts = {host.id: host for host in connections.sparkplug.host}
     for placed in devices:
         yield from _profile(placed, profiles)
         if grid is not None:
@@ -73,6 +73,10 @@ def device_problems(
         if device.mqtt is not None and device.mqtt.broker not in brokers:
             yield placed.unknown("mqtt.broker", device.mqtt.broker, "broker", brokers)
         yield from _topic(placed, profiles)
+        if device.sparkplug is not None and device.sparkplug.host not in hosts:
+            yield placed.unknown("sparkplug.host", device.sparkplug.host, "host", hosts.keys())
+        elif device.sparkplug is not None:
+            yield from _group(placed, device.sparkplug, hosts[device.sparkplug.host].groups)
     yield from _used_twice(devices)
 
 
@@ -82,7 +86,7 @@ def _profile(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Ite
     if profile is None:
         yield placed.unknown("profile", device.profile, "profile", profiles.keys())
         return
-    addresses = {"modbus": device.modbus, "mqtt": device.mqtt}
+    addresses = {"modbus": device.modbus, "mqtt": device.mqtt, "sparkplug": device.sparkplug}
     if [name for name, address in addresses.items() if address is not None] != [profile.protocol]:
         reason = f'profile "{profile.id}" is for {profile.protocol}'
         yield Problem(
@@ -105,6 +109,13 @@ def _topic(placed: PlacedDevice, profiles: Mapping[str, DeviceProfile]) -> Itera
         return
     for reason, fix in template_faults(address.topic, profile.json_payload.shape):
         yield Problem(placed.file, key, f'"{address.topic}"', reason, fix)
+
+
+def _group(placed: PlacedDevice, address: SparkplugAddress, groups: Collection[str]) -> Iterator[Problem]:
+    if groups and address.group not in groups:
+        reason = f'host "{address.host}" does not listen to this group'
+        fix = f"add it to the host's groups, or {nearest(address.group, groups)}"
+        yield Problem(placed.file, f"{placed.key}.sparkplug.group", f'"{address.group}"', reason, fix)
 
 
 def _place(placed: PlacedDevice, nodes: set[str], ends: Mapping[str, set[str]]) -> Iterator[Problem]:
@@ -141,3 +152,7 @@ def _identities(device: Device) -> Iterator[tuple[str, str]]:
         yield "modbus.unit", f"unit {device.modbus.unit} behind {device.modbus.gateway}"
     if device.mqtt is not None:
         yield "mqtt.topic", f"{device.mqtt.broker}: {device.mqtt.topic}"
+    if device.sparkplug is not None:
+        address = device.sparkplug
+        place = "/".join([address.group, address.edge, *([address.device] if address.device else [])])
+        yield "sparkplug", f"{address.host}: {place}"

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from adapters.modbus.config import ModbusSettings
 from adapters.mqtt.config import MqttSettings
 from adapters.profiles import bundled_profiles, checked_profile
+from adapters.sparkplug.config import SparkplugSettings
 from alerts.config import AlertsSettings
 from console.config import ConsoleSettings
+from greenbridge.connections import Connections, connection_problems
 from greenbridge.references import PlacedDevice, device_problems, with_topics
 from ingest.config import (
     DeadLetterSettings,
@@ -62,6 +64,7 @@ class SiteSettings(Settings):
     """Control interface of running simulators, whose exercises the console announces; empty for none."""
     modbus: ModbusSettings = ModbusSettings()
     mqtt: MqttSettings = MqttSettings()
+    sparkplug: SparkplugSettings = SparkplugSettings()
     journal: JournalSettings = JournalSettings()
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
@@ -168,7 +171,9 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
     grid = reader.model(settings.grid, main, "grid", Grid)
     profiles = _profiles(settings, main, reader)
     devices = with_topics(_devices(settings.devices, main, reader), settings.mqtt, grid)
-    reader.problems += device_problems(devices, settings.modbus, settings.mqtt, grid, profiles)
+    connections = Connections(settings.modbus, settings.mqtt, settings.sparkplug)
+    reader.problems += connection_problems(main, connections, settings.alerts.watermark_s)
+    reader.problems += device_problems(devices, connections, grid, profiles)
     if grid is not None:
         reader.problems += grid.problems(settings.grid)
         reader.problems += settings.alerts.problems(main, grid, [placed.device for placed in devices])

@@ -24,6 +24,8 @@ class Summary:
     links: int
     modbus_requests_per_s: float
     mqtt_topics: int
+    edge_nodes: int
+    """Sparkplug edge nodes that devices belong to."""
     readings_per_s: float
     series: int
     """Series in InfluxDB: one for each device."""
@@ -40,6 +42,8 @@ class Summary:
         profiles = ", ".join(f"{count} {name}" for name, count in sorted(self.devices_by_profile.items()))
         rules = ", ".join(f"{name} on {count}" for name, count in self.rules.items())
         traffic = f"{self.modbus_requests_per_s:.0f} Modbus requests/s, {self.mqtt_topics} MQTT topics"
+        if self.edge_nodes:
+            traffic += f", {self.edge_nodes} Sparkplug edge nodes"
         return "\n".join(
             [
                 f"{self.file} is valid: {self.name}",
@@ -69,6 +73,7 @@ def summarise(configuration: Configuration) -> Summary:
     readings = 0.0
     for device in devices:
         profile = profiles[device.profile]
+        # what is reported by exception comes at most so often
         readings += sum(1 / profile.period_of(name) for name in profile.points)
         if device.modbus is not None:
             plan = planned(site.points_of(device.id))
@@ -76,6 +81,7 @@ def summarise(configuration: Configuration) -> Summary:
     alerts = settings.alerts
     pageable = [tie for tie in configuration.grid.tie if tie.kind is not TieKind.RING]
     links = {device.link for device in devices}
+    hosts = {f"sparkplug/{host.id}" for host in settings.sparkplug.host}
     further = {"influx": settings.influx, "victoria": settings.victoria}
     return Summary(
         file=configuration.file,
@@ -83,9 +89,12 @@ def summarise(configuration: Configuration) -> Summary:
         devices=len(devices),
         points=sum(len(profiles[device.profile].points) for device in devices),
         devices_by_profile=dict(Counter(device.profile for device in devices)),
-        links=len(links),
+        links=len(links | hosts),
         modbus_requests_per_s=round(requests, 1),
         mqtt_topics=sum(device.mqtt is not None for device in devices),
+        edge_nodes=len(
+            {(d.sparkplug.host, d.sparkplug.group, d.sparkplug.edge) for d in devices if d.sparkplug}
+        ),
         readings_per_s=round(readings, 1),
         series=len(devices),
         rules={

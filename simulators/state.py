@@ -41,6 +41,15 @@ _SWAPPED = {
 class BenchState:
     """Steps the world and shows it on the devices.
 
+    Parameters
+    ----------
+    bench
+        The devices, and the taps that are scripted with them.
+    start_ns
+        Start of the world [ns, UTC].
+    timeline
+        What goes wrong besides, and when.
+
     Raises
     ------
     ConfigError
@@ -48,7 +57,7 @@ class BenchState:
 
     """
 
-    def __init__(self, bench: Bench, start_ns: int) -> None:
+    def __init__(self, bench: Bench, start_ns: int, timeline: Sequence[Timed] = ()) -> None:
         self.bench = bench
         self.started_ns = start_ns
         self.world = World(bench.plan, bench.seed, start_ns)
@@ -59,7 +68,7 @@ class BenchState:
         inside = [d for d in self.devices if d not in self.metered and d.plant is not None]
         self.meters = MeterBank(self.world, [_instrument(self.world, d) for d in self.metered], bench.seed)
         self.generation = GenerationBank(self.world, [_sight(self.world, d) for d in inside], bench.seed)
-        self.exercise = Exercise([_timed(tap) for tap in bench.tap], Assets.of(bench))
+        self.exercise = Exercise([*map(_timed, bench.tap), *timeline], Assets.of(bench))
         self._truth = TruthFaults(self.world)
         self.meter_faults = MeterFaults(
             {device.id: i for i, device in enumerate(self.metered)},
@@ -103,18 +112,18 @@ class BenchState:
         }
         self._plant = [self.world.fleet.index.get(device.plant or "", -1) for device in self.metered]
 
-    def step(self, elapsed_s: float, now_ns: int) -> None:
-        """Advances the world by one second; ``elapsed_s`` is the time since the start, for the scripts."""
+    def step(self, elapsed_s: float, now_ns: int, dt_s: float = STEP_S) -> None:
+        """Advances the world by ``dt_s`` [s]; ``elapsed_s`` is the time since the start, for the scripts."""
         announced = self.exercise.advance(elapsed_s, now_ns)
         self._truth.follow(self.exercise.active(*_TRUTH))
         self._struck = self.exercise.active(*_METER)
         self._break_links()
         down_before = self.world.snapshot.collapse is not None
-        snapshot = self.world.step(STEP_S)
+        snapshot = self.world.step(dt_s)
         if snapshot.collapse is not None and not down_before:
             self.exercise.announce(f"The simulated grid has collapsed: {snapshot.collapse.reason}", now_ns)
             announced += self.exercise.advance(elapsed_s, now_ns)
-        self._look(snapshot, STEP_S)
+        self._look(snapshot, dt_s)
         for unit in self._mapped.values():
             unit.refresh()
         self._swap_words()

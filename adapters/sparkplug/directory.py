@@ -52,6 +52,15 @@ class Directory:
         if before is None or list(before.definitions) != list(entry.definitions):
             self.version += 1
 
+    @property
+    def proposed(self) -> tuple[int, int]:
+        """Number of devices, and of their metrics in all, that could be points and are none."""
+        counts = [
+            sum(_state(definition, entry) == "proposed" for definition in entry.definitions)
+            for entry in self._entries.values()
+        ]
+        return sum(count > 0 for count in counts), sum(counts)
+
     def entries(self) -> list[tuple[NodeKey, str | None, Entry]]:
         """Everything, by group, edge node and device."""
         found = [(node, device, entry) for (node, device), entry in self._entries.items()]
@@ -82,12 +91,19 @@ class Directory:
 def _metric(definition: Definition, entry: Entry) -> dict[str, Any]:
     known = definition.datatype in set(DataType)
     value = entry.values.get(definition.name, math.nan)
-    proposed = not definition.refused and not definition.transient and definition.name not in entry.mapped
     return {
         "name": definition.name,
         "datatype": DataType(definition.datatype).name if known else definition.datatype,
         "unit": definition.unit,
         "value": value if math.isfinite(value) else None,
-        "state": "mapped" if definition.name in entry.mapped else "proposed" if proposed else "refused",
+        "state": _state(definition, entry),
         "refused": definition.refused or ("transient" if definition.transient else ""),
     }
+
+
+def _state(definition: Definition, entry: Entry) -> str:
+    if definition.name in entry.mapped:
+        return "mapped"
+    if definition.is_control:
+        return "control"
+    return "refused" if definition.refused or definition.transient else "proposed"

@@ -45,6 +45,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
+    def step_back(self, now_ms: int) -> None:
+        """The wall clock was set back: what was said of times that lie ahead now does not bind."""
+        np.minimum(self.newest, now_ms, out=self.newest)
+        np.minimum(self.floor, now_ms, out=self.floor)
+
 
 class Readings:
     """Readings of one batch, in the order in which they are to be stored."""

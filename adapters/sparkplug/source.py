@@ -33,6 +33,9 @@ from telemetry.site import SitePoint
 DIRECTORY_EVERY_S = 2.0
 """Shortest time between two writes of the directory [s]."""
 
+CLOCK_STEP_NS = 5_000_000_000
+"""A wall clock that goes back by more than this was set [ns]."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -96,6 +99,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         self._state_topic = codec.state_topic(host.host_id)
         self._state_again = asyncio.Event()
         self._connected_ms = 0
+        self._newest_ns = 0
 
     @property
     def online(self) -> int:
@@ -103,7 +107,12 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         return sum(node.online for node in self._nodes.values())
 
     def ask_for_births(self) -> None:
-        """Asks every configured edge node for its births, for example when a consumer begins anew."""
+        """Asks every configured edge node for its births, for example when a consumer begins anew.
+
+        Without a connection nothing is asked: births come with the next one anyway.
+        """
+        if not self.state.connected:
+            return
         for key in self._configured:
             self._rebirths.want(key, self._clock.monotonic())
         self._attend.set()
@@ -167,6 +176,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
 
     async def _take(self, messages: Sequence[Received]) -> None:
         letters: list[DeadLetter] = []
+        self._follow_clock()
         for received in messages:
             self._hear(received, letters)
         await self._commit_readings(letters)
@@ -248,6 +258,13 @@ class SparkplugSource(Subscriber[ManualAckClient]):
             self._watched.add(node.key)
             self._attend.set()
 
+    def _proposal(self) -> str:
+        devices, found = self.directory.proposed
+        if not found:
+            return ""
+        where = f", see {self._directory_file}" if self._directory_file is not None else ""
+        return f"{found} metrics of {devices} devices could be configured{where}"
+
     async def _attend_to_nodes(self, client: ManualAckClient) -> None:
         """Does what is due: gives up on missing messages, asks for births."""
         wait_s = self._host.birth_wait_s
@@ -307,13 +324,14 @@ class SparkplugSource(Subscriber[ManualAckClient]):
 
     async def _keep_directory(self) -> None:
         """Writes the directory when it has changed, with pauses: births come in storms."""
-        written = -1
+        noted = -1
         while True:
-            if self._directory_file is not None and written != self.directory.version:
-                written = self.directory.version
-                await asyncio.to_thread(
-                    self._write_directory, self._directory_file, self.directory.document()
-                )
+            if noted != self.directory.version:
+                noted = self.directory.version
+                self.state.note = self._proposal()
+                if self._directory_file is not None:
+                    document = self.directory.document()
+                    await asyncio.to_thread(self._write_directory, self._directory_file, document)
             await self._clock.sleep(DIRECTORY_EVERY_S)
             await self._news.wait()
             self._news.clear()
@@ -327,6 +345,16 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         except OSError as error:
             # it is for people; readings do not depend on it
             _log.error("sparkplug_directory_not_written", file=str(path), error=str(error))
+
+    def _follow_clock(self) -> None:
+        """When the wall clock was stepped back, what is current must be said again in the time of now."""
+        now_ns = self._clock.now_ns()
+        if now_ns < self._newest_ns - CLOCK_STEP_NS:
+            _log.warning("sparkplug_clock_stepped_back", link=self.name)
+            self._rows.step_back(now_ns // 1_000_000)
+            self.ask_for_births()
+            self._newest_ns = now_ns
+        self._newest_ns = max(self._newest_ns, now_ns)
 
     async def _commit_readings(self, letters: Sequence[DeadLetter]) -> None:
         now_ns = self._clock.now_ns()

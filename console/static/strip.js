@@ -24,6 +24,7 @@ export class Strip {
 
   show(status) {
     const down = status.links.filter((link) => !link.up);
+    const notes = status.links.filter((link) => link.up && link.detail);
     const items = [
       item(
         "Devices",
@@ -57,6 +58,7 @@ export class Strip {
         [
           `${status.links.length - down.length} of ${status.links.length} up`,
           ...down.flatMap((link, i) => [i === 0 ? ", down: " : ", ", el("span", { class: "down", title: why(link) }, link.link)]),
+          ...notes.map((link) => el("span", { class: "note", title: link.link }, `; ${link.link}: ${link.detail}`)),
         ],
         down.length > 0,
         (down.length > 0 ? down.map(why) : status.links.map((link) => link.link)).join("\n"),

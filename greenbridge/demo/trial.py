@@ -84,10 +84,14 @@ async def trial(options: Options, clock: Clock, for_s: float) -> TrialReport:
 
 
 def _periods(data: Path) -> dict[int, float]:
-    """Expected time between two readings of each point of the demonstration [s]."""
+    """Expected time between two readings of each point of the demonstration [s]; some only report changes."""
     configuration = load("corridor")
     site = configuration.site(declare(data / "points.sqlite", configuration.keys()))
-    return {point.index: point.profile.period_of(point.key.name) for point in site.points.values()}
+    return {
+        point.index: point.profile.period_of(point.key.name)
+        for point in site.points.values()
+        if not point.profile.by_exception
+    }
 
 
 async def _look(client: ConsoleClient, watch: _Watch, elapsed_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from greenbridge.scenarios.verdict import PRIORITIES
@@ -86,3 +87,7 @@ class Library:
                 yield Problem(
                     file, f"expect[{i}].priority", f'"{expected.priority}"', "no such priority", fix
                 )
+        for i, forbidden in enumerate(found.scenario.forbid):
+            if not any(fnmatchcase(asset, forbidden.asset) for asset in self._alarmed):
+                reason, fix = "fits no asset", nearest(forbidden.asset, self._alarmed)
+                yield Problem(file, f"forbid[{i}].asset", f'"{forbidden.asset}"', reason, fix)

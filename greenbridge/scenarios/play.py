@@ -20,6 +20,7 @@ from greenbridge.scenarios.verdict import judge, missing_rules
 from greenbridge.settings import Configuration, load
 from simulators.bench import Bench, load_file
 from telemetry.clock import SystemClock
+from telemetry.errors import ConfigError, Problem
 
 SITE = "corridor"
 """The built-in site on whose devices scenarios are played."""
@@ -33,6 +34,27 @@ def _parts() -> tuple[Configuration, Bench]:
 def library() -> Library:
     """The scenarios for the built-in site and bench."""
     return Library(*_parts())
+
+
+def checked(names: Sequence[str] | None) -> Sequence[str]:
+    """The names of scenarios, or of every shipped one, after all of them were read.
+
+    Raises
+    ------
+    ConfigError
+        One does not exist or is faulty: with the faults of all.
+
+    """
+    scenarios, problems = library(), list[Problem]()
+    wanted = list(names or scenarios.names)
+    for name in wanted:
+        try:
+            scenarios.get(name)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return wanted
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -91,7 +113,7 @@ def each(work: Callable[[str], Report], names: Sequence[str], jobs: int) -> Iter
 
 def _report(named: Named, play: Play, seed: int | None, wall_s: float) -> Report:
     scenario = named.scenario
-    verdict = judge(scenario, play.seen, built_rules())
+    verdict = judge(scenario, play.seen, built_rules(), play.broken)
     return Report(
         named.name, scenario.title, scenario.world.seed if seed is None else seed, play, verdict, wall_s
     )

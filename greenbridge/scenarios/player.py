@@ -1,39 +1,80 @@
 """Plays a scenario in virtual time through the real pipeline.
 
-World, meters, register images and payload bytes, the adapters' planner, codec and transitions, journal
-records and rules are the real ones. One loop moves virtual time; a commit is inline, and time advances only
-when nothing is left to do. There is no socket, no thread and no clock in it, so a play is a function of the
-scenario, the seed and the size.
+What runs is what `greenbridge run` runs: the sources with their schedules, connections, codecs and recovery,
+the intake, the record format, the stages and DuckDB file of the embedded store, live values, rules, alarm
+lifecycle, alarm journal and outbox. On the other side are the simulators' world, meters, register maps and
+payloads, and the faults of their links, which act on bytes. One loop moves virtual time, and only when every
+task waits (:mod:`greenbridge.scenarios.virtual`); so a play is a function of scenario, seed and size.
+
+What is not real:
+
+- sockets: a TCP connection is one to a gateway in memory, whose answers take no time unless a fault delays
+  them; MQTT messages come from a broker in memory, twice a second, without packets;
+- the disk: the reading journal keeps its encoded records in memory and shows them to its consumers once a
+  second, the alarm journal is a SQLite database in memory; so no file is synced and none can fail;
+- the connections of gateways to whose links and devices nothing happens in the scenario: their polls are
+  made together once a second, each at its own time, by the source's own parts without its connection
+  (:mod:`greenbridge.scenarios.polling`), and become one batch; where a fault strikes, and for SunSpec
+  devices, the source itself plays;
+- threads: what the databases do in theirs is done inline;
+- the store takes its records once a minute, not five times a second;
+- the console, InfluxDB and the channels that reach people: one channel notes what it is told.
+
+With a step above 1 s the devices' period is the step.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 import re
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
-from alerts.book import AlarmBook, Change
+from adapters.modbus.source import ModbusSource
+from adapters.mqtt.source import MqttSource
+from alerts.alarms import Priority
 from alerts.config import AlertsSettings
-from alerts.evaluation import Evaluation
-from greenbridge.scenarios.polling import JointDecoder, PolledLink, batch_of
-from greenbridge.scenarios.publishing import PublishedLink
-from greenbridge.scenarios.stage import Stage
+from alerts.engine import CONSUMER, AlarmEngine
+from alerts.journal import AlarmJournal
+from alerts.lifecycle import Event
+from alerts.notify.channel import Notification
+from alerts.notify.outbox import Outbox
+from greenbridge.scenarios.journal import MemoryJournal
+from greenbridge.scenarios.polling import CalmPolls
+from greenbridge.scenarios.stage import SECOND, Stage
 from greenbridge.scenarios.verdict import Seen
+from greenbridge.scenarios.virtual import VirtualClock, VirtualLoop
 from greenbridge.settings import Configuration
-from ingest.journal import format as record_format
-from ingest.ports import JournalRecord
-from ingest.stages.soundness import sound
+from ingest.conservation import conservation
+from ingest.deadletters import DeadLetters
+from ingest.intake import JournalIntake
+from ingest.live import LiveTable
+from ingest.ports import EventLog, Position
+from ingest.pump import EventPump, StorePump
+from ingest.stores.embedded.store import EmbeddedStore
 from simulators.bench import Bench
-from simulators.faults.model import BROKER
 from simulators.scenario import Scenario
-from telemetry.batch import Columns, ReadingBatch
-from telemetry.devices import Role
-from telemetry.profiles import DeviceProfile
+from telemetry.devices import Device, Role
+from telemetry.errors import ConfigError, Problem
+from telemetry.profiles import DeviceProfile, RegisterMapping, SunSpecMapping
 from telemetry.registry import PointRegistry
+from telemetry.site import SitePoint
 
-SECOND = 1_000_000_000
+IN_MEMORY = Path(":memory:")
+"""What SQLite takes for a database without a file."""
+STORE_EVERY_S = 60.0
+"""Time between two transactions of the store [s]."""
+MOST_APPLIED = 400_000
+"""Readings in one of them."""
+LEAD_S = 0.9
+"""How long the rules run before the first reading [s]: their ticks fall between two groups of records."""
+PORTIONS = 2
+"""How often in a second the broker delivers."""
 
 
 def built_rules() -> frozenset[str]:
@@ -43,28 +84,62 @@ def built_rules() -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of what the devices sent."""
+
+    readings: int
+    """Committed to the journal."""
+    records: int
+    stored: int
+    """Readings with a new key in the store."""
+    revised: int
+    duplicates: int
+    dead_letters: int
+    wrong_replies: int
+    """Replies that were refused because they were not provably the answer."""
+    notifications: int
+    """Delivered to people's channel."""
+
+
+@dataclass(frozen=True, slots=True)
 class Play:
     """What was seen, and how big the play was."""
 
     seen: Sequence[Seen]
     duration_s: float
     step_s: float
-    readings: int
-    records: int
-    wrong_replies: int
-    """Replies that were refused because they were not provably the answer."""
+    counts: Counts | None
+    """None where nobody counted."""
     collapsed: str
     """Why the simulated grid went down; empty if it did not."""
+    broken: tuple[str, ...] = ()
+    """Promises of the pipeline that were not kept, whatever the alarms are."""
 
 
 class Player:
-    """Plays scenarios on the devices of a site and the bench that simulates them."""
+    """Plays scenarios on the devices of a site and the bench that simulates them.
+
+    Raises
+    ------
+    ConfigError
+        A gateway is not reached over plain TCP: only that is there in memory.
+
+    """
 
     def __init__(self, configuration: Configuration, bench: Bench) -> None:
         self._configuration = configuration
         self._bench = bench
+        problems = [
+            Problem(configuration.file, f"modbus.gateway {gateway.id}", gateway.transport, "cannot be played")
+            for gateway in configuration.settings.modbus.gateway
+            if gateway.transport != "tcp"
+        ]
+        if problems:
+            raise ConfigError(problems)
 
-    def play(self, scenario: Scenario, *, seed: int | None = None, full: bool = False) -> Play:
+    def play(
+        self, scenario: Scenario, *, seed: int | None = None, full: bool = False, whole: bool = False
+    ) -> Play:
         """Plays a scenario, at its smallest honest size or in full.
 
         Parameters
@@ -75,135 +150,276 @@ class Player:
             In place of the scenario's own.
         full
             The whole length at the scenario's own step.
+        whole
+            Sources with connections for every gateway, also where nothing happens to the link.
 
         """
-        duration_s, step_s = scenario.world.size(full=full)
-        start_ns = round(scenario.world.start.timestamp()) * SECOND
-        run = _Run(self._configuration, self._bench, scenario, scenario.world.seed if seed is None else seed)
-        run.begin(start_ns, step_s)
-        elapsed_s = 0.0
-        while elapsed_s < duration_s:
-            run.step(elapsed_s, step_s)
-            elapsed_s += step_s
-        return run.result(duration_s, step_s)
+        run = _Run(
+            self._configuration,
+            self._bench,
+            scenario,
+            seed=scenario.world.seed if seed is None else seed,
+            full=full,
+            whole=whole,
+        )
+        loop = VirtualLoop()
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(run.play(loop))
+
+
+class _Told:
+    """The channel of a play."""
+
+    id = "play"
+
+    def __init__(self) -> None:
+        self.notifications: list[Notification] = []
+
+    async def deliver(self, notification: Notification) -> None:
+        self.notifications.append(notification)
 
 
 class _Run:
-    """One play under way."""
+    """One play."""
 
-    def __init__(self, configuration: Configuration, bench: Bench, scenario: Scenario, seed: int) -> None:
-        self._configuration = configuration
+    def __init__(
+        self,
+        configuration: Configuration,
+        bench: Bench,
+        scenario: Scenario,
+        *,
+        seed: int,
+        full: bool,
+        whole: bool,
+    ) -> None:
+        self._settings = configuration.settings
+        self._duration_s, self._step_s = scenario.world.size(full=full)
+        self._whole = whole
+        self._struck = struck = {event.fault.target for event in scenario.event}
+        devices = [device for device in configuration.devices if _plays(device, struck)]
+        configuration = replace(configuration, devices=devices)
+        if self._step_s > 1:
+            profiles = {
+                name: _slower(profile, self._step_s) for name, profile in configuration.profiles.items()
+            }
+            configuration = replace(configuration, profiles=profiles)
+        self._site = configuration.site(PointRegistry(configuration.keys()))
+        self._points: dict[str, list[SitePoint]] = {
+            link: [point for device in devices for point in self._site.points_of(device.id)]
+            for link, devices in self._site.links.items()
+        }
         self._bench = bench
         self._scenario = scenario
         self._seed = seed
-        self._seen: list[Seen] = []
-        self._offset = self._readings = 0
-        self._seqs: dict[tuple[str, int], int] = {}
+        self._start_ns = round(scenario.world.start.timestamp()) * SECOND
         self._collapsed = ""
 
-    def begin(self, start_ns: int, step_s: float) -> None:
-        """Builds both sides; every device is read once each step.
-
-        Turbines, inverters and instruments inside plants stay out: no rule looks at them, their plant's
-        controller tells of them all.
-        """
-        devices = [device for device in self._configuration.devices if device.role is not Role.UNIT]
-        configuration = replace(self._configuration, devices=devices)
-        if step_s > 1:
-            profiles = {name: _slower(profile, step_s) for name, profile in configuration.profiles.items()}
-            configuration = replace(configuration, profiles=profiles)
-        site = configuration.site(PointRegistry(configuration.keys()))
-        self._start_ns = start_ns
-        self._stage = Stage(self._bench, site.devices.keys(), self._scenario.event, self._seed, start_ns)
-        points = {
-            link: [point for device in devices for point in site.points_of(device.id)]
-            for link, devices in site.links.items()
-        }
-        settings = configuration.settings
-        self._polled = [
-            PolledLink(
-                gateway,
-                points[f"modbus/{gateway.id}"],
-                self._stage.gateways[gateway.id],
-                self._stage.links[gateway.id],
-                start_ns,
-            )
-            for gateway in settings.modbus.gateway
-            if f"modbus/{gateway.id}" in points
-        ]
-        self._published = [
-            PublishedLink(broker, points[f"mqtt/{broker.id}"], self._stage.links[BROKER], start_ns)
-            for broker in settings.mqtt.broker
-            if f"mqtt/{broker.id}" in points
-        ]
-        self._decoder = JointDecoder()
-        self._evaluation = Evaluation(site, settings.alerts, AlarmBook())
-        self._note(self._evaluation.begin(start_ns))
-        self._note(self._evaluation.tick(start_ns, at_head=True))
-
-    def step(self, elapsed_s: float, step_s: float) -> None:
-        """The world moves on; its devices are read in the second after that; then time passes."""
-        stage = self._stage
-        if elapsed_s > 0:
-            stage.step(elapsed_s, step_s)
-        collapse = stage.world.snapshot.collapse
-        if collapse is not None and not self._collapsed:
-            self._collapsed = f"{elapsed_s:g} s: {collapse.reason}"
-        batches = [self._committed(batch) for batch in self._batches(elapsed_s, step_s)]
-        if batches:
-            self._note(self._evaluation.take(self._gathered(batches), batches[-1].t_received))
-        for second in range(1, round(step_s) + 1):
-            now = self._start_ns + round((elapsed_s + second) * SECOND)
-            self._note(self._evaluation.tick(now, at_head=True))
-
-    def result(self, duration_s: float, step_s: float) -> Play:
-        """The play so far."""
-        wrong = sum(link.wrong for link in self._polled)
-        return Play(self._seen, duration_s, step_s, self._readings, self._offset, wrong, self._collapsed)
-
-    def _batches(self, elapsed_s: float, step_s: float) -> Iterator[ReadingBatch]:
-        harvests = [harvest for link in self._polled if (harvest := link.advance(elapsed_s + step_s))]
-        replies = [reply for harvest in harvests for reply in harvest.replies]
-        decoded = self._decoder.decode(replies)
-        at = 0
-        for harvest in harvests:
-            count = sum(len(reply.state.read.wanted) for reply in harvest.replies)
-            own = decoded.where(np.arange(at, at + count))
-            at += count
-            yield batch_of(harvest, own, self._next(harvest.source, harvest.session))
-        for link in self._published:
-            batch = link.advance(self._stage.messages(elapsed_s), elapsed_s + 1.0)
-            if batch is not None:
-                yield batch
-
-    def _next(self, source: str, session: int) -> int:
-        self._seqs[source, session] = seq = self._seqs.get((source, session), 0) + 1
-        return seq
-
-    def _committed(self, batch: ReadingBatch) -> ReadingBatch:
-        """What the journal makes of a batch, and its reader, without the disk."""
-        batch, _ = sound(batch)
-        self._offset += 1
-        record = JournalRecord(self._offset, batch.t_received, self._readings, batch)
-        self._readings += len(batch)
-        return record_format.decode(record_format.encode(record)).batch
-
-    def _gathered(self, batches: Sequence[ReadingBatch]) -> JournalRecord:
-        """The records of one second as the rules gather them, since they judge whole seconds."""
-        columns, newest = Columns.joined(batches), max(batch.t_received for batch in batches)
-        batch = ReadingBatch(
-            "all", 0, 0, newest, columns.point, columns.t_source, columns.value, columns.quality
+    async def play(self, loop: VirtualLoop) -> Play:
+        """Builds both sides, lets the time pass and closes the books."""
+        settings = self._settings
+        clock = VirtualClock(loop, self._start_ns - round(LEAD_S * SECOND))
+        stage = Stage(
+            self._bench,
+            self._site.devices.keys(),
+            self._scenario.event,
+            seed=self._seed,
+            start_ns=self._start_ns,
+            clock=clock,
         )
-        return JournalRecord(self._offset, newest, self._readings - len(batch), batch)
-
-    def _note(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            alarm = change.alarm
-            t_s = (alarm.updated_at - self._start_ns) / SECOND
-            self._seen.append(
-                Seen(round(t_s, 3), change.event, alarm.rule, alarm.asset, alarm.priority, alarm.title)
+        journal = MemoryJournal(clock)
+        told = _Told()
+        async with AsyncExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="greenbridge-play-")))
+            letters = await stack.enter_async_context(DeadLetters(IN_MEMORY, settings.dead_letters))
+            store = await stack.enter_async_context(
+                EmbeddedStore(directory / "store.duckdb", settings.embedded)
             )
+            alarms = await stack.enter_async_context(
+                AlarmJournal(
+                    IN_MEMORY,
+                    [told.id],
+                    settings.alerts.notify_on,
+                    settings.alerts.max_pending_notifications,
+                )
+            )
+            engine = AlarmEngine(self._site, settings.alerts, journal, alarms, clock, cursors=journal.cursors)
+            outbox = Outbox(alarms, [told], clock, settings.alerts.give_up_after_s)
+            intake = JournalIntake(journal, letters, clock)
+            pump = StorePump(
+                journal,
+                store,
+                clock,
+                cursors=journal.cursors,
+                every_s=STORE_EVERY_S,
+                max_readings=MOST_APPLIED,
+            )
+            calm = self._calm(stage, clock)
+            sources = self._sources(stage, intake, clock, loop)
+            for consumer in (CONSUMER, store.name):
+                await journal.cursors.save(consumer, Position())
+            async with asyncio.TaskGroup() as group:
+                tasks = _started(
+                    group,
+                    engine.run,
+                    LiveTable(journal).run,
+                    outbox.run,
+                    pump.run,
+                    EventPump(alarms, store, clock).run,
+                )
+                await engine.resumed.wait()
+                await clock.sleep(LEAD_S)
+                polling = _started(group, *(source.run for source in sources))
+                await self._pass(stage, calm, intake, journal, clock)
+                await _ended(polling)
+                journal.show()
+                while (await store.position()).offset < journal.head:
+                    await clock.sleep(STORE_EVERY_S)
+                await _ended(tasks)
+            seen = [entry async for entry in self._steps(alarms)]
+            sums = await conservation(journal, store)
+            pending = sum(count.pending for count in (await alarms.counts()).values())
+            totals = sums.totals
+            broken = []
+            if not sums.holds or sums.pending:
+                broken.append(f"readings are not accounted for: {sums}")
+            if pending:
+                broken.append(f"{pending} notifications were not delivered")
+            counts = Counts(
+                journal.readings,
+                journal.head,
+                totals.stored,
+                totals.revised,
+                totals.duplicates,
+                letters.total(),
+                sum(source.state.counts["rejected"] for source in sources),
+                len(told.notifications),
+            )
+        return Play(seen, self._duration_s, self._step_s, counts, self._collapsed, tuple(broken))
+
+    async def _pass(
+        self,
+        stage: Stage,
+        calm: Sequence[CalmPolls],
+        intake: JournalIntake,
+        journal: MemoryJournal,
+        clock: VirtualClock,
+    ) -> None:
+        """Lets the time of the scenario pass: steps of the world, and between them what devices tell."""
+        elapsed_s = 0.0
+        while elapsed_s < self._duration_s:
+            if elapsed_s > 0:
+                stage.step(elapsed_s, self._step_s)
+            if stage.collapse and not self._collapsed:
+                self._collapsed = f"{elapsed_s:g} s: {stage.collapse}"
+            for second in range(round(self._step_s)):
+                for portion in range(PORTIONS if second == 0 else 1):
+                    await clock.sleep(1.0 if second else 1 / PORTIONS)
+                    if second == 0:
+                        stage.broker.publish(stage.messages(portion / PORTIONS, (portion + 1) / PORTIONS))
+                for polls in calm:
+                    polls.advance()
+                for polls in calm:
+                    if (batch := polls.batch()) is not None:
+                        await intake.submit(batch)
+                journal.show()
+            elapsed_s += self._step_s
+
+    def _calm(self, stage: Stage, clock: VirtualClock) -> list[CalmPolls]:
+        """The gateways to whose links and devices nothing happens."""
+        return [
+            CalmPolls(gateway, self._points[f"modbus/{gateway.id}"], stage.gateways[gateway.id].answer, clock)
+            for gateway in self._settings.modbus.gateway
+            if self._is_calm(gateway.id)
+        ]
+
+    def _is_calm(self, gateway: str) -> bool:
+        points = self._points.get(f"modbus/{gateway}", [])
+        sunspec = any(point.profile.sunspec is not None for point in points)
+        return bool(points) and gateway not in self._struck and not sunspec and not self._whole
+
+    def _sources(
+        self, stage: Stage, intake: JournalIntake, clock: VirtualClock, loop: VirtualLoop
+    ) -> list[ModbusSource | MqttSource]:
+        sources: list[ModbusSource | MqttSource] = []
+        for gateway in self._settings.modbus.gateway:
+            points = self._points.get(f"modbus/{gateway.id}", [])
+            if points and not self._is_calm(gateway.id):
+                if gateway.id in stage.gateways:
+                    loop.hosts[gateway.host or "", gateway.tcp_port] = stage.gateways[gateway.id]
+                chance = random.Random(gateway.id)  # noqa: S311 - jitter, not a secret
+                sources.append(ModbusSource(gateway, points, intake, clock, uniform=chance))
+        for broker in self._settings.mqtt.broker:
+            if points := self._points.get(f"mqtt/{broker.id}", []):
+                # there is nobody in memory to whom a key or password would be shown
+                open_to_all = {"tls": None, "password_env": None, "password_file": None}
+                sources.append(
+                    MqttSource(
+                        broker.model_copy(update=open_to_all),
+                        points,
+                        intake,
+                        clock,
+                        uniform=random.Random(broker.id),  # noqa: S311 - jitter, not a secret
+                        connect=stage.broker.connect,
+                    )
+                )
+        return sources
+
+    async def _steps(self, log: EventLog) -> AsyncIterator[Seen]:
+        """The steps of alarms up to the end, from the alarm journal."""
+        after = 0
+        while events := await log.events(after):
+            for number, event in events:
+                after = number
+                t_s = round((event.t - self._start_ns) / SECOND, 3)
+                if t_s <= self._duration_s:
+                    tags = event.tags
+                    yield Seen(
+                        t_s,
+                        Event(tags["event"]),
+                        tags["rule"],
+                        tags["asset"],
+                        Priority(tags["priority"]),
+                        str(event.fields["title"]),
+                    )
+
+
+def _plays(device: Device, struck: Collection[str]) -> bool:
+    """Turbines, inverters and instruments of plants stay out unless a fault strikes them or their gateway.
+
+    No rule looks at them; their plant's controller tells of them all.
+    """
+    behind = "" if device.modbus is None else device.modbus.gateway
+    return device.role is not Role.UNIT or device.id in struck or behind in struck
+
+
+def _started(
+    group: asyncio.TaskGroup, *runs: Callable[[], Coroutine[None, None, None]]
+) -> list[asyncio.Task[None]]:
+    return [group.create_task(run()) for run in runs]
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 def _slower(profile: DeviceProfile, period_s: float) -> DeviceProfile:
-    return profile.model_copy(update={"period_s": max(profile.period_s, period_s)})
+    """The profile with no point read more often than the world moves."""
+    changes: dict[str, object] = {"period_s": max(profile.period_s, period_s)}
+    if profile.modbus is not None:
+        registers = {name: _rarer(entry, period_s) for name, entry in profile.modbus.registers.items()}
+        changes["modbus"] = profile.modbus.model_copy(update={"registers": registers})
+    if profile.sunspec is not None:
+        points = {name: _rarer(entry, period_s) for name, entry in profile.sunspec.points.items()}
+        changes["sunspec"] = profile.sunspec.model_copy(update={"points": points})
+    return profile.model_copy(update=changes)
+
+
+Entry = TypeVar("Entry", RegisterMapping, SunSpecMapping)
+
+
+def _rarer(entry: Entry, period_s: float) -> Entry:
+    if entry.period_s is None:
+        return entry
+    return entry.model_copy(update={"period_s": max(entry.period_s, period_s)})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from greenbridge.scenarios.player import Play
+from greenbridge.scenarios.player import Counts, Play
 from greenbridge.scenarios.verdict import Judged, Result, Seen, Verdict
 
 _MARKS = {Result.PASSED: "passed", Result.FAILED: "FAILED", Result.NEEDS: "needs"}
@@ -37,9 +37,9 @@ class Report:
             "duration_s": play.duration_s,
             "step_s": play.step_s,
             "wall_s": round(self.wall_s, 2),
-            "readings": play.readings,
-            "wrong_replies": play.wrong_replies,
+            "counts": None if play.counts is None else asdict(play.counts),
             "collapse": play.collapsed,
+            "broken": list(play.broken),
             "expected": [_expected(judged) for judged in verdict.expected],
             "forbidden_seen": [_seen(seen) for seen in verdict.forbidden],
             "tolerated_seen": [_seen(seen) for seen in verdict.tolerated],
@@ -60,6 +60,8 @@ class Report:
             at += "" if judged.cleared_s is None else f", over at {judged.cleared_s:g} s"
             window = f"{e.within[0]:g}-{e.within[1]:g} s"
             lines.append(f"    expected   {e.rule} {e.asset} within {window}: {judged.outcome.value}{at}")
+        lines.append(f"    readings   {_counted(play.counts)}")
+        lines += [f"    broken     {promise}" for promise in play.broken]
         lines += [f"    forbidden  {_line(seen)}" for seen in verdict.forbidden]
         lines += [f"    besides    {_line(seen)}" for seen in verdict.tolerated]
         return "\n".join(lines)
@@ -77,6 +79,16 @@ def summary_text(reports: Sequence[Report]) -> str:
     return (
         f"{len(reports)} scenarios: {counts[Result.PASSED.value]} passed, "
         f"{counts[Result.FAILED.value]} failed, {counts[Result.NEEDS.value]} need rules that are not built"
+    )
+
+
+def _counted(counts: Counts | None) -> str:
+    if counts is None:
+        return "not counted"
+    return (
+        f"{counts.readings} in {counts.records} records: {counts.stored} stored, {counts.revised} revised, "
+        f"{counts.duplicates} duplicates; {counts.dead_letters} dead letters, "
+        f"{counts.wrong_replies} replies refused, {counts.notifications} notifications delivered"
     )
 
 

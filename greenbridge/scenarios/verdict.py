@@ -72,8 +72,12 @@ class Verdict:
     """Raised, neither expected nor forbidden."""
 
 
-def judge(scenario: Scenario, seen: Sequence[Seen], built: Collection[str]) -> Verdict:
+def judge(
+    scenario: Scenario, seen: Sequence[Seen], built: Collection[str], broken: Collection[str] = ()
+) -> Verdict:
     """Compares the changes of alarms, in their order, with what a scenario expects and forbids.
+
+    A play that broke promises of the pipeline fails, whatever its alarms.
 
     An expected alarm accounts for one raise within its window (or, late, after it) and for its escalations;
     every other raise is forbidden if a pattern fits it.
@@ -88,7 +92,7 @@ def judge(scenario: Scenario, seen: Sequence[Seen], built: Collection[str]) -> V
         if any(fnmatchcase(s.rule, f.rule) and fnmatchcase(s.asset, f.asset) for f in scenario.forbid)
     )
     tolerated = tuple(s for s in rest if s not in forbidden)
-    if forbidden or any(j.outcome not in {Outcome.SEEN, Outcome.NEEDS} for j in judged):
+    if broken or forbidden or any(j.outcome not in {Outcome.SEEN, Outcome.NEEDS} for j in judged):
         result = Result.FAILED
     else:
         result = Result.NEEDS if needs else Result.PASSED

@@ -60,7 +60,7 @@ async def play(scenario: Scenario, clock: Clock, *, seed: int | None = None, ful
                 await watch.look(client)
                 await clock.sleep(_TICK_S)
             status = await ask(running.control_url, "GET", "status")
-    return Play(watch.seen, duration_s, 1.0, 0, 0, 0, status["collapse"] or "")
+    return Play(watch.seen, duration_s, 1.0, None, status["collapse"] or "")
 
 
 class _Stage:

@@ -23,7 +23,7 @@ from simulators.devices.sparkplug.plan import DevicePlan, MetricPlan, NodePlan
 from simulators.devices.sparkplug.runner import EdgeNodeRunner, Moment
 from telemetry.clock import SystemClock
 from telemetry.quality import Quality
-from tests.adapters.brokers import Broker, free_port, mosquitto_broker, scripted_broker
+from tests.adapters.brokers import Broker, free_port, mosquitto_broker, nats_broker, scripted_broker
 from tests.adapters.sparkplug_host_child import points
 from tests.adapters.sparkplug_messages import T0, bd, metric
 
@@ -410,6 +410,20 @@ async def test_what_is_born_is_written_for_people(
         "state": "proposed",
         "refused": "",
     }
+
+
+async def test_the_zero_install_broker_carries_an_edge_node(
+    intake: FakeIntake, run_source: Run, tmp_path: Path
+) -> None:
+    """Its topics are subjects, in which the dot of the namespace has a meaning of its own."""
+    device = Counting()
+    async with nats_broker(tmp_path) as nats:
+        host = source(nats.port, intake)
+        async with run_source(host.run()), edge_node(nats.port, device, WAITING):
+            await until(lambda: len(good(intake)) > 5)
+            device.reachable = False
+            await until(lambda: latest_quality(intake) == Quality.STALE)
+    assert not intake.letters
 
 
 async def test_without_a_broker_attempts_go_on(intake: FakeIntake, run_source: Run) -> None:

@@ -12,7 +12,15 @@ from telemetry.quality import Quality
 S = 1_000_000_000
 
 
-def draw(rows: list[tuple[int, float, int, int]], step_s: int = 1, period_s: float = 1.0) -> TrendView:
+def draw(
+    rows: list[tuple[int, float, int, int]],
+    step_s: int = 1,
+    period_s: float = 1.0,
+    *,
+    start_s: int = 0,
+    by_exception: bool = False,
+    newest: tuple[int, float, int] | None = None,
+) -> TrendView:
     """Rows of second, value, count and worst quality."""
     t, value, count, worst = zip(*rows, strict=True) if rows else ((), (), (), ())
     values = array(value, float64)
@@ -26,9 +34,11 @@ def draw(rows: list[tuple[int, float, int, int]], step_s: int = 1, period_s: flo
         title="P",
         unit="MW",
         period_s=period_s,
-        start=0,
+        start=start_s * S,
         end=100 * S,
         step=step_s * S,
+        by_exception=by_exception,
+        newest=newest,
     )
 
 
@@ -68,3 +78,54 @@ def test_no_readings_are_no_rows() -> None:
 )
 def test_steps_are_round_and_short_enough(span_s: int, intervals: int, step_s: int) -> None:
     assert step_for(span_s * S, intervals) == step_s * S
+
+
+def quiet(rows: list[tuple[int, float, int, int]], newest: tuple[int, float, int] | None) -> TrendView:
+    """The trend of a point that is reported by exception, from 10 s to 100 s."""
+    return draw(rows, by_exception=True, newest=newest, start_s=10)
+
+
+def test_a_point_that_reports_changes_is_drawn_as_it_was_until_the_next_one() -> None:
+    view = quiet([(10, 5.0, 1, 0), (60, 7.0, 1, 0)], (60 * S, 7.0, 0))
+    assert list(zip(view.t, view.mean, view.count, strict=True)) == [
+        (10_000, 5.0, 1),
+        (59_000, 5.0, 0),
+        (60_000, 7.0, 1),
+        (99_000, 7.0, 0),
+    ]
+
+
+def test_nothing_is_drawn_on_from_a_fault() -> None:
+    dead = int(Quality.STALE)
+    view = quiet([(10, 5.0, 1, 0), (30, math.nan, 0, dead), (60, 7.0, 1, 0)], (60 * S, 7.0, 0))
+    assert list(zip(view.t, view.mean, strict=True)) == [
+        (10_000, 5.0),
+        (29_000, 5.0),
+        (30_000, None),
+        (31_000, None),
+        (60_000, 7.0),
+        (99_000, 7.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("newest", "drawn"),
+    [
+        ((0, 5.0, 0), [(10_000, 5.0), (99_000, 5.0)]),
+        ((0, 5.0, Quality.CLOCK_SUSPECT), [(10_000, 5.0), (99_000, 5.0)]),
+        ((0, 5.0, Quality.STALE), []),
+        ((0, 5.0, Quality.LINK_LOST), []),
+        ((200 * S, 5.0, 0), []),
+        (None, []),
+    ],
+)
+def test_a_point_that_has_not_changed_since_before_the_picture(
+    newest: tuple[int, float, int] | None, drawn: list[tuple[int, float]]
+) -> None:
+    view = quiet([], newest)
+    assert list(zip(view.t, view.mean, strict=True)) == drawn
+
+
+def test_a_point_that_is_lost_by_now_is_not_drawn_to_the_end() -> None:
+    view = quiet([(10, 5.0, 1, 0)], (10 * S, 5.0, int(Quality.LINK_LOST)))
+    assert view.t == [10_000]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from greenbridge.scenarios.library import Library
-from greenbridge.scenarios.play import library
+from greenbridge.scenarios.play import checked, library
 from greenbridge.scenarios.player import built_rules
 from greenbridge.scenarios.verdict import missing_rules
+from simulators.faults.model import parameters
 from telemetry.errors import ConfigError
 
 NEEDED = {
@@ -117,6 +118,11 @@ def test_rules_that_are_built_are_those_with_settings() -> None:
         ("mw = 30", "mw = 30, x = 1", "unknown key"),
         ("mw = 30", "mw = -1", "greater than 0"),
         ('rule = "R6"', 'rule = "six"', "expect[0].rule"),
+        (
+            "within = [100, 200]",
+            'within = [100, 200]\n[[forbid]]\nasset = "SHY-TAX*"',
+            'forbid[0].asset = "SHY-TAX*": fits no asset',
+        ),
         ('rule = "R6"', 'rule = "R6"\npriority = "hihg"', 'did you mean "high"'),
         ("start = 2026-01-13T10:00:00Z", "start = 2026-01-13T10:00:00", "timezone"),
     ],
@@ -139,6 +145,24 @@ def test_faults_of_one_kind_and_target_must_not_overlap(scenarios: Library, tmp_
     ]
     assert problems(scenarios, tmp_path, GOOD + again.format(160, "SHY-TAS")) == []
     assert problems(scenarios, tmp_path, GOOD + again.format(150, "KUN-AKT")) == []
+
+
+def test_every_kind_of_fault_has_its_scenario(scenarios: Library) -> None:
+    played = {event.fault.kind for named in scenarios.all() for event in named.scenario.event}
+    assert played == parameters().keys()
+
+
+def test_all_scenarios_are_checked_before_one_is_played(tmp_path: Path) -> None:
+    faulty = tmp_path / "faulty.toml"
+    faulty.write_text(GOOD.replace('target = "SHY-TAS"', 'target = "SHY-TAZ"'))
+    with pytest.raises(ConfigError) as refused:
+        checked(["line-tap", str(faulty), "line-tab"])
+    told = [str(problem) for problem in refused.value.problems]
+    assert len(told) == 2
+    assert "SHY-TAZ" in told[0]
+    assert "line-tab" in told[1]
+    assert checked(["line-tap"]) == ["line-tap"]
+    assert set(checked(None)) == set(library().names)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(scenarios: Library) -> None:

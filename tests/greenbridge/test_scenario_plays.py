@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
-import random
-import struct
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import pytest
 
-from adapters.modbus.config import GatewaySettings
 from greenbridge.scenarios import play
-from greenbridge.scenarios.memory import MemoryGateway, MemoryMeter
 from greenbridge.scenarios.player import Player
-from greenbridge.scenarios.polling import JointDecoder, PolledLink
 from greenbridge.scenarios.report import Report, summary, summary_text
-from greenbridge.scenarios.verdict import Result
+from greenbridge.scenarios.verdict import Result, judge
 from greenbridge.settings import load
 from simulators.bench import load_file
-from simulators.devices.meter_maps import PM5XXX, UMG
-from simulators.devices.registers import RegisterMap, WordOrder
-from simulators.faults.link import LinkFaults
-from simulators.faults.model import FAULT, LinkFault
-from simulators.world.meters import Reading
-from telemetry.quality import Quality
-from telemetry.registry import PointRegistry
-from telemetry.site import Site
+from telemetry.errors import ConfigError
 
 NAMES = play.library().names
-READING = Reading(321.5, -40.25, 503.75, 371.5, 50.01, 12_345_678_901, 9_876_543_210)
-START_NS = 1_768_298_400 * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +36,11 @@ def reports() -> Iterator[dict[str, Future[Report]]]:
 def test_scenario(name: str, reports: dict[str, Future[Report]]) -> None:
     report = reports[name].result(timeout=600)
     assert report.verdict.result is not Result.FAILED, report.text()
-    assert report.document()["result"] == report.verdict.result.value
+    document = report.document()
+    assert document["result"] == report.verdict.result.value
+    assert document["broken"] == []
+    counts = document["counts"]
+    assert counts["readings"] == counts["stored"] + counts["revised"] + counts["duplicates"] > 0
 
 
 def test_a_play_is_a_function_of_its_seed() -> None:
@@ -57,103 +48,51 @@ def test_a_play_is_a_function_of_its_seed() -> None:
     scenario = play.library().get("wrong-transaction-ids").scenario
     first, second = player.play(scenario), player.play(scenario)
     assert first == second
-    assert first.wrong_replies > 0
+    assert first.counts is not None
+    assert first.counts.wrong_replies > 0
+    assert first.counts.dead_letters > 0
+    assert player.play(scenario, seed=7).seen != first.seen or player.play(scenario, seed=7) != first
 
 
-def test_results_are_counted_apart() -> None:
-    report = play.in_virtual_time("meter-exchanged")
+def test_what_the_broker_repeats_is_counted_as_that() -> None:
+    counts = play.in_virtual_time("duplicates-and-disorder").play.counts
+    assert counts is not None
+    assert counts.duplicates > 0
+    assert counts.readings == counts.stored + counts.duplicates
+
+
+def test_sources_with_connections_everywhere_show_the_same_alarms() -> None:
+    player = Player(load("corridor", {}), load_file(None, {}))
+    scenario = play.library().get("line-tap-small").scenario
+    calm, whole = player.play(scenario), player.play(scenario, whole=True)
+    assert [(s.rule, s.asset, s.event, s.priority) for s in calm.seen] == [
+        (s.rule, s.asset, s.event, s.priority) for s in whole.seen
+    ]
+    assert all(abs(a.t_s - b.t_s) <= 2 for a, b in zip(calm.seen, whole.seen, strict=True))
+    assert calm.seen
+
+
+def test_a_play_that_broke_a_promise_fails_whatever_its_alarms() -> None:
+    named = play.library().get("meter-exchanged")
+    report = play.in_virtual_time(named.name)
     assert summary([report]) == {"passed": 1, "failed": 0, "needs rules": 0}
     assert "1 passed, 0 failed, 0 need rules" in summary_text([report])
+    assert "notifications delivered" in report.text()
+    broken = dataclasses.replace(report.play, broken=("3 notifications were not delivered",), counts=None)
+    verdict = judge(named.scenario, broken.seen, set(), broken.broken)
+    worse = dataclasses.replace(report, play=broken, verdict=verdict)
+    assert worse.verdict.result is Result.FAILED
+    assert "broken     3 notifications were not delivered" in worse.text()
+    assert "readings   not counted" in worse.text()
+    assert worse.document()["counts"] is None
 
 
-@pytest.mark.parametrize("block", [PM5XXX, UMG], ids=lambda block: block.kind)
-def test_windows_of_registers_are_what_the_whole_block_holds(block: RegisterMap[Reading]) -> None:
-    meter = MemoryMeter(block)
-    meter.reading = READING
-    whole = block.encode(READING)
-    edges = sorted({r.address for r in block.registers} | {r.address + r.words for r in block.registers})
-    chosen = random.Random(5)  # noqa: S311
-    for _ in range(50):
-        first, last = sorted(chosen.sample(edges, 2))
-        expected = struct.pack(f">{last - first}H", *whole[first - block.start : last - block.start])
-        assert meter.registers(first, last - first) == expected
-    swapped = block.encode(READING, WordOrder.CDAB)
-    meter.swapped = True
-    for register in block.registers:
-        at = register.address - block.start
-        expected = struct.pack(f">{register.words}H", *swapped[at : at + register.words])
-        assert meter.registers(register.address, register.words) == expected
-    assert meter.registers(block.start - 1, 4) is None
-    assert meter.registers(block.start, block.length + 1) is None
-
-
-@pytest.fixture(scope="module")
-def site() -> Site:
+def test_a_gateway_that_is_not_in_memory_is_refused_before_anything_starts() -> None:
     configuration = load("corridor", {})
-    return configuration.site(PointRegistry(configuration.keys()))
-
-
-def polled(site: Site, faults: LinkFaults) -> PolledLink:
-    """The gateway of Zhambyl, whose meters all show one reading."""
-    devices = [device for device in site.devices.values() if device.link == "modbus/ZHB"]
-    meters = {}
-    for device in devices:
-        assert device.modbus is not None
-        meters[device.modbus.unit] = meter = MemoryMeter(PM5XXX if device.profile == "pm5xxx" else UMG)
-        meter.reading = READING
-    points = [point for device in devices for point in site.points_of(device.id)]
-    gateway = GatewaySettings(id="ZHB", host="memory")
-    return PolledLink(gateway, points, MemoryGateway(meters), faults, START_NS)
-
-
-def test_a_polled_link_reads_what_the_meters_show(site: Site) -> None:
-    link = polled(site, LinkFaults())
-    harvest = link.advance(1.0)
-    assert harvest is not None
-    assert not harvest.failed
-    columns = JointDecoder().decode(harvest.replies)
-    power = {p.index for p in site.points.values() if p.key.name == "TotW"}
-    values = {float(v) for i, v in zip(columns.point, columns.value, strict=True) if int(i) in power}
-    assert values == {321.5}
-    assert (columns.quality == Quality.GOOD).all()
-    assert all(START_NS <= t < START_NS + 10**9 for t in columns.t_source.tolist())
-
-
-@pytest.mark.parametrize(
-    ("kind", "parameters", "quality"),
-    [
-        ("down", {}, Quality.LINK_LOST),
-        ("half_open", {}, Quality.DEVICE_TIMEOUT),
-        ("late_reply", {"delay_s": 1.5}, Quality.DEVICE_TIMEOUT),
-        ("garbage", {}, None),
-        ("short_frame", {}, Quality.PROTOCOL_DOUBT),
-        ("wrong_transaction", {}, Quality.PROTOCOL_DOUBT),
-        ("exception_storm", {"code": 6}, Quality.DEVICE_REFUSED),
-        ("exception_storm", {"code": 11}, Quality.DEVICE_TIMEOUT),
-    ],
-)
-def test_a_failing_link_says_bad_once_and_recovers(
-    site: Site, kind: str, parameters: dict[str, float], quality: Quality | None
-) -> None:
-    faults = LinkFaults(1)
-    link = polled(site, faults)
-    assert link.advance(1.0) is not None
-    broken = FAULT.validate_python({"kind": kind, "target": "ZHB", **parameters})
-    assert isinstance(broken, LinkFault)
-    faults.follow([broken])
-    told = [h for second in range(2, 12) if (h := link.advance(float(second))) is not None]
-    assert not any(h.replies for h in told)
-    bad = [int(q) for h in told for part in h.failed for q in part.quality]
-    points = sum(len(site.points_of(device.id)) for device in site.links["modbus/ZHB"])
-    if quality is not None:
-        assert set(bad) == {quality}
-        assert len(bad) == points, "each point is told bad once"
-    assert set(bad) <= {
-        Quality.DEVICE_TIMEOUT,
-        Quality.PROTOCOL_DOUBT,
-        Quality.LINK_LOST,
-        Quality.DEVICE_REFUSED,
-    }
-    faults.follow([])
-    good = [h for second in range(12, 40) if (h := link.advance(float(second))) is not None and h.replies]
-    assert good
+    modbus = configuration.settings.modbus
+    other = modbus.gateway[0].model_copy(update={"transport": "rtu_over_tcp"})
+    settings = configuration.settings.model_copy(
+        update={"modbus": modbus.model_copy(update={"gateway": (other, *modbus.gateway[1:])})}
+    )
+    with pytest.raises(ConfigError, match="rtu_over_tcp"):
+        Player(dataclasses.replace(configuration, settings=settings), load_file(None, {}))

@@ -13,13 +13,13 @@ runner = CliRunner()
 def test_check_accepts_the_built_in_site_and_says_what_it_amounts_to() -> None:
     result = runner.invoke(app, ["check", "corridor"])
     assert result.exit_code == 0, result.output
-    assert "176 (17 bus-meter" in result.output
+    assert "190 (17 bus-meter" in result.output
 
 
 def test_check_as_json_is_one_document_with_and_without_problems(tmp_path: Path) -> None:
     document = json.loads(runner.invoke(app, ["check", "corridor", "--json"]).stdout)
     assert document["problems"] == []
-    assert document["devices"] == 176
+    assert document["devices"] == 190
     broken = tmp_path / "greenbridge.toml"
     broken.write_text('nam = "x"\n')
     result = runner.invoke(app, ["check", str(broken), "--json"])

@@ -76,10 +76,10 @@ def test_a_small_site_loads_from_its_directory_or_its_file(site: Path) -> None:
 def test_the_built_in_site_is_valid_without_any_environment() -> None:
     configuration = load("corridor", {})
     summary = summarise(configuration)
-    assert (summary.devices, summary.points, summary.links) == (176, 1734, 36)
+    assert (summary.devices, summary.points, summary.links) == (190, 1827, 37)
     assert summary.stores == ["embedded"]
-    assert "176" in summary.text()
-    assert summary.document()["rules"] == {"R1": 2, "R6": 17, "R13": 36}
+    assert "190" in summary.text()
+    assert summary.document()["rules"] == {"R1": 2, "R6": 17, "R13": 37}
 
 
 def test_at_least_half_of_the_corridor_speaks_modbus_and_every_branch_end_is_metered() -> None:
@@ -163,6 +163,74 @@ def test_faults_of_devices_name_file_key_and_fix(site: Path, device: str, expect
     (site / "devices.toml").write_text(device)
     found = problems(site)
     assert any(text.startswith("devices.toml: ") and expected in text for text in found), found
+
+
+HOST = """
+[[sparkplug.host]]
+id = "main"
+host_id = "scada"
+host = "127.0.0.1"
+client_id = "spb"
+"""
+EDGE = """
+[[device]]
+id = "t1"
+profile = "spb-turbine"
+node = "SHY"
+role = "unit"
+sparkplug = { host = "main", group = "corridor", edge = "site", device = "t1" }
+"""
+
+
+def test_a_sparkplug_host_and_its_devices_are_counted(site: Path) -> None:
+    (site / "greenbridge.toml").write_text(MAIN + HOST)
+    (site / "devices.toml").write_text(DEVICE + EDGE)
+    summary = summarise(load(str(site)))
+    assert (summary.devices, summary.links, summary.edge_nodes, summary.rules["R13"]) == (2, 2, 1, 2)
+    assert "1 Sparkplug edge nodes" in summary.text()
+    (site / "devices.toml").write_text(DEVICE)
+    assert summarise(load(str(site))).links == 2, "a host without devices looks around"
+
+
+@pytest.mark.parametrize(
+    ("main", "devices", "expected"),
+    [
+        ("", EDGE, 'devices.toml: device[0].sparkplug.host = "main": no such host'),
+        (
+            HOST,
+            EDGE + EDGE.replace('"t1"\nprofile', '"t2"\nprofile'),
+            'device[1].sparkplug = "main: corridor/site/t1": used by',
+        ),
+        (HOST, EDGE.replace("spb-turbine", "pm5xxx"), 'profile "pm5xxx" is for modbus (give modbus'),
+        (HOST, EDGE.replace("corridor", "cor/ridor"), "device[0].sparkplug.group"),
+        (
+            HOST + 'groups = ["north"]',
+            EDGE,
+            'sparkplug.group = "corridor": host "main" does not listen to this group',
+        ),
+        (
+            HOST + "reorder_timeout_s = 3.0",
+            EDGE,
+            "sparkplug.host[0].reorder_timeout_s = 3: not below alerts.watermark_s, 3",
+        ),
+        (HOST + HOST, EDGE, 'sparkplug.host[1].id = "main": sparkplug.host[0] has the same'),
+        (HOST + HOST, EDGE, 'sparkplug.host[1].client_id = "spb": sparkplug.host[0] has it too'),
+        (HOST + HOST, EDGE, 'sparkplug.host[1].host_id = "scada": sparkplug.host[0] has it too'),
+        (HOST.replace("host_id", "hostid"), EDGE, 'did you mean "host_id"?'),
+        (
+            HOST + '[[mqtt.broker]]\nid = "b"\nhost = "127.0.0.1"\nclient_id = "spb"\n',
+            EDGE,
+            'sparkplug.host[0].client_id = "spb": mqtt.broker[0] has it too: a broker ends the older',
+        ),
+    ],
+)
+def test_faults_of_sparkplug_are_told_before_anything_starts(
+    site: Path, main: str, devices: str, expected: str
+) -> None:
+    (site / "greenbridge.toml").write_text(MAIN + main)
+    (site / "devices.toml").write_text(devices)
+    found = problems(site)
+    assert any(expected in text for text in found), found
 
 
 def test_a_profile_directory_of_the_site_adds_profiles_and_its_faults_are_named(site: Path) -> None:

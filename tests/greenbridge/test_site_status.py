@@ -120,3 +120,50 @@ async def test_a_link_that_is_connected_but_silent_is_not_called_up(
         assert status.status().links[0].up
         assert status.status().devices_seen == 1
         assert status.status().stores[0].received == 0, "nothing is claimed before the first check"
+
+
+async def test_what_is_reported_by_exception_does_not_age_but_is_lost_with_its_link(
+    site: Site, clock: ManualClock, tmp_path: Path
+) -> None:
+    name = "mirny-wind-farm-spb"
+    async with benched(site, clock, tmp_path) as bench:
+        bench.points = [point.index for point in site.points_of(name)]
+        host = LinkState("sparkplug/main")
+        links = {host.name: host, LINK: bench.link}
+        live = LiveValues(site, bench.table, clock, links)
+        status = SystemStatus(
+            site, clock, journal=bench.journal, intake=bench.intake, table=bench.table, stores=[], links=links
+        )
+        for link in links.values():
+            link.up(clock.now_ns())
+        await bench.deliver()
+        await clock.advance(3600)
+        assert set(live.latest(bench.points).quality) == {Quality.GOOD}
+        assert {link.link: link.up for link in status.status().links} == {host.name: True, LINK: False}
+        host.note = "3 metrics of 1 devices could be configured"
+        assert status.status().links[0].detail == host.note
+        host.down()
+        assert set(live.latest(bench.points).quality) == {Quality.LINK_LOST}
+        host.up(clock.now_ns())
+        await bench.deliver(Quality.STALE)
+        assert set(live.latest(bench.points).quality) == {Quality.STALE}
+        assert not status.status().links[0].up, "every edge node is dead"
+
+
+def test_a_host_without_devices_is_up_while_it_is_connected(
+    site: Site, clock: ManualClock, tmp_path: Path
+) -> None:
+    looking = LinkState("sparkplug/other")
+    looking.up(clock.now_ns())
+    journal = Journal(tmp_path / "journal", JournalSettings(), clock)
+    letters = DeadLetters(tmp_path / "letters.sqlite", DeadLetterSettings())
+    status = SystemStatus(
+        site,
+        clock,
+        journal=journal,
+        intake=JournalIntake(journal, letters, clock),
+        table=LiveTable(journal),
+        stores=[],
+        links={looking.name: looking},
+    )
+    assert status._link(looking.name, looking).up
