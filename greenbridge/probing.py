@@ -69,6 +69,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Read = Annotated[
     list[str] | None, typer.Option(help="ADDRESS or ADDRESS:COUNT to read; may be given several times.")
 ]
+Repeat = Annotated[
+    int, typer.Option(min=1, max=100_000, help="How often to read that, for statistics of round trips.")
+]
 Table = Annotated[str | None, typer.Option(help="holding, input, coil or discrete.")]
 Function = Annotated[int | None, typer.Option(help="The table by its function code, 1 to 4.")]
 ScanUnits = Annotated[
@@ -105,6 +108,7 @@ def probe_modbus(
     host: Host,
     unit: Unit = 1,
     read: Read = None,
+    repeat: Repeat = 1,
     table: Table = None,
     function: Function = None,
     scan_units: ScanUnits = False,
@@ -152,6 +156,7 @@ def probe_modbus(
             unit=unit,
             table=table_of(table, function),
             reads=tuple(parse_span(text, "--read") for text in read or ()),
+            repeat=repeat,
             scan_units=parse_units(units) if scan_units else None,
             scan_registers=parse_span(within, "--within") if scan_registers else None,
             max_registers=max_registers,

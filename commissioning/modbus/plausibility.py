@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from adapters.modbus.decoding import BlockDecoder, Slot
+from adapters.modbus.decoding import BlockDecoder, Slot, byte_order
 from commissioning.tables import number
 from telemetry.points import PointSpec
 from telemetry.profiles import WordOrder
@@ -21,7 +21,7 @@ _APPARENT_TOLERANCE = 0.1
 """How far S from power may be from S from voltage and current [share of the larger]."""
 _SMALLEST_MVA = 1e-4
 """Powers that are not compared: where nothing flows, offsets are all that is measured [MVA]."""
-_SMALLEST_FLOAT = 1e-20
+_SMALLEST_FLOAT = 1e-9
 """Floats below are the mark of swapped words: nothing that is measured is so small [raw]."""
 _ABSURD = 1e-6
 """Floats below are no better than what they would replace [raw]."""
@@ -68,28 +68,30 @@ def judged(measured: Measured) -> tuple[Verdict, str]:
     return Verdict.OK, spec.states.get(str(int(value)), "") if spec.states else ""
 
 
-def better_order(measured: Measured) -> tuple[WordOrder, float] | None:
-    """The first other word order in which a value is possible, and that value; None where there is none."""
+def possible_orders(measured: Measured) -> dict[WordOrder, float]:
+    """Other word orders in which a value is possible, with that value, the most usual first."""
     spec, slot = measured.spec, measured.slot
     if slot.scale_from is not None or slot.type.registers == 1:
-        return None
+        return {}
+    size = 2 * slot.type.registers
+    own = byte_order(slot.order or measured.order, size)
+    found = {}
     for order in WordOrder:
-        if order is (slot.order or measured.order):
+        if byte_order(order, size) == own:
             continue
         bare = Slot(0, slot.type, slot.scale, slot.shift, slot.not_implemented, spec.low, spec.high)
         (value,), (quality,) = BlockDecoder([bare], order).decode(measured.octets)
         absurd = slot.type.is_float and abs(value) < _ABSURD * abs(slot.scale)
         if quality == Quality.GOOD and value != 0 and not absurd:
-            return order, float(value)
-    return None
+            found[order] = float(value)
+    return found
 
 
 def _hint(measured: Measured) -> str:
     """What would make the value possible: another word order, sign or power of ten."""
     spec, value = measured.spec, measured.value
-    better = better_order(measured)
-    if better is not None:
-        return f'; with word_order = "{better[0]}" it is {number(better[1])} {spec.unit}'
+    for order, better in possible_orders(measured).items():
+        return f'; with word_order = "{order}" it is {number(better)} {spec.unit}'
     if not math.isfinite(value):
         return ""
     if spec.low <= -value <= spec.high:

@@ -30,7 +30,7 @@ def preview(wish: Wish, gateway: GatewaySettings, manners: Manners) -> str:
     if wish.sunspec:
         lines.append("  SunSpec: one to find the marker, two or three for each model of the device")
     if wish.reads:
-        lines.append(f"  reads: {len(reads(wish.reads, wish.most))} requests")
+        lines.append(f"  reads: {wish.repeat * len(reads(wish.reads, wish.most))} requests")
     if wish.tune:
         lines.append("  tuning: at most 48 requests")
     if wish.guess is not None:

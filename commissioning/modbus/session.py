@@ -160,8 +160,10 @@ class Session:
 
     async def _read(self) -> None:
         wish = self._wish
-        reading: Reading = await self._prober.walk(read_spans(wish.unit, wish.table, wish.reads, wish.most))
-        self.report.sections["read"] = reading
+        for _ in range(wish.repeat):
+            walk = read_spans(wish.unit, wish.table, wish.reads, wish.most)
+            reading: Reading = await self._prober.walk(walk)
+            self.report.sections["read"] = reading
         self._found += [part.span for part in reading.parts if part.reply.ok]
         self._draft_registers(sorted(reading.words), "Registers read")
 

@@ -17,7 +17,7 @@ from adapters.modbus.sunspec.chain import BASES, Chain, survey
 from adapters.modbus.sunspec.mapping import plan_sunspec
 from commissioning.drafts import drafted_device
 from commissioning.modbus.faults import UNREACHED, exception_name, exception_text
-from commissioning.modbus.plausibility import Measured, Verdict, better_order, contradictions, judged
+from commissioning.modbus.plausibility import Measured, Verdict, contradictions, judged, possible_orders
 from commissioning.modbus.target import GATEWAY
 from commissioning.modbus.walk import Reply, Walk
 from commissioning.tables import aligned, number
@@ -48,8 +48,8 @@ class Row:
     verdict: Verdict
     remark: str = ""
     quality: str = ""
-    better_order: WordOrder | None = None
-    """Another word order in which the value would be possible."""
+    orders: frozenset[WordOrder] = frozenset()
+    """Other word orders in which the value would be possible."""
 
     def cells(self) -> list[str]:
         """As text, in the order of the columns."""
@@ -191,11 +191,11 @@ def check_sheet(profile: DeviceProfile, unit: int) -> Walk[Sheet]:
             waiting[:0] = parts
             continue
         rows |= _rows(profile, read, reply)
-    judged_rows, advice = _swapped(_company(profile, rows, plan))
-    unplanned = sorted(
-        refused - {2} if any(row.address is not None and row.raw for row in judged_rows) else refused
-    )
-    return Sheet(profile, unit, judged_rows, (*advice, *map(exception_text, unplanned)))
+    rows, advice = _swapped(rows)
+    # that a register is missing needs no explanation, unless all are
+    unexplained = refused - {2} if any(row.raw for row in rows.values()) else refused
+    explained = map(exception_text, sorted(unexplained))
+    return Sheet(profile, unit, _company(profile, rows, plan), (*advice, *explained))
 
 
 def surveyed(unit: int, bases: Sequence[int]) -> Walk[Chain]:
@@ -233,7 +233,6 @@ def _rows(profile: DeviceProfile, read: Read, reply: Reply) -> dict[str, Row]:
         spec = profile.points[want.name]
         measured = Measured(spec, want.slot, read.order, octets, own, code)
         verdict, remark = judged(measured)
-        better = better_order(measured)
         rows[want.name] = replace(
             _bare(profile, want),
             raw=octets.hex(" ", 2),
@@ -241,7 +240,7 @@ def _rows(profile: DeviceProfile, read: Read, reply: Reply) -> dict[str, Row]:
             quality=reason_of(code),
             verdict=verdict,
             remark=remark,
-            better_order=None if better is None else better[0],
+            orders=frozenset(possible_orders(measured)),
         )
     return rows
 
@@ -279,19 +278,19 @@ def _company(profile: DeviceProfile, rows: Mapping[str, Row], plan: DevicePlan) 
     return found
 
 
-def _swapped(rows: list[Row]) -> tuple[list[Row], tuple[str, ...]]:
-    """Where most long values are impossible but for another word order, the others are suspect too."""
-    several = [row for row in rows if len(row.raw.split()) > 1]
-    wrong = [row for row in several if row.verdict in {Verdict.BAD, Verdict.SUSPECT}]
-    orders = Counter(row.better_order for row in wrong if row.better_order is not None)
-    if not orders or 2 * orders.most_common(1)[0][1] <= len(several):
+def _swapped(rows: dict[str, Row]) -> tuple[dict[str, Row], tuple[str, ...]]:
+    """Doubts what is possible, where another word order mends more of the long values than it spoils."""
+    sound = {name: row for name, row in rows.items() if row.verdict is Verdict.OK and " " in row.raw}
+    mended = Counter(order for name, row in rows.items() if name not in sound for order in row.orders)
+    gain = {order: n - sum(order not in row.orders for row in sound.values()) for order, n in mended.items()}
+    best = max(gain, key=lambda order: (gain[order], -list(WordOrder).index(order)), default=None)
+    if best is None or mended[best] < 2 or gain[best] <= 0:
         return rows, ()
-    order, count = orders.most_common(1)[0]
-    remark = f'possible, but the other points say word_order = "{order}"'
-    doubted = [
-        replace(row, verdict=Verdict.SUSPECT, remark=remark)
-        if row in several and row.verdict is Verdict.OK
-        else row
-        for row in rows
-    ]
-    return doubted, (f'word_order = "{order}" in the profile would make {count} impossible values possible',)
+    remark = f'possible, but other points say word_order = "{best}"'
+    doubted = {
+        name: replace(row, verdict=Verdict.SUSPECT, remark=remark)
+        for name, row in sound.items()
+        if best in row.orders
+    }
+    advice = f'word_order = "{best}" in the profile would make {mended[best]} impossible values possible'
+    return rows | doubted, (advice,)

@@ -34,6 +34,8 @@ class Wish:
     unit: int = 1
     table: RegisterTable = RegisterTable.HOLDING
     reads: tuple[Span, ...] = ()
+    repeat: int = 1
+    """How often they are read: the more, the better the statistics of round trips."""
     scan_units: range | None = None
     """Units to look for; nothing else is done then."""
     scan_registers: Span | None = None

@@ -21,7 +21,7 @@ from commissioning.modbus.sheet import Row, Sheet, check_sheet
 from commissioning.modbus.sheet_page import sheet_page
 from commissioning.modbus.walk import Reply
 from telemetry.points import PointKind, PointSpec, Unit
-from telemetry.profiles import RegisterType, WordOrder
+from telemetry.profiles import DeviceProfile, RegisterType, WordOrder
 
 HZ = PointSpec(title="Frequency", unit=Unit.HZ, low=40.0, high=60.0)
 KV = PointSpec(title="Voltage", unit=Unit.KV, low=0.0, high=600.0)
@@ -40,7 +40,8 @@ def f32(value: float) -> bytes:
 
 
 def swapped(octets: bytes) -> bytes:
-    return octets[2:] + octets[:2]
+    """The words in reverse."""
+    return b"".join(octets[i : i + 2] for i in range(len(octets) - 2, -1, -2))
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_the_current_of_a_sunspec_inverter_is_the_sum_of_its_phases() -> None:
     assert contradictions({n: v for n, v in values.items() if n != "AphC"} | {"A": 842.7}, units) == {}
 
 
-def sheet(answer: Callable[[Request], Reply], profile: str = "pm5xxx") -> Sheet:
-    walk = check_sheet(bundled_profiles()[profile], 1)
+def sheet(answer: Callable[[Request], Reply], profile: DeviceProfile | None = None) -> Sheet:
+    walk = check_sheet(profile or bundled_profiles()["pm5xxx"], 1)
     try:
         query = next(walk)
         while True:
@@ -119,14 +120,20 @@ def sheet(answer: Callable[[Request], Reply], profile: str = "pm5xxx") -> Sheet:
         return result
 
 
+MEASURED = ((3009, 372.391), (3025, 500123.7), (3059, -320112.4), (3067, 40017.3), (3109, 50.0024))
+"""Values with digits to the end, as measurements have."""
+
+
+COUNTED = ((3203, 38736906599), (3207, 8909052123))
+
+
 def meter(*, swap: bool = False, missing: frozenset[int] = frozenset()) -> Callable[[Request], Reply]:
     """A meter with every register from 2999 to 3214; ``missing`` are not there."""
     held = dict.fromkeys(range(2999, 3215), 0)
-    for address, value in ((3009, 372.4), (3025, 5e5), (3059, -3.2e5), (3067, 4e4), (3109, 50.0)):
-        octets = swapped(f32(value)) if swap else f32(value)
-        held |= enumerate_words(address, octets)
-    held |= enumerate_words(3203, struct.pack(">q", 38736906599))
-    held |= enumerate_words(3207, struct.pack(">q", 8909052000))
+    encoded = [(address, f32(value)) for address, value in MEASURED]
+    encoded += [(address, struct.pack(">q", value)) for address, value in COUNTED]
+    for address, octets in encoded:
+        held |= enumerate_words(address, swapped(octets) if swap else octets)
 
     def answer(request: Request) -> Reply:
         wanted = range(request.address, request.address + request.count)
@@ -146,16 +153,38 @@ def test_a_sound_meter_has_a_sound_sheet() -> None:
     found = sheet(meter())
     assert found.sound
     rows = {row.point: row for row in found.rows}
-    assert (rows["TotW"].value, rows["TotW"].raw, rows["TotW"].address) == (-320.0, "c89c 4000", 3059)
+    assert rows["TotW"].value == pytest.approx(-320.1124, rel=1e-6)
+    assert (rows["TotW"].raw, rows["TotW"].address) == ("c89c 4e0d", 3059)
     assert (rows["TotWhExp"].value, rows["TotWhExp"].quality) == (38736.906599, "good")
     assert found.advice == ()
 
 
 def test_swapped_words_are_seen_in_the_sheet_as_a_whole() -> None:
+    """Two floats remain possible when their words are swapped."""
     found = sheet(meter(swap=True))
     assert not found.sound
     assert found.advice == ('word_order = "little" in the profile would make 5 impossible values possible',)
-    assert {row.verdict for row in found.rows} == {Verdict.BAD, Verdict.SUSPECT}
+    verdicts = {row.point: row.verdict for row in found.rows}
+    assert {name for name, verdict in verdicts.items() if verdict is not Verdict.BAD} == {"PPV", "A"}
+    assert verdicts["PPV"] is verdicts["A"] is Verdict.SUSPECT
+
+
+def test_one_point_with_swapped_words_says_nothing_of_the_others() -> None:
+    """Not even where others are suspect for a reason of their own: a voltage with a scale of its own."""
+    bundled = bundled_profiles()["pm5xxx"]
+    assert bundled.modbus is not None
+    registers = dict(bundled.modbus.registers)
+    registers["Hz"] = registers["Hz"].model_copy(update={"word_order": WordOrder.LITTLE})
+    registers["PPV"] = registers["PPV"].model_copy(update={"scale": 1e-4})
+    profile = bundled.model_copy(
+        update={"modbus": bundled.modbus.model_copy(update={"registers": registers})}
+    )
+    found = sheet(meter(), profile)
+    assert found.advice == ()
+    verdicts = {row.point: row.verdict for row in found.rows}
+    assert verdicts.pop("Hz") is Verdict.BAD
+    assert {name for name, verdict in verdicts.items() if verdict is Verdict.SUSPECT} == set(GOOD)
+    assert verdicts["TotWhExp"] is Verdict.OK
 
 
 def test_a_register_that_is_not_there_costs_only_its_point() -> None:
