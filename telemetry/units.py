@@ -85,6 +85,14 @@ def plain(unit: str) -> str:
     return _PLAIN.get(unit.strip(), unit.strip())
 
 
+def spellings() -> set[str]:
+    """Every way to write a unit that is understood, but those of a plain number."""
+    names = {name for known in CONVERSIONS.values() for name in known}
+    names |= {spelling for several in _SPELLINGS.values() for spelling in several}
+    names |= {unit.value for unit in Unit}
+    return names - {"", "1", "count"}
+
+
 def units_for(stored: Unit) -> list[str]:
     """Names of the units that can be given for a stored one."""
     return list(CONVERSIONS.get(stored, {stored.value: Conversion(1.0)}))
