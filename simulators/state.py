@@ -82,6 +82,7 @@ class BenchState:
         }
         """What is wrong with the link of each server, and with that to the broker."""
         self._broker_links: list[LinkFaults] = []
+        self._broken: Mapping[str, LinkFault] = {}
         self.readings: Sequence[Reading] = []
         """What each metered device shows."""
         self.units: dict[str, Unit] = {}
@@ -195,9 +196,12 @@ class BenchState:
         self.readings = self.meter_faults.shown(self._struck, self.meters.readings(), snapshot.t_ns)
 
     def _break_links(self) -> None:
-        broken = self.exercise.active(*_LINK).values()
+        broken = self.exercise.active(*_LINK)
+        if broken.keys() == self._broken.keys():
+            return
+        self._broken = broken
         for target, link in (*self.links.items(), *((BROKER, link) for link in self._broker_links)):
-            link.follow([fault for fault in broken if fault.target == target])
+            link.follow([fault for fault in broken.values() if fault.target == target])
 
     def _swap_words(self) -> None:
         swapped = self.meter_faults.swapped

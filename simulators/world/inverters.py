@@ -75,17 +75,21 @@ class Inverters:
         if not np.array_equal(share, natural_share):
             clear = np.minimum(natural_share[plant] * self._yield * INVERTER_EFFICIENCY, 1.0)
             self.natural_mw = np.add.reduceat(able * clear, self._start)
-        held = np.divide(limit, total, out=np.ones(len(total)), where=total > limit)
         lit = wanted > WAKE_SHARE
         self._awake_s = np.where(lit, self._awake_s + dt_s, 0.0)
         starting = lit & (self._awake_s < STARTING_S)
-        target = self.available_mw * held[plant] * (lit & ~starting)
+        target, over = self.available_mw * (lit & ~starting), total > limit
+        state = np.where(lit, np.int8(UnitState.RUNNING), np.int8(UnitState.WAITING))
+        if over.any():
+            held = np.divide(limit, total, out=np.ones(len(total)), where=over)
+            target = target * held[plant]
+            state[over[plant] & lit] = UnitState.CURTAILED
+        state[starting] = UnitState.STARTING
         ramp = self.rated_mw * (dt_s / RAMP_S)
         self.p_mw = self.p_mw + np.minimum(np.maximum(target - self.p_mw, -ramp), ramp)
-        self.p_mw[~in_service | (limit <= 0)[plant]] = 0.0
-        state = np.where(lit, np.int8(UnitState.RUNNING), np.int8(UnitState.WAITING))
-        state = np.where((held < 1)[plant] & lit, np.int8(UnitState.CURTAILED), state)
-        state = np.where(starting, np.int8(UnitState.STARTING), state)
+        self.p_mw *= in_service
+        if (limit <= 0).any():
+            self.p_mw[(limit <= 0)[plant]] = 0.0
         self.state = np.where(in_service, state, out)
 
     def settle(self, share: Array, out: NDArray[np.int8]) -> None:

@@ -14,6 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +99,29 @@ def class_errors(serial: str) -> tuple[float, float]:
     return voltage, power - voltage
 
 
+class Readings(Sequence[Reading]):
+    """What many instruments show at one moment; a reading is made when somebody looks at it."""
+
+    def __init__(self, columns: tuple[NDArray[np.float64] | NDArray[np.int64], ...]) -> None:
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @cached_property
+    def _values(self) -> list[list[Any]]:
+        return [column.tolist() for column in self._columns]
+
+    @overload
+    def __getitem__(self, position: int) -> Reading: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Reading]: ...
+    def __getitem__(self, position: int | slice) -> Reading | list[Reading]:
+        if isinstance(position, slice):
+            return [self[i] for i in range(*position.indices(len(self)))]
+        return Reading(*[column[position] for column in self._values])
+
+
 class MeterBank:
     """All instruments of a bench; reads them together, once for each step of the world."""
 
@@ -155,16 +180,17 @@ class MeterBank:
         live = now.node_f_hz[self._node]
         self._f_hz = np.where(live > 0, live + FREQUENCY_NOISE_HZ * noise[4], 0.0)
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> Readings:
         """What the instruments show, in their order."""
-        columns = (
-            self._p_mw.tolist(),
-            self._q_mvar.tolist(),
-            self._v_kv.tolist(),
-            self._i_a.tolist(),
-            self._f_hz.tolist(),
-            (self._export_ws // _WS_PER_WH).tolist(),
-            (self._import_ws // _WS_PER_WH).tolist(),
-            self.clocks.at(self._t_ns).tolist(),
+        return Readings(
+            (
+                self._p_mw,
+                self._q_mvar,
+                self._v_kv,
+                self._i_a,
+                self._f_hz,
+                self._export_ws // _WS_PER_WH,
+                self._import_ws // _WS_PER_WH,
+                self.clocks.at(self._t_ns),
+            )
         )
-        return [Reading(*row) for row in zip(*columns, strict=True)]

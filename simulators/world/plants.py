@@ -131,6 +131,7 @@ class Fleet:
             np.concatenate([self._wind, self._solar]), self._counts[np.concatenate([self._wind, self._solar])]
         )
         """Plant of each unit."""
+        self._conventional = np.setdiff1d(np.arange(len(plants)), self.unit_plant)
         self._tripped = np.zeros(len(plants), np.bool_)
         self._limit = np.full(len(plants), np.inf)
         self._minute = start_ns // _MINUTE_NS
@@ -154,6 +155,7 @@ class Fleet:
         )
         turbines, inverters = len(self.turbines.rated_mw), len(self.inverters.rated_mw)
         expected = [WIND_AVAILABILITY] * turbines + [SOLAR_AVAILABILITY] * inverters
+        self._no_wind = np.full(inverters, np.nan)
         self._outages = Outages(np.array(expected), rng)
 
     def _settle(self, start_ns: int) -> None:
@@ -237,7 +239,7 @@ class Fleet:
         count = len(self.plants)
         wind, solar = self._wind, self._solar
         turbines, inverters = self.turbines, self.inverters
-        speed, direction, ghi, cell = (np.full(count, np.nan) for _ in range(4))
+        speed, direction, ghi, cell = np.full((4, count), np.nan)
         speed[wind] = turbines.plant_m_s
         direction[wind] = (self._mean_direction + self._direction.value) % 360.0
         ghi[solar], cell[solar] = self._ghi, self._cell
@@ -245,14 +247,12 @@ class Fleet:
         p[wind], p[solar] = turbines.by_plant(turbines.p_mw), inverters.by_plant(inverters.p_mw)
         available[wind] = turbines.by_plant(turbines.available_mw)
         available[solar] = inverters.by_plant(inverters.available_mw)
-        gone = self._tripped[self.unit_plant]
         state = np.concatenate([turbines.state, inverters.state])
-        state[gone] = UnitState.OFF
+        if self._tripped.any():
+            state[self._tripped[self.unit_plant]] = UnitState.OFF
         in_service = (state < UnitState.FAULTED).astype(np.float64)
         online: Array = np.bincount(self.unit_plant, in_service, count).astype(np.float64)
-        conventional = np.ones(count, np.bool_)
-        conventional[wind] = conventional[solar] = False
-        online[conventional] = np.where(self._tripped, 0, self._counts)[conventional]
+        online[self._conventional] = np.where(self._tripped, 0, self._counts)[self._conventional]
         return PlantState(
             p_mw=p,
             q_mvar=REACTIVE_SHARE * p,
@@ -265,6 +265,6 @@ class Fleet:
             online=online,
             unit_p_mw=np.concatenate([turbines.p_mw, inverters.p_mw]),
             unit_available_mw=np.concatenate([turbines.available_mw, inverters.available_mw]),
-            unit_wind_m_s=np.concatenate([turbines.wind_m_s, np.full(len(inverters.p_mw), np.nan)]),
+            unit_wind_m_s=np.concatenate([turbines.wind_m_s, self._no_wind]),
             unit_state=state,
         )

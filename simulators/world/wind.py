@@ -163,15 +163,20 @@ class Turbines:
         if intensity.any():
             calm = power_share((natural * effective)[plant] * shape) * able
             self.natural_mw = np.where(intensity > 0, np.add.reduceat(calm, self._start), total)
-        held = np.divide(limit, total, out=np.ones(len(total)), where=total > limit)
-        target = self.available_mw * held[plant]
+        turning = share > 0
+        state = np.where(turning, np.int8(UnitState.RUNNING), np.int8(UnitState.WAITING))
+        target, over = self.available_mw, total > limit
+        if over.any():
+            held = np.divide(limit, total, out=np.ones(len(total)), where=over)
+            target = target * held[plant]
+            state[over[plant] & turning] = UnitState.CURTAILED
+        if self._storm.any():
+            state[self._storm] = UnitState.STORM
         ramp = self.rated_mw * (dt_s / RAMP_S)
         self.p_mw = self.p_mw + np.minimum(np.maximum(target - self.p_mw, -ramp), ramp)
-        gone = ~in_service | (limit <= 0)[plant]
-        self.p_mw[gone] = 0.0
-        state = np.where(share > 0, np.int8(UnitState.RUNNING), np.int8(UnitState.WAITING))
-        state = np.where((held < 1)[plant] & (share > 0), np.int8(UnitState.CURTAILED), state)
-        state = np.where(self._storm, np.int8(UnitState.STORM), state)
+        self.p_mw *= in_service
+        if (limit <= 0).any():
+            self.p_mw[(limit <= 0)[plant]] = 0.0
         self.state = np.where(in_service, state, out)
 
     def settle(self, t_ns: int, out: NDArray[np.int8], rho: Array) -> None:

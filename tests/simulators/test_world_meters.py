@@ -114,3 +114,16 @@ def test_clocks_are_nearly_right_each_in_its_own_way(make_world: MakeWorld) -> N
     bank.observe(world.step(), 1.0)
     shown = [reading.t_ns for reading in bank.readings()]
     assert shown == [clock_of(str(n)).at(world.t_ns) for n in range(200)]
+
+
+def test_readings_keep_their_moment(make_world: MakeWorld) -> None:
+    world = make_world()
+    bank = MeterBank(world, [Instrument(str(n), Observes.NODE, n) for n in range(5)], 1)
+    bank.observe(world.step(), 1.0)
+    early, copy = bank.readings(), list(bank.readings())
+    bank.observe(world.step(), 60.0)
+    assert list(early) == copy, "looked at after the next observation"
+    assert list(bank.readings()) != copy
+    assert (len(early), early[-1], early[1:3]) == (5, copy[4], copy[1:3])
+    with pytest.raises(IndexError):
+        _ = early[5]
