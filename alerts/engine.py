@@ -141,6 +141,13 @@ class AlarmEngine:
         finally:
             await self._uncancelled(self._finish())
 
+    def reconfigure(self, site: Site, settings: AlertsSettings) -> None:
+        """Judges by another site or thresholds from the next :meth:`run` on; not while one is under way.
+
+        Alarms keep their state: the run takes them up from the journal, as after a restart.
+        """
+        self._site, self._settings = site, settings
+
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
         """Acknowledges an alarm, durably, also when the caller is cancelled meanwhile.
 
@@ -185,8 +192,9 @@ class AlarmEngine:
 
     async def _resume(self) -> None:
         """Takes up the latest commit, and fills buffers and means from the records before it."""
-        progress, tracked = await self._journal.load()
         async with self._lock:
+            # under the lock: an acknowledgement between two runs must not be missed
+            progress, tracked = await self._journal.load()
             book = AlarmBook(tracked, progress.number)
             self._evaluation = Evaluation(self._site, self._settings, book, progress.instant)
             self._offset, self._pending, self._stored = progress.resume_after, [], progress

@@ -135,15 +135,19 @@ class AlarmJournal:
         max_pending: int = 1000,
     ) -> None:
         self._path = path
-        self._channels = tuple(channels)
-        self._notify_on = frozenset(notify_on)
-        self._max_pending = max_pending
+        self.announce(channels, notify_on, max_pending)
         self._thread: OwnerThread | None = None
         self._connection: sqlite3.Connection | None = None
         self.transitions = Revision()
         """Sequence number of the newest transition."""
         self.notifications = Revision()
         """Grows with every notification put into the outbox."""
+
+    def announce(self, channels: Sequence[str], notify_on: Sequence[Occasion], max_pending: int) -> None:
+        """Tells other channels, of other occasions, from the next commit on; arguments as at the start."""
+        self._channels = tuple(channels)
+        self._notify_on = frozenset(notify_on)
+        self._max_pending = max_pending
 
     async def __aenter__(self) -> Self:
         """Opens the file.

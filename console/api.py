@@ -82,8 +82,7 @@ class Api:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._site = site
-        self._site_body = msgspec.json.encode(view)
+        self.show(site, view)
         self._live = ports.live
         self._query = ports.query
         self._desk = ports.desk
@@ -92,6 +91,11 @@ class Api:
         self._sessions = sessions
         self._feed = feed
         self._backoff = Backoff()
+
+    def show(self, site: Site, view: SiteView) -> None:
+        """Answers for another site from now on."""
+        self._site = site
+        self._site_body = msgspec.json.encode(view)
 
     def who(self, request: Request) -> str | None:
         """Who a request's session belongs to."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import msgspec
 
 from console import layout
@@ -111,7 +113,7 @@ class PointView(msgspec.Struct, frozen=True):
 
 
 class SiteView(msgspec.Struct, frozen=True):
-    """Everything that does not change while the process runs."""
+    """Everything that changes only with the configuration."""
 
     name: str
     illustrative: str
@@ -125,10 +127,12 @@ class SiteView(msgspec.Struct, frozen=True):
     points: list[PointView]
     live: list[int]
     """Points whose values come with the event stream."""
+    version: str = ""
+    """Differs between any two sites that look different: a page of another version must be loaded again."""
 
 
 def site_view(site: Site) -> SiteView:
-    """Builds the view once, at start."""
+    """Builds the view of a configuration."""
     grid = site.grid
     drawn: list[Line | Hvdc] = [*grid.line, *grid.hvdc]
     areas = {area.id for area in grid.area}
@@ -162,7 +166,7 @@ def site_view(site: Site) -> SiteView:
     for view in nodes:
         live += [i for i in (view.injection, view.voltage, view.frequency) if i is not None]
         live += view.plants
-    return SiteView(
+    shown = SiteView(
         name=site.name,
         illustrative=grid.illustrative,
         width=layout.WIDTH,
@@ -207,6 +211,7 @@ def site_view(site: Site) -> SiteView:
         ],
         live=list(dict.fromkeys(live)),
     )
+    return msgspec.structs.replace(shown, version=sha256(msgspec.json.encode(shown)).hexdigest()[:16])
 
 
 def _outside(tie: Tie) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from console.corridor import SiteView
 from console.ports import Ports
 from console.views import (
     AnnouncementView,
@@ -30,6 +30,8 @@ class Snapshot:
 
     now: int
     """[ms, UTC]."""
+    site: str
+    """Version of the site that is shown."""
     values: dict[int, ReadingView]
     """By point."""
     alarms_version: int
@@ -45,6 +47,8 @@ def changes(before: Snapshot | None, now: Snapshot) -> list[tuple[str, object]]:
     """
     events: list[tuple[str, object]] = []
     known = before.values if before is not None else {}
+    if before is None or before.site != now.site:
+        events.append(("site", {"version": now.site}))
     fresh = [reading for point, reading in now.values.items() if known.get(point) != reading]
     if fresh or before is None:
         events.append(("values", fresh))
@@ -67,9 +71,9 @@ class Feed:
     what it last received.
     """
 
-    def __init__(self, clock: Clock, points: Sequence[int], ports: Ports) -> None:
+    def __init__(self, clock: Clock, view: SiteView, ports: Ports) -> None:
         self._clock = clock
-        self._points = points
+        self._view = view
         self._ports = ports
         self._number = 0
         self._latest: Snapshot | None = None
@@ -81,11 +85,16 @@ class Feed:
         """Whether the streams are to end because the server stops."""
         return self._closing
 
+    def show(self, view: SiteView) -> None:
+        """Shows another site from the next snapshot on."""
+        self._view = view
+
     def snapshot(self) -> Snapshot:
         """The state now."""
-        readings = reading_views(self._ports.live.latest(self._points))
+        readings = reading_views(self._ports.live.latest(self._view.live))
         return Snapshot(
             now=ms(self._clock.now_ns()),
+            site=self._view.version,
             values={reading.point: reading for reading in readings},
             alarms_version=self._ports.desk.version,
             indeterminate=indeterminate_views(self._ports.desk.indeterminate()),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,21 @@ def place(
         x to the east and y to the south [diagram units], within ``WIDTH`` and ``HEIGHT``.
 
     """
-    outside = neighbours or {}
+    return dict(
+        _placed(
+            tuple(coordinates.items()), tuple((a, b) for a, b in branches), tuple((neighbours or {}).items())
+        )
+    )
+
+
+@lru_cache(maxsize=4)
+def _placed(
+    places: tuple[tuple[str, tuple[float, float]], ...],
+    branches: tuple[tuple[str, str], ...],
+    neighbours: tuple[tuple[str, str], ...],
+) -> Mapping[str, tuple[float, float]]:
+    """The search takes a while; devices change more often than the grid."""
+    coordinates, outside = dict(places), dict(neighbours)
     everything = {**coordinates, **_outward(coordinates, outside)}
     if not everything:
         return {}

@@ -42,6 +42,23 @@ class _Server(uvicorn.Server):
         yield
 
 
+class Serving:
+    """A console that is open to people."""
+
+    def __init__(self, url: str, api: Api, feed: Feed) -> None:
+        self.url = url
+        """The address of the page, for example ``http://127.0.0.1:8080``."""
+        self._api = api
+        self._feed = feed
+
+    async def show(self, site: Site) -> None:
+        """Shows another site; open pages load themselves again."""
+        view = await asyncio.to_thread(site_view, site)
+        self._api.show(site, view)
+        self._feed.show(view)
+        await self._feed.turn()
+
+
 @asynccontextmanager
 async def serving(
     settings: ConsoleSettings,
@@ -49,7 +66,7 @@ async def serving(
     site: Site,
     ports: Ports,
     sessions: Sessions,
-) -> AsyncIterator[str]:
+) -> AsyncIterator[Serving]:
     """Serves the console while the context is open; at its end streams end at once, requests within 2 s.
 
     Arguments
@@ -67,8 +84,8 @@ async def serving(
 
     Yields
     ------
-    str
-        The address of the page, for example ``http://127.0.0.1:8080``.
+    Serving
+        The console with the address of its page.
 
     Raises
     ------
@@ -77,7 +94,7 @@ async def serving(
 
     """
     view = await asyncio.to_thread(site_view, site)
-    feed = Feed(clock, view.live, ports)
+    feed = Feed(clock, view, ports)
     api = Api(settings, clock=clock, site=site, view=view, ports=ports, sessions=sessions, feed=feed)
     console = Console(settings, api, sessions, feed, ports.status)
     listener = _listener(settings)
@@ -103,7 +120,7 @@ async def serving(
         answering = tasks.create_task(server.serve([listener]), name="console server")
         log.info("console_listens", url=url)
         try:
-            yield url
+            yield Serving(url, api, feed)
         finally:
             await feed.close()
             server.should_exit = True

@@ -38,6 +38,10 @@ class SimulatorAnnouncements:
         """The newest few, oldest first."""
         return self._current
 
+    def ask(self, url: str) -> None:
+        """Asks at another address from the next :meth:`run` on; not while one is under way."""
+        self._url, self._current = url, ()
+
     async def run(self) -> None:
         """Asks every second until cancelled; returns at once when there is no address."""
         if not self._url:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbridge.changing import audit, reload
 from greenbridge.faulting import faults, pairs
 from greenbridge.probing import probe
 from telemetry.errors import ConfigError, GreenbridgeError
@@ -49,6 +50,8 @@ deadletter = typer.Typer(
 )
 app.add_typer(deadletter, name="deadletter")
 app.add_typer(probe, name="probe")
+app.command()(reload)
+app.command()(audit)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[str, typer.Argument(help='Path of a greenbridge.toml, or the built-in site "corridor".')]

@@ -30,6 +30,10 @@ class LiveValues:
         self._table = table
         self._clock = clock
         self._links = links
+        self.show(site)
+
+    def show(self, site: Site) -> None:
+        """Judges by the periods and links of another site from now on."""
         self._limit_ns: dict[int, int] = {}
         self._link_of: dict[int, str] = {}
         for index, point in site.points.items():

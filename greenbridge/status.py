@@ -67,21 +67,13 @@ class SystemStatus:
         stores: Sequence[WatchedStore],
         links: Mapping[str, LinkState],
     ) -> None:
-        self._site = site
         self._clock = clock
         self._journal = journal
         self._intake = intake
         self._table = table
         self._stores = stores
         self._links = links
-        self._enabled = {device.id for device in site.devices.values() if device.enabled}
-        self._link_points = {
-            link: np.array([p.index for device in devices for p in site.points_of(device.id)], np.int64)
-            for link, devices in site.links.items()
-        }
-        self._by_exception = np.array(
-            [index for index, point in site.points.items() if point.profile.by_exception], np.int64
-        )
+        self.show(site)
         self._started_at = clock.now_ns()
         self._changed: dict[str, tuple[bool, int]] = {}
         self._sums: dict[str, Conservation] = {}
@@ -90,6 +82,19 @@ class SystemStatus:
         self.not_ready = "starting"
         """Why the process cannot serve yet; the composition root empties it."""
 
+    def show(self, site: Site) -> None:
+        """Counts the devices of another site from now on; its links have some time to be heard."""
+        self._site = site
+        self._shown_at = self._clock.now_ns()
+        self._enabled = {device.id for device in site.devices.values() if device.enabled}
+        self._link_points = {
+            link: np.array([p.index for device in devices for p in site.points_of(device.id)], np.int64)
+            for link, devices in site.links.items()
+        }
+        self._by_exception = np.array(
+            [index for index, point in site.points.items() if point.profile.by_exception], np.int64
+        )
+
     async def run(self) -> None:
         """Checks every second that each reading is accounted for."""
         while True:
@@ -97,7 +102,7 @@ class SystemStatus:
             self._rate.append((now, self._journal.readings))
             while now - self._rate[0][0] > _RATE_WINDOW_S:
                 self._rate.popleft()
-            for watched in self._stores:
+            for watched in tuple(self._stores):
                 await self._check(watched.store)
             await self._clock.sleep(_CHECK_EVERY_S)
 
@@ -131,7 +136,7 @@ class SystemStatus:
     def _link(self, name: str, state: LinkState) -> LinkStatus:
         """A link is up when something usable came through it lately; a connection alone says nothing."""
         now = self._clock.now_ns()
-        starting = now - self._started_at < _SILENT_NS
+        starting = now - self._shown_at < _SILENT_NS
         heard = self._heard(name, now)
         up = state.connected and (heard or starting)
         silent = "connected, but nothing answers"

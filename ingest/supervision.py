@@ -44,9 +44,11 @@ class Supervisor:
         self._longest_s = longest_s
         self._runs: dict[str, Run] = {}
         self._status: dict[str, TaskStatus] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def add(self, name: str, run: Run) -> None:
-        """Adds a coroutine function to run; before :meth:`run` is called.
+        """Adds a coroutine function to run; it starts with :meth:`run`, or at once when that is under way.
 
         Raises
         ------
@@ -58,6 +60,24 @@ class Supervisor:
             raise ValueError(f"a supervised task is named {name} already")
         self._runs[name] = run
         self._status[name] = TaskStatus(name, "waiting", 0, "", self._clock.now_ns())
+        if self._group is not None:
+            self._start(self._group, name)
+
+    async def remove(self, name: str) -> None:
+        """Ends a coroutine and forgets it; returns when it has ended.
+
+        Raises
+        ------
+        KeyError
+            No task has this name.
+
+        """
+        del self._runs[name]
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        del self._status[name]
 
     @property
     def status(self) -> list[TaskStatus]:
@@ -66,9 +86,16 @@ class Supervisor:
 
     async def run(self) -> None:
         """Runs everything; returns when all have ended, and ends all when it is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for name, run in self._runs.items():
-                group.create_task(self._keep(name, run), name=f"keep/{name}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for name in self._runs:
+                    self._start(group, name)
+        finally:
+            self._group = None
+
+    def _start(self, group: asyncio.TaskGroup, name: str) -> None:
+        self._tasks[name] = group.create_task(self._keep(name, self._runs[name]), name=f"keep/{name}")
 
     async def _keep(self, name: str, run: Run) -> None:
         backoff = Backoff(longest_s=self._longest_s)

@@ -29,6 +29,7 @@ Location = tuple[int | str, ...]
 """Keys and indices that lead from the top of a document to a value."""
 
 _VARIABLE = re.compile(r"^\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}$")
+_ADDRESS = re.compile(r"^(https?://)(?:[^/@?#]*@)?([^/?#]*)/?(.*)$")
 _SECRET_KEY = re.compile(r"(password|token|secret)(?!.*_file$)|key$", re.IGNORECASE)
 
 
@@ -78,6 +79,20 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         return "none is defined"
     shown = ", ".join(names[:8])
     return f"valid: {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def shown(key: str, value: Any) -> str:
+    """A value as people may see it: no secret, of an address no more than its host, no table in full."""
+    if value is None:
+        return "unset"
+    if _secret(tuple(key.split("."))):
+        return "***"
+    if isinstance(value, dict):
+        return "{...}"
+    address = _ADDRESS.match(value) if isinstance(value, str) else None
+    if address is not None:
+        value = f"{address[1]}{address[2]}" + ("/..." if address[3] else "")
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _iso(value: date | time) -> str:

@@ -77,6 +77,11 @@ class Outbox:
         }
         self._told: set[tuple[str, str]] = set()
 
+    def reconfigure(self, channels: Sequence[Channel], give_up_after_s: float) -> None:
+        """Serves other channels from the next :meth:`run` on; not while one is under way."""
+        self._channels = list(channels)
+        self._give_up_after = round(give_up_after_s * _SECOND)
+
     async def run(self) -> None:
         """Delivers until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -46,7 +46,7 @@ export class Live extends EventTarget {
       }
       this.tell("values");
     });
-    for (const name of ["alarms", "indeterminate", "status", "announcements"]) {
+    for (const name of ["site", "alarms", "indeterminate", "status", "announcements"]) {
       source.addEventListener(name, (event) => this.tell(name, JSON.parse(event.data)));
     }
     source.addEventListener("tick", (event) => {

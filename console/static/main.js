@@ -58,6 +58,10 @@ async function main() {
     showClocks(live);
     showState(live);
   });
+  // the configuration was changed: what this page drew is of another site
+  live.addEventListener("site", (event) => {
+    if (event.detail.version !== site.version) location.reload();
+  });
   live.addEventListener("values", () => diagram.update());
   live.addEventListener("alarms", () => alarms.refresh());
   live.addEventListener("indeterminate", (event) => {

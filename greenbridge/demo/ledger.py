@@ -21,6 +21,19 @@ _GAPS = """
 """
 
 
+def view_readings(db: duckdb.DuckDBPyConnection) -> None:
+    """Makes every reading of an opened store file visible as ``reading``, whichever table holds it."""
+    held = (
+        "SELECT table_name FROM duckdb_tables() "
+        "WHERE table_name = 'hot' OR starts_with(table_name, 'level0:')"
+    )
+    parts = [
+        f'SELECT point, t_source, value, quality FROM "{table}"'  # noqa: S608 - names from the catalogue
+        for (table,) in db.execute(held).fetchall()
+    ]
+    db.execute(f"CREATE TEMP VIEW reading AS {' UNION ALL '.join(parts)}")
+
+
 def store_facts(file: Path, periods: Mapping[int, float]) -> dict[str, Any]:
     """Counts rows, keys held twice and pauses in a stopped embedded store.
 
@@ -35,6 +48,7 @@ def store_facts(file: Path, periods: Mapping[int, float]) -> dict[str, Any]:
     """
     try:
         with duckdb.connect(str(file), read_only=True) as db:
+            view_readings(db)
             rows, points = _row(db, "SELECT count(*), count(DISTINCT point) FROM reading")
             (twice,) = _row(
                 db,

@@ -68,6 +68,10 @@ class Cursors:
         """Declares a consumer, and what becomes of it when the journal has no room left."""
         self._registered[name] = on_full
 
+    def unregister(self, name: str) -> None:
+        """Lets a consumer hold back nothing any more; its position stays."""
+        self._registered.pop(name, None)
+
     @property
     def floor(self) -> int:
         """Offset that every registered consumer has passed; 0 without any. Safe from any thread."""

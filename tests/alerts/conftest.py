@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -279,12 +279,13 @@ class Bench:
                 ailments=lambda: self.ailments,
                 urgent=self.urgent.append,
             )
-            task = asyncio.create_task(self.engine.run())
+            self.task = asyncio.create_task(self.engine.run())
             await settle()
             await self._io()
             try:
                 yield Desk(self.engine, self.journal)
             finally:
+                task = self.task
                 task.cancel()
                 await asyncio.wait([task])
                 died = isinstance(self.journal, MortalJournal) and self.journal.dead
@@ -292,6 +293,21 @@ class Bench:
                     task.exception()
                 elif not task.cancelled():
                     task.result()
+
+    async def rerun(
+        self,
+        site: Site,
+        settings: AlertsSettings,
+        between: Callable[[], Awaitable[object]] = settle,
+    ) -> None:
+        """Ends the engine's run and begins another, as a reload does; inside :meth:`running`."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await between()
+        self.engine.reconfigure(site, settings)
+        self.task = asyncio.create_task(self.engine.run())
+        await settle()
+        await self._io()
 
 
 @pytest.fixture

@@ -416,3 +416,32 @@ async def test_what_is_unknown_is_unknown_since_before_a_restart(bench: Bench) -
         bench.silent = set()
         await bench.run(10)
         assert since(desk) == {}
+
+
+async def test_other_thresholds_take_over_while_it_runs_and_alarms_keep_their_state(bench: Bench) -> None:
+    async with bench.running() as desk:
+        bench.tap(30)
+        await bench.run(70)
+        alarm = only(desk.active())
+        await desk.acknowledge(alarm.id, "A", "seen")
+        looser = AlertsSettings.model_validate_json(
+            '{"R6": {"limits": [{"priority": "high", "sigmas": 900, "pct_p": 90, "on_s": 60}]}}'
+        )
+        await bench.rerun(bench.site, looser)
+        assert only(desk.active()).acknowledged_by == "A", "shown at once, as it was"
+        await bench.run(40)
+        assert desk.active() == (), "30 MW are within the new limit"
+        await bench.rerun(bench.site, AlertsSettings.model_validate({}))
+        await bench.run(70)
+        assert only(desk.active()).id != alarm.id
+        assert [event for _, event, _ in await story(bench)] == ["raise", "acknowledge", "clear", "raise"]
+
+
+async def test_an_acknowledgement_between_two_runs_is_kept(bench: Bench) -> None:
+    async with bench.running() as desk:
+        bench.tap(30)
+        await bench.run(70)
+        alarm = only(desk.active())
+        await bench.rerun(bench.site, bench.settings, lambda: desk.acknowledge(alarm.id, "A", "meanwhile"))
+        await bench.run(5)
+        assert only(desk.active()).acknowledged_by == "A"

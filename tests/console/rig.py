@@ -327,7 +327,7 @@ def console_of(rig: Rig, sessions: Sessions, settings: ConsoleSettings | None = 
     """The application without a server."""
     settings = settings or ConsoleSettings()
     view = site_view(rig.site)
-    feed = Feed(rig.clock, view.live, rig.ports)
+    feed = Feed(rig.clock, view, rig.ports)
     api = Api(
         settings, clock=rig.clock, site=rig.site, view=view, ports=rig.ports, sessions=sessions, feed=feed
     )
@@ -348,7 +348,7 @@ async def served(rig: Rig) -> AsyncIterator[str]:
     """A running console whose token is TOKEN; gives its address."""
     async with (
         Sessions(rig.path, rig.clock) as sessions,
-        serving(ConsoleSettings(port=0), rig.clock, rig.site, rig.ports, sessions) as address,
+        serving(ConsoleSettings(port=0), rig.clock, rig.site, rig.ports, sessions) as console,
     ):
         await sessions.offer(TOKEN)
-        yield address
+        yield console.url

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from alerts.alarms import Indeterminate
+from console.corridor import site_view
 from console.feed import Feed, changes
 from console.ports import Announcement
 from telemetry.clock import ManualClock, settle
@@ -21,7 +24,8 @@ def manual(clock: ManualClock, tmp_path: Path, site: Site) -> Rig:
 
 @pytest.fixture
 def feed(manual: Rig) -> Feed:
-    return Feed(manual.clock, sorted(manual.site.points), manual.ports)
+    view = msgspec.structs.replace(site_view(manual.site), live=sorted(manual.site.points))
+    return Feed(manual.clock, view, manual.ports)
 
 
 def names(events: list[tuple[str, object]]) -> list[str]:
@@ -30,6 +34,7 @@ def names(events: list[tuple[str, object]]) -> list[str]:
 
 def test_from_nothing_everything_is_told(feed: Feed) -> None:
     assert names(changes(None, feed.snapshot())) == [
+        "site",
         "values",
         "alarms",
         "indeterminate",
@@ -54,6 +59,19 @@ async def test_only_what_changed_is_told(feed: Feed, manual: Rig, clock: ManualC
     assert [reading.point for reading in told["values"]] == [one]  # type: ignore[attr-defined]
     assert told["alarms"] == {"version": 1}
     assert set(told) == {"values", "alarms", "indeterminate", "status", "announcements", "tick"}
+
+
+def test_another_site_is_told_so_that_pages_load_themselves_again(feed: Feed, manual: Rig) -> None:
+    before = feed.snapshot()
+    site = manual.site
+    kept = {name: device for name, device in site.devices.items() if name != "SHY-TAS_SHY_main"}
+    other = site_view(replace(site, devices=kept))
+    assert other.version != before.site
+    assert site_view(site).version == site_view(site).version
+    feed.show(other)
+    told = dict(changes(before, feed.snapshot()))
+    assert told["site"] == {"version": other.version}
+    assert "site" not in dict(changes(feed.snapshot(), feed.snapshot()))
 
 
 async def test_going_stale_is_a_change_without_a_new_reading(

@@ -53,12 +53,12 @@ class Bench:
     async def start(self) -> str:
         sessions = await self._running.enter_async_context(Sessions(self.rig.path, self.rig.clock))
         settings = ConsoleSettings(port=self.port)
-        url = await self._running.enter_async_context(
+        console = await self._running.enter_async_context(
             serving(settings, self.rig.clock, self.rig.site, self.rig.ports, sessions)
         )
-        self.port = int(url.rpartition(":")[2])
+        self.port = int(console.url.rpartition(":")[2])
         await sessions.offer(TOKEN)
-        return url
+        return console.url
 
     async def stop(self) -> None:
         await self._running.aclose()

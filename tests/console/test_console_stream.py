@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from console.config import ConsoleSettings
+from console.corridor import site_view
 from console.feed import Feed
 from console.server import ConsoleError, run, serving
 from console.sessions import Sessions
@@ -48,8 +49,8 @@ async def test_a_page_is_told_everything_and_then_the_changes(operator: httpx.As
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.headers["content-security-policy"]
         told = events(answer)
-        first = [(await anext(told))[0] for _ in range(6)]
-        assert first == ["values", "alarms", "indeterminate", "status", "announcements", "tick"]
+        first = [(await anext(told))[0] for _ in range(7)]
+        assert first == ["site", "values", "alarms", "indeterminate", "status", "announcements", "tick"]
         rig.live.put(point, -300.0)
         async for name, data in told:
             if name == "values":
@@ -109,10 +110,10 @@ async def test_streams_are_limited_and_given_back(rig: Rig) -> None:
     async with (
         asyncio.timeout(20),
         Sessions(rig.path, rig.clock) as sessions,
-        serving(settings, rig.clock, rig.site, rig.ports, sessions) as url,
+        serving(settings, rig.clock, rig.site, rig.ports, sessions) as console,
     ):
         await sessions.offer(TOKEN)
-        async with signed_in(url) as client:
+        async with signed_in(console.url) as client:
             async with client.stream("GET", "/api/v1/stream") as answer:
                 await anext(events(answer))
                 refused = await client.get("/api/v1/stream")
@@ -127,7 +128,7 @@ async def test_streams_are_limited_and_given_back(rig: Rig) -> None:
 
 async def test_a_client_that_takes_nothing_is_let_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("console.stream.SEND_TIMEOUT_S", 0.01)
-    feed = Feed(rig.clock, [], rig.ports)
+    feed = Feed(rig.clock, site_view(rig.site), rig.ports)
     await feed.turn()
     blocked = asyncio.Event()
 

@@ -75,8 +75,10 @@ async def test_a_child_that_cannot_run_ends_the_start_with_what_it_said(tmp_path
 
 def store(path: Path, rows: list[tuple[int, int, int]]) -> Path:
     with duckdb.connect(str(path)) as db:
-        db.execute("CREATE TABLE reading (point UINTEGER, t_source BIGINT, quality UTINYINT)")
-        db.executemany("INSERT INTO reading VALUES (?, ?, ?)", rows)
+        for table, part in (("hot", rows[::2]), ("level0:20000", rows[1::2])):
+            columns = "point UINTEGER, t_source BIGINT, quality UTINYINT, value DOUBLE"
+            db.execute(f'CREATE TABLE "{table}" ({columns})')
+            db.executemany(f'INSERT INTO "{table}" VALUES (?, ?, ?, 1)', part)  # noqa: S608 - fixed names
     return path
 
 

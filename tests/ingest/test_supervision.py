@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from ingest.supervision import Supervisor
+from ingest.supervision import Run, Supervisor
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import UnavailableError
 
@@ -98,3 +98,54 @@ async def test_a_task_that_is_cancelled_from_inside_is_restarted(clock: ManualCl
     await clock.advance(5)
     await task
     assert (starts, supervisor.status[0].restarts) == (2, 1)
+
+
+async def test_tasks_come_and_go_while_the_others_run_on(clock: ManualClock) -> None:
+    starts: list[str] = []
+    ended: list[str] = []
+
+    def steady(name: str) -> Run:
+        async def run() -> None:
+            starts.append(name)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(name)
+
+        return run
+
+    supervisor = Supervisor(clock)
+    supervisor.add("first", steady("first"))
+    task = asyncio.create_task(supervisor.run())
+    await settle()
+    supervisor.add("second", steady("second"))
+    await settle()
+    assert starts == ["first", "second"]
+    await supervisor.remove("second")
+    assert ended == ["second"]
+    assert [status.name for status in supervisor.status] == ["first"]
+    supervisor.add("second", steady("again"))
+    await settle()
+    assert starts == ["first", "second", "again"]
+    with pytest.raises(KeyError):
+        await supervisor.remove("third")
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
+    assert sorted(ended) == ["again", "first", "second"]
+
+
+async def test_a_task_that_waits_to_be_restarted_can_be_taken_out(clock: ManualClock) -> None:
+    async def failing() -> None:
+        raise UnavailableError("the gateway is gone")
+
+    supervisor = Supervisor(clock)
+    supervisor.add("failing", failing)
+    supervisor.add("steady", asyncio.Event().wait)  # type: ignore[arg-type]
+    task = asyncio.create_task(supervisor.run())
+    await clock.advance(0.1)
+    await supervisor.remove("failing")
+    await clock.advance(100)
+    assert [status.state for status in supervisor.status] == ["running"]
+    task.cancel()
+    await asyncio.wait({task})

@@ -13,6 +13,7 @@ import duckdb
 import msgspec
 import pytest
 
+from greenbridge.demo.ledger import view_readings
 from greenbridge.demo.operator import ConsoleClient
 from greenbridge.demo.supervisor import Running
 from ingest.journal.points import declare
@@ -80,6 +81,7 @@ def stored(state: Path) -> dict[tuple[str, int, str], list[float]]:
     registry = declare(state / "points.sqlite")
     keys = {index: registry.key(index) for index in range(len(registry))}
     with duckdb.connect(str(state / "store.duckdb"), read_only=True) as db:
+        view_readings(db)
         rows = db.execute("SELECT point, t_source, value FROM reading").fetchall()
     found: dict[tuple[str, int, str], list[float]] = {}
     for point, t_source, value in rows:

@@ -1,0 +1,354 @@
+"""A running site: its parts under supervision, and how another configuration reaches each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from adapters.link import LinkState
+from adapters.mqtt.source import MqttSource
+from adapters.sparkplug.source import SparkplugSource
+from alerts.config import AlertsSettings
+from alerts.desk import Desk
+from alerts.engine import CONSUMER, AlarmEngine
+from alerts.journal import AlarmJournal
+from alerts.notify.channel import Channel
+from alerts.notify.log import LogChannel
+from alerts.notify.outbox import Outbox
+from alerts.notify.webhook import WebhookChannel
+from console.ports import Ports
+from greenbridge import logs
+from greenbridge.announcements import SimulatorAnnouncements
+from greenbridge.difference import Difference
+from greenbridge.live import LiveValues
+from greenbridge.settings import Configuration
+from greenbridge.sources import Source, sources_of
+from greenbridge.status import SystemStatus, WatchedStore, ailments
+from greenbridge.stores import FurtherStore, further_stores, in_use
+from ingest.deadletters import DeadLetters
+from ingest.intake import JournalIntake
+from ingest.journal.journal import Journal
+from ingest.journal.points import declare
+from ingest.live import LiveTable
+from ingest.ports import OnFull, Reinjectable
+from ingest.pump import EventPump, StorePump
+from ingest.refill import Refill
+from ingest.reinjection import Reinjection
+from ingest.stores.embedded.store import EmbeddedStore
+from ingest.supervision import Supervisor
+from telemetry.clock import Clock
+from telemetry.registry import PointRegistry
+from telemetry.site import Site
+
+log = structlog.get_logger(__name__)
+
+REGISTRY = "points.sqlite"
+"""File of the point registry in the state directory."""
+_NOTIFY, _ANNOUNCEMENTS = "notify", "announcements"
+
+Record = Callable[[], Awaitable[object]]
+"""Makes durable that a change is about to be made."""
+
+
+class Application:
+    """Every part of a running site; build it with :func:`application`, run it with :meth:`run`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        site: Site,
+        *,
+        state: Path,
+        clock: Clock,
+        environment: Mapping[str, str],
+        journal: Journal,
+        letters: DeadLetters,
+        embedded: EmbeddedStore,
+        alarms: AlarmJournal,
+    ) -> None:
+        self.configuration = configuration
+        """What is running."""
+        self.site = site
+        self._state = state
+        self._clock = clock
+        self._environment = environment
+        self._journal = journal
+        self._letters = letters
+        self._embedded = embedded
+        self._alarms = alarms
+        settings = configuration.settings
+        self._supervisor = Supervisor(clock)
+        self._intake = JournalIntake(journal, letters, clock)
+        self._table = LiveTable(journal)
+        self._links: dict[str, LinkState] = {}
+        self._stores: list[WatchedStore] = []
+        self._opened: dict[str, AsyncExitStack] = {}
+        self._takers: dict[str, Reinjectable] = {}
+        self._hosts: dict[str, SparkplugSource] = {}
+        channels = channels_of(settings.alerts)
+        self._outbox = Outbox(alarms, channels, clock, settings.alerts.give_up_after_s)
+        self.engine = AlarmEngine(
+            site,
+            settings.alerts,
+            journal,
+            alarms,
+            clock,
+            cursors=journal.cursors,
+            ailments=lambda: ailments(journal, [watched.pump for watched in self._stores]),
+            urgent=self._outbox.tell,
+        )
+        self._announcements = SimulatorAnnouncements(settings.simulators_url, clock)
+        self._live = LiveValues(site, self._table, clock, self._links)
+        self.status = SystemStatus(
+            site,
+            clock,
+            journal=journal,
+            intake=self._intake,
+            table=self._table,
+            stores=self._stores,
+            links=self._links,
+        )
+        self.ports = Ports(
+            self._live, embedded.query, Desk(self.engine, alarms), self.status, self._announcements
+        )
+
+    async def start(self, registry: PointRegistry) -> None:
+        """Puts every part under supervision; they run with :meth:`run`.
+
+        Raises
+        ------
+        ConfigError
+            A device cannot be planned, or keys or certificates cannot be used.
+        StorageError
+            A store cannot be opened.
+
+        """
+        sources = self._sources(self.configuration, self.site)
+        names = in_use(self.configuration.settings)
+        stores = self._further(self.configuration, self.site, registry, names)
+        now = self._clock.now_ns()
+        self._table.prime(await self._embedded.query.last(sorted(self.site.points)), now)
+        primed_at = (await self._embedded.position()).offset
+        self._supervisor.add("live", lambda: self._table.run(primed_at))
+        self._supervisor.add(CONSUMER, self._judge)
+        self._supervisor.add(_NOTIFY, self._outbox.run)
+        self._supervisor.add("status", self.status.run)
+        self._supervisor.add(_ANNOUNCEMENTS, self._announcements.run)
+        cursors, embedded = self._journal.cursors, self._embedded
+        every_s = self.configuration.settings.embedded.apply_every_s
+        pump = StorePump(self._journal, embedded, self._clock, cursors=cursors, every_s=every_s)
+        self._watch(WatchedStore(embedded, pump))
+        for consumer in (CONSUMER, embedded.name):
+            cursors.register(consumer, OnFull.STOP)
+        for store in stores:
+            await self._open(store)
+        for source in sources:
+            self._begin(source)
+        self._supervisor.add("reinjection", Reinjection(self._letters, self._takers, self._clock).run)
+
+    async def run(self) -> None:
+        """Runs every part until cancelled."""
+        await self._supervisor.run()
+
+    async def close(self) -> None:
+        """Closes the further stores; the rest is its opener's."""
+        for opened in self._opened.values():
+            await opened.aclose()
+
+    async def apply(self, wanted: Configuration, difference: Difference, record: Record) -> None:
+        """Brings another configuration into effect; parts that it does not touch run on.
+
+        Everything that can fail comes first: on an error nothing has changed.
+
+        Parameters
+        ----------
+        wanted
+            The configuration, with what only a restart changes as it is now.
+        difference
+            Of it from the running one.
+        record
+            Awaited when everything is prepared and nothing is changed; its errors stop the change.
+
+        Raises
+        ------
+        ConfigError, StorageError
+            A part cannot be prepared.
+
+        """
+        registry = await asyncio.to_thread(declare, self._state / REGISTRY, wanted.keys())
+        site = wanted.site(registry) if difference.site else self.site
+        links = difference.links
+        fresh = links.started | links.restarted
+        sources = self._sources(wanted, site, fresh)
+        stores = self._further(wanted, site, registry, difference.stores)
+        channels = channels_of(wanted.settings.alerts)
+        await record()
+
+        self.configuration, self.site = wanted, site
+        if difference.logs:
+            logs.configure(wanted.settings.logs.format, wanted.settings.logs.level)
+        if difference.site:
+            self.status.show(site)
+            self._live.show(site)
+        if difference.notifications:
+            await self._notify(wanted.settings.alerts, channels)
+        if difference.rules:
+            await self._supervisor.remove(CONSUMER)
+            self.engine.reconfigure(site, wanted.settings.alerts)
+            self._supervisor.add(CONSUMER, self._judge)
+        for name in difference.stores:
+            await self._shut(name)
+        for store in stores:
+            await self._open(store)
+        if difference.announcements:
+            await self._supervisor.remove(_ANNOUNCEMENTS)
+            self._announcements.ask(wanted.settings.simulators_url)
+            self._supervisor.add(_ANNOUNCEMENTS, self._announcements.run)
+        for link in sorted(links.stopped):
+            await self._end(link)
+        for source in sources:
+            if source.name in self._links:
+                await self._end(source.name)
+            self._begin(source)
+
+    def _sources(
+        self, configuration: Configuration, site: Site, links: Collection[str] | None = None
+    ) -> list[Source]:
+        return sources_of(
+            configuration,
+            site,
+            self._intake,
+            clock=self._clock,
+            environment=self._environment,
+            links=links,
+        )
+
+    async def _judge(self) -> None:
+        """Judges; asks for what is reported by exception, as a run takes up only the journal's latest."""
+        for host in self._hosts.values():
+            host.ask_for_births()
+        await self.engine.run()
+
+    def _begin(self, source: Source) -> None:
+        self._links[source.name] = source.state
+        if isinstance(source, SparkplugSource):
+            self._hosts[source.name] = source
+        if isinstance(source, MqttSource):
+            self._takers[source.name] = source
+        self._supervisor.add(source.name, source.run)
+
+    async def _end(self, link: str) -> None:
+        await self._supervisor.remove(link)
+        self._takers.pop(link, None)
+        self._hosts.pop(link, None)
+        del self._links[link]
+
+    async def _notify(self, settings: AlertsSettings, channels: Sequence[Channel]) -> None:
+        await self._supervisor.remove(_NOTIFY)
+        self._alarms.announce(
+            [channel.id for channel in channels], settings.notify_on, settings.max_pending_notifications
+        )
+        self._outbox.reconfigure(channels, settings.give_up_after_s)
+        self._supervisor.add(_NOTIFY, self._outbox.run)
+
+    def _further(
+        self, configuration: Configuration, site: Site, registry: PointRegistry, names: Collection[str]
+    ) -> list[FurtherStore]:
+        stores = further_stores(
+            configuration,
+            site,
+            registry,
+            names=names,
+            cursors=self._journal.cursors,
+            letters=self._letters,
+            clock=self._clock,
+            environment=self._environment,
+        )
+        return [*stores]
+
+    async def _open(self, further: FurtherStore) -> None:
+        store, cursors = further.store, self._journal.cursors
+        opened = self._opened[store.name] = AsyncExitStack()
+        await opened.enter_async_context(store)
+        # it keeps its position in the journal's cursors itself
+        pump = StorePump(
+            self._journal,
+            store,
+            self._clock,
+            every_s=further.apply_every_s,
+            refill=Refill(cursors, self._embedded, store, further.refill_chunk),
+        )
+        # what it lacks is in the embedded store, which the journal waits for
+        cursors.register(store.name, OnFull.DETACH)
+        self._watch(WatchedStore(store, pump))
+
+    async def _shut(self, name: str) -> None:
+        """Closes a further store, if it is open."""
+        opened = self._opened.pop(name, None)
+        if opened is None:
+            return
+        await self._supervisor.remove(f"pump/{name}")
+        await self._supervisor.remove(f"events/{name}")
+        self._journal.cursors.unregister(name)
+        self._stores[:] = [watched for watched in self._stores if watched.store.name != name]
+        await opened.aclose()
+
+    def _watch(self, watched: WatchedStore) -> None:
+        name = watched.store.name
+        self._stores.append(watched)
+        self._supervisor.add(f"pump/{name}", watched.pump.run)
+        self._supervisor.add(f"events/{name}", EventPump(self._alarms, watched.store, self._clock).run)
+
+
+def channels_of(settings: AlertsSettings) -> list[Channel]:
+    """Where notifications go."""
+    return [LogChannel(), *(WebhookChannel(webhook) for webhook in settings.webhook if webhook.enabled)]
+
+
+@asynccontextmanager
+async def application(
+    configuration: Configuration, state: Path, clock: Clock, environment: Mapping[str, str]
+) -> AsyncIterator[Application]:
+    """Opens the files of a site and builds its parts; the caller holds the state directory.
+
+    Raises
+    ------
+    ConfigError, StorageError
+        A part cannot be built, or a file not be opened.
+
+    """
+    settings = configuration.settings
+    alerts = settings.alerts
+    async with AsyncExitStack() as stack:
+        registry = declare(state / REGISTRY, configuration.keys())
+        journal = await stack.enter_async_context(Journal(state / "journal", settings.journal, clock))
+        letters = await stack.enter_async_context(
+            DeadLetters(state / "deadletters.sqlite", settings.dead_letters)
+        )
+        embedded = await stack.enter_async_context(EmbeddedStore(state / "store.duckdb", settings.embedded))
+        alarms = await stack.enter_async_context(
+            AlarmJournal(
+                state / "alarms.sqlite",
+                [channel.id for channel in channels_of(alerts)],
+                alerts.notify_on,
+                alerts.max_pending_notifications,
+            )
+        )
+        running = Application(
+            configuration,
+            configuration.site(registry),
+            state=state,
+            clock=clock,
+            environment=environment,
+            journal=journal,
+            letters=letters,
+            embedded=embedded,
+            alarms=alarms,
+        )
+        stack.push_async_callback(running.close)
+        await running.start(registry)
+        yield running
