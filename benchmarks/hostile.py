@@ -69,6 +69,8 @@ class Findings:
     seconds: float = 0.0
     deeds: dict[str, int] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
+    evidence: list[str] = field(default_factory=list)
+    """The first wrong replies in words."""
 
 
 class CheckedLink:
@@ -113,6 +115,8 @@ class CheckedLink:
             or made.data() != data
         ):
             self._found.wrong_replies += 1
+            if len(self._found.evidence) < 10:
+                self._found.evidence.append(f"{query} was answered {data.hex(' ', 2)}; asked for: {made}")
         else:
             self._accepted.add(made.serial & 0xFFFFFF)
         return data

@@ -135,9 +135,10 @@ class HostileGateway:
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 while not acting.done():
-                    exchange = self._noted(await reader.readexactly(8 if self.rtu else 12))
-                    if self._current is writer:
-                        requests.put_nowait(exchange)
+                    frame = await reader.readexactly(8 if self.rtu else 12)
+                    if self._current is not writer:
+                        return  # what is left of an older connection is answered to nobody
+                    requests.put_nowait(self._noted(frame))
         finally:
             acting.cancel()
             writer.close()

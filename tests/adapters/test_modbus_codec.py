@@ -228,7 +228,9 @@ def test_a_frame_that_is_not_the_reply_never_yields_data(request: Request, frame
         ({"pdu": bytes([0x83, 2, 0])}, Doubt.LENGTH),
     ],
 )
-def test_each_deviation_has_its_reason(change: dict[str, object], reason: Doubt) -> None:
+def test_pymodbus_tcp_each_deviation_that_it_takes_for_good_is_a_doubt(
+    change: dict[str, object], reason: Doubt
+) -> None:
     """Among them what a client in wide use takes for good: transaction 0, FC4 for FC3, wrong counts."""
     request = Request(7, 1, RegisterTable.HOLDING, 100, 2)
     values = {"transaction": 7, "unit": 1, "pdu": bytes([3, 4, 0, 0, 0, 0])} | change

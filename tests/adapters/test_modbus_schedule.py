@@ -40,7 +40,7 @@ def after_wait(schedule: Schedule, now: float) -> tuple[Taken, float]:
     return take(schedule, now), now
 
 
-def test_polls_are_staggered_over_the_period() -> None:  # thingsboard-gateway#799
+def test_polls_are_staggered_over_the_period() -> None:
     polls = run(make([1.0, 1.0, 1.0, 1.0]), until=102.0)
     assert polls == [(100 + k * 0.25, k % 4) for k in range(8)]
 
@@ -86,7 +86,7 @@ def test_a_slow_poll_never_overlaps_and_missed_slots_are_counted() -> None:
     assert schedule.answered(taken.turn, 104.1) == 0
 
 
-def test_polling_returns_after_a_long_outage_in_its_own_phases() -> None:  # thingsboard-gateway#2132
+def test_polling_returns_after_a_long_outage_in_its_own_phases() -> None:
     schedule = make([1.0, 1.0])
     schedule.resume(90_000.3)
     taken, now = after_wait(schedule, 90_000.3)
@@ -113,7 +113,7 @@ def test_a_failing_unit_waits_longer_each_time_and_returns_to_its_period() -> No
     assert schedule.failed(taken.turn, now) == pytest.approx(1.0)
 
 
-def test_broken_devices_do_not_starve_healthy_ones_nor_are_they_forgotten() -> None:  # OpenEMS#6
+def test_broken_devices_do_not_starve_healthy_ones_nor_are_they_forgotten() -> None:
     schedule = make([1.0, 1.0], first_s=0.001)
     schedule.failed(take(schedule, 100.0).turn, 100.0)
     schedule.answered(take(schedule, 100.5).turn, 100.5)
@@ -146,7 +146,7 @@ def test_a_turn_that_was_not_polled_after_all_is_put_back() -> None:
     assert schedule.answered(take(schedule, 100.4).turn, 100.4) == 0
 
 
-def test_a_silent_unit_gets_no_more_time_than_the_others_leave() -> None:  # thingsboard-gateway#932
+def test_thingsboard_932_a_silent_unit_gets_no_more_time_than_the_others_leave() -> None:
     patience = Patience(1.0, units=2)
 
     def wait(unit: int, free_s: float, now: float, failing: bool = True) -> float:

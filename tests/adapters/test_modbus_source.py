@@ -75,7 +75,7 @@ async def test_a_lie_is_never_good_and_costs_only_its_teller(
     assert rig.readings("d1")[-1][2] is Quality.GOOD
 
 
-async def test_late_reply_never_answers_the_next_request(  # grid-x/modbus#78, pymodbus#475
+async def test_grid_x_78_a_late_reply_never_answers_the_next_request(
     make_rig: MakeRig, run_source: Run
 ) -> None:
     rig = make_rig()
@@ -115,7 +115,7 @@ async def test_a_frame_that_nobody_asked_for_costs_the_connection_and_no_reading
     rig.assert_no_wrong_value_is_good()
 
 
-async def test_a_dead_unit_does_not_stop_the_others_of_its_bus(  # telegraf#11782, thingsboard-gateway#932
+async def test_telegraf_11782_a_dead_unit_does_not_stop_the_others_of_its_bus(
     make_rig: MakeRig, run_source: Run
 ) -> None:
     rig = make_rig(units=4)
@@ -134,7 +134,7 @@ async def test_a_dead_unit_does_not_stop_the_others_of_its_bus(  # telegraf#1178
     rig.assert_no_wrong_value_is_good()
 
 
-async def test_an_illegal_address_costs_only_the_points_behind_it(  # telegraf#14671
+async def test_telegraf_14671_an_illegal_address_costs_only_the_points_behind_it(
     make_rig: MakeRig, run_source: Run
 ) -> None:
     rig = make_rig()
@@ -174,7 +174,7 @@ async def test_a_gateway_that_cannot_reach_its_unit_says_so_without_a_reconnect(
     assert rig.gateway.connections == 1
 
 
-async def test_values_are_not_sent_again_after_the_link_is_lost(  # thingsboard-gateway#2065
+async def test_thingsboard_2065_values_are_not_sent_again_after_the_link_is_lost(
     make_rig: MakeRig, run_source: Run
 ) -> None:
     rig = make_rig()

@@ -96,19 +96,19 @@ class VirtualLink:
         self._usable = False
 
 
-def profile(**periods_s: float) -> DeviceProfile:
+def profile(max_gap: int = 0, **periods_s: float) -> DeviceProfile:
     """A register for each name, at 10 more each, with its own period [s]."""
     lines = ['id = "p"', 'title = "t"', 'source = "test"', "period_s = 1.0"]
     for name in periods_s:
         lines += [f"[points.{name}]", 'title = "t"', 'unit = "1"']
-    lines += ["[modbus]", "max_gap = 0", "[modbus.registers]"]
+    lines += ["[modbus]", f"max_gap = {max_gap}", "[modbus.registers]"]
     for i, (name, period_s) in enumerate(periods_s.items()):
         lines.append(f'{name} = {{ address = {10 * i}, type = "uint16", period_s = {period_s} }}')
     return parse_profile("\n".join(lines), "p.toml")
 
 
 class Timeline:
-    """A source on such a line."""
+    """A source on such a line; reads span gaps of ``max_gap`` registers."""
 
     def __init__(
         self,
@@ -117,12 +117,13 @@ class Timeline:
         *,
         keeps: bool = False,
         periods_s: Mapping[str, float] | None = None,
+        max_gap: int = 0,
         **changes: object,
     ) -> None:
         self.clock = ManualClock()
         self.line = Line(self.clock, takes_s, keeps=keeps)
         self.intake = FakeIntake()
-        made = profile(**(periods_s or {"A": 1.0}))
+        made = profile(max_gap, **(periods_s or {"A": 1.0}))
         self.points = make_points(*((f"d{unit}", made, unit) for unit in takes_s))
         settings = GatewaySettings.model_validate({"id": "gw", "host": "x", "timeout_s": 0.5} | changes)
         self.source = ModbusSource(settings, self.points, self.intake, self.clock, connect=self.line.connect)
@@ -139,7 +140,7 @@ DEAD = {2, 5, 8}
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["tcp", "line"])
 @pytest.mark.parametrize("window", [1, 4])
-async def test_three_dead_units_of_ten_move_no_healthy_one_by_a_tenth_of_its_period(  # OpenEMS#6
+async def test_openems_6_three_dead_units_of_ten_move_no_healthy_one_by_a_tenth_of_its_period(
     keeps: bool, window: int, make_points: MakePoints, run_source: Run
 ) -> None:
     takes = {unit: SILENT if unit in DEAD else 0.01 for unit in UNITS}
@@ -233,7 +234,7 @@ async def test_polls_that_take_longer_than_the_period_do_not_overlap_and_are_cou
     assert len(timeline.line.times(2)) >= 60, "the other lane goes on"
 
 
-async def test_polling_comes_back_after_a_long_outage(  # thingsboard-gateway#2132
+async def test_thingsboard_2132_polling_comes_back_after_a_long_outage(
     make_points: MakePoints, run_source: Run
 ) -> None:
     outage = 6 * 3600.0
@@ -258,7 +259,7 @@ async def test_polling_comes_back_after_a_long_outage(  # thingsboard-gateway#21
     assert outage / 16 < attempts < outage / 7
 
 
-async def test_gateways_and_units_do_not_poll_in_step(  # thingsboard-gateway#799
+async def test_thingsboard_799_gateways_and_units_do_not_poll_in_step(
     make_points: MakePoints, run_source: Run
 ) -> None:
     clock = ManualClock()

@@ -129,7 +129,7 @@ async def test_registers_are_read_with_rtu_framing(line: GatewaySettings, device
 @pytest.mark.parametrize(
     "lateness", ["in the next request's time", "during the silence", "with the next reply"]
 )
-async def test_a_late_reply_of_the_same_length_is_never_taken_for_the_next(  # pymodbus, RTU framing
+async def test_pymodbus_rtu_a_late_reply_of_the_same_length_is_never_taken_for_the_next(
     line: GatewaySettings, devices: SerialDevices, lateness: str
 ) -> None:
     """Over a line nothing but unit, function and length tells replies apart: here they are all alike."""
@@ -158,7 +158,7 @@ async def test_a_late_reply_of_the_same_length_is_never_taken_for_the_next(  # p
         assert data == truth(query)
 
 
-async def test_a_unit_that_owes_replies_is_fenced_off_even_when_each_reply_is_one_request_late(
+async def test_pymodbus_rtu_replies_that_are_each_one_request_late_are_never_taken(
     over_tcp: GatewaySettings, devices: SerialDevices
 ) -> None:
     queue: list[bytes] = []
