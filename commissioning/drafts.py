@@ -55,6 +55,8 @@ class Draft:
     devices: tuple[Device, ...]
     notes: tuple[str, ...] = ()
     """What the reader should know, a line each."""
+    further: tuple[DeviceProfile, ...] = ()
+    """More profiles that the devices use; only a site holds them."""
 
     def profile_text(self) -> str:
         """The profile alone, with the tables that lead to it as comments."""
@@ -62,13 +64,17 @@ class Draft:
         head = [
             "Drafted by greenbridge probe: check names, units and ranges before you trust it.",
             *self.notes,
+            *(
+                [f"{len(self.further)} more kinds of device are left out: name a directory"]
+                * bool(self.further)
+            ),
             f"To use it, put it at {own} beside your greenbridge.toml and add there",
             '  profiles = ["profiles"]',
             *(f"  {line}" for line in toml_text(self._connections()).splitlines() if line),
             "and to devices.toml, with the right node and role",
             *(f"  {line}" for line in toml_text(self._devices()).splitlines() if line),
         ]
-        return "".join(f"# {line}\n" for line in head) + "\n" + self._own_text()
+        return "".join(f"# {line}\n" for line in head) + "\n" + _profile_text(self.profile)
 
     def site_texts(self) -> dict[str, str]:
         """A whole site, by file name: what ``greenbridge check`` takes as it is."""
@@ -78,19 +84,20 @@ class Draft:
             "greenbridge.toml": _SITE_NOTE + notes + toml_text(main | self._connections()),
             "grid.toml": _GRID,
             "devices.toml": "# CHANGE: id, node and role of each device\n" + toml_text(self._devices()),
-            f"profiles/{self.profile.id}.toml": self._own_text(),
+            **{f"profiles/{p.id}.toml": _profile_text(p) for p in (self.profile, *self.further)},
         }
-
-    def _own_text(self) -> str:
-        text = toml_text(plain(self.profile))
-        parse_profile(text, f"{self.profile.id}.toml")  # what is drafted must be readable
-        return text
 
     def _connections(self) -> dict[str, Any]:
         return {self.protocol: {self.kind: [plain(self.connection)]}}
 
     def _devices(self) -> dict[str, Any]:
         return {"device": [plain(device) for device in self.devices]}
+
+
+def _profile_text(profile: DeviceProfile) -> str:
+    text = toml_text(plain(profile))
+    parse_profile(text, f"{profile.id}.toml")  # what is drafted must be readable
+    return text
 
 
 def plain(settings: Settings) -> dict[str, Any]:

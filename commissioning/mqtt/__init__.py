@@ -1,0 +1,1 @@
+"""What can be found out about an MQTT broker: topics, payloads, drafts of their mapping."""

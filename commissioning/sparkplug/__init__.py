@@ -1,0 +1,1 @@
+"""What can be found out about edge nodes on Sparkplug: births, drafts of their points."""
