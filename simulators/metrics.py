@@ -4,7 +4,8 @@ from prometheus_client import Counter, Gauge
 
 STEPS = Counter("greenbridge_sim_steps_total", "Seconds that the simulated world has been stepped")
 STEPS_SKIPPED = Counter(
-    "greenbridge_sim_steps_skipped_total", "Seconds that were left out because the process could not keep up"
+    "greenbridge_sim_steps_skipped_total",
+    "Seconds that were stepped up to a minute at a time because the process could not keep up",
 )
 COLLAPSED = Gauge("greenbridge_sim_collapsed", "1 while the simulated grid is down")
 PUBLISHED = Counter("greenbridge_sim_published_total", "MQTT messages that the broker acknowledged")

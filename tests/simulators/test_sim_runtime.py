@@ -178,7 +178,7 @@ async def test_a_taken_port_is_named_before_anything_starts(wired: Bench, clock:
     assert found == [("x.toml", "gateway[1].port", str(port)), ("x.toml", "gateway[6].port", str(port))]
 
 
-async def test_a_stall_is_skipped_not_replayed(wired: Bench, clock: ManualClock) -> None:
+async def test_a_stall_is_made_up_for_in_long_steps(wired: Bench, clock: ManualClock) -> None:
     class Stalling(ManualClock):
         late = 0.0
 
@@ -189,10 +189,16 @@ async def test_a_stall_is_skipped_not_replayed(wired: Bench, clock: ManualClock)
     with capture_logs() as logs:
         async with up(wired, stalling) as running:
             await stalling.advance(2)
+            before = running.state.readings[0]
             stalling.late = 120.0
             await stalling.advance(1)
             await settle()
-            assert running.state.world.snapshot.step <= 5
+            world = running.state.world
+            assert world.snapshot.step <= 5 + 3, "not second by second"
+            assert (world.t_ns - running.state.started_ns) / 1e9 == pytest.approx(123, abs=2)
+            now = running.state.readings[0]
+            counted = now.export_wh + now.import_wh - before.export_wh - before.import_wh
+            assert counted == pytest.approx(abs(now.p_mw) * 1e6 * 121 / 3600, rel=0.2), "energy has no hole"
     assert [entry["seconds"] for entry in logs if entry["event"] == "steps_skipped"] == [120]
 
 
