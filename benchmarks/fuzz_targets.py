@@ -67,7 +67,7 @@ def _framed(framer: MbapFramer | RtuFramer, pieces: Iterator[bytes], most: int) 
         framer.feed(piece)
         while (frame := framer.next_frame()) is not None:
             assert 2 <= len(frame.pdu) <= most
-        assert framer.pending <= 300 + len(piece)
+        assert framer.pending <= 256 + len(piece)
 
 
 def _mbap(data: bytes) -> None:
@@ -79,14 +79,14 @@ def _mbap(data: bytes) -> None:
 
 def _rtu(data: bytes) -> None:
     try:
-        _framed(RtuFramer(), iter([data]), 600)
+        _framed(RtuFramer(), iter([data]), 253)
     except ProtocolDoubtError:
         return
 
 
 def _rtu_over_tcp(data: bytes) -> None:
     try:
-        _framed(RtuFramer(), _pieces(data or b"\0"), 600)
+        _framed(RtuFramer(), _pieces(data or b"\0"), 253)
     except ProtocolDoubtError:
         return
 

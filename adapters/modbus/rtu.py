@@ -109,13 +109,13 @@ class RtuFramer:
         if function not in _REPLIES:
             raise ProtocolDoubtError(Doubt.FUNCTION, f"function code {function} is no reply", bytes(buffer))
         if function == FunctionCode.READ_DEVICE_IDENTIFICATION:
-            size = size_of_reply(bytes(buffer[1:]))
-            if size is None:
-                if len(buffer) > MAX_FRAME:
-                    raise ProtocolDoubtError(Doubt.LENGTH, "an identification without end", bytes(buffer))
-                return None
-            return 3 + size
-        return 5 + buffer[2] if len(buffer) > 2 else None
+            told = size_of_reply(bytes(buffer[1:]))
+            size = None if told is None else 3 + told
+        else:
+            size = 5 + buffer[2] if len(buffer) > 2 else None
+        if (len(buffer) if size is None else size) > MAX_FRAME:
+            raise ProtocolDoubtError(Doubt.LENGTH, f"a frame of more than {MAX_FRAME} bytes", bytes(buffer))
+        return size
 
 
 def silence_s(baudrate: int) -> float:

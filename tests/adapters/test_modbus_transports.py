@@ -226,6 +226,23 @@ def test_any_cut_of_a_line_s_stream_gives_the_same_frames() -> None:
         assert framer.pending == 0
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [
+        bytes([1, 3, 252]),
+        bytes([1, 43, 14, 1, 1, 0, 0, 2, 0, 200]) + bytes(200) + bytes([1, 200]),
+        bytes([1, 43, 14, 1, 1, 0, 0, 200]) + bytes([0, 0]) * 125,
+    ],
+    ids=["registers", "objects that are too long", "objects without end"],
+)
+def test_a_frame_that_would_be_too_long_is_not_waited_for(begun: bytes) -> None:
+    framer = RtuFramer()
+    framer.feed(begun)
+    with pytest.raises(ProtocolDoubtError) as caught:
+        framer.next_frame()
+    assert caught.value.reason is Doubt.LENGTH
+
+
 @pytest.fixture
 async def secure(
     gateway: SecureGateway, certificates: Path, tmp_path: Path
