@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import cycle
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -66,13 +67,15 @@ Opener = Callable[[], Awaitable[Link]]
 class Connection:
     """An open connection; use it as ``async with await opener(settings)():``."""
 
-    def __init__(self, receiver: Receiver, settings: GatewaySettings, debts: Debts) -> None:
+    def __init__(
+        self, receiver: Receiver, settings: GatewaySettings, debts: Debts, numbers: Iterator[int]
+    ) -> None:
         self._receiver = receiver
         self._rtu = settings.is_rtu
         self._quiet_s = settings.quiet_s
         self._pause_s = 0.0 if settings.serial is None else silence_s(settings.serial.baudrate)
         self._debts = debts
-        self._transaction = 0
+        self._numbers = numbers
         self._usable = True
 
     @property
@@ -86,9 +89,11 @@ class Connection:
         return self._receiver.fault
 
     def next_transaction(self) -> int:
-        """A transaction identifier that was not used for the last 65,535 requests."""
-        self._transaction = self._transaction % 0xFFFF + 1
-        return self._transaction
+        """A transaction identifier that was not used for the last 65,535 requests to this gateway.
+
+        Nor on an earlier connection: a gateway that still sends what it owes that one is not believed.
+        """
+        return next(self._numbers)
 
     async def ask(self, query: Query, timeout_s: float) -> bytes:
         """Sends a question and returns the content of its verified reply.
@@ -184,6 +189,7 @@ def opener(settings: GatewaySettings) -> Opener:
     """
     context = None if settings.tls is None else settings.tls.context(f"gateway {settings.id}")
     debts = Debts()
+    numbers = cycle(range(1, 0x10000))
 
     async def connect() -> Connection:
         loop = asyncio.get_running_loop()
@@ -195,7 +201,7 @@ def opener(settings: GatewaySettings) -> Opener:
             if settings.serial is not None:
                 line = receiver()
                 SerialTransport(settings.serial, line)
-                return Connection(line, settings, debts)
+                return Connection(line, settings, debts, numbers)
             async with asyncio.timeout(settings.connect_timeout_s):
                 _, made = await loop.create_connection(
                     receiver, settings.host or "", settings.tcp_port, ssl=context
@@ -206,6 +212,6 @@ def opener(settings: GatewaySettings) -> Opener:
         except OSError as error:  # refused, unreachable, no such line, certificate not accepted
             text = f"{settings.where} cannot be reached: {error.strerror or error}"
             raise ConnectionLostError(text) from None
-        return Connection(made, settings, debts)
+        return Connection(made, settings, debts, numbers)
 
     return connect

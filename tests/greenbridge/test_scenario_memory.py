@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
+from adapters.modbus._connection import opener
 from adapters.modbus.source import ModbusSource
 from adapters.mqtt_client import BrokerLostError, Credentials, Session
 from greenbridge.scenarios.broker import MemoryBroker
@@ -120,6 +121,27 @@ def test_polls_without_a_connection_are_those_of_the_source(world: World) -> Non
     assert source.state.counts["requests"] == source.state.counts["replies"]
 
 
+def test_polls_of_a_coarse_step_follow_it_at_once(world: World) -> None:
+    async def coarse(loop: VirtualLoop, clock: VirtualClock) -> list[int]:
+        stage = world.stage(clock)
+        gateway = next(g for g in world.configuration.settings.modbus.gateway if g.id == "AKT")
+        points = [p for d in world.site.links["modbus/AKT"] for p in world.site.points_of(d.id)]
+        polls = CalmPolls(gateway, points, stage.gateways["AKT"].answer, clock, step_s=4.0)
+        heard = []
+        for _ in range(5):
+            await clock.sleep(1.0)
+            polls.advance()
+            batch = polls.batch()
+            assert batch is not None
+            heard += [t - START_NS for t in batch.t_source.tolist()]
+            await clock.sleep(3.0)
+        return heard
+
+    heard = virtually(coarse)
+    assert len(heard) == 5 * 5 * 7
+    assert all(t % (4 * 10**9) < 10**9 for t in heard)
+
+
 def test_polls_without_a_connection_refuse_a_gateway_that_does_not_answer(world: World) -> None:
     async def mute(loop: VirtualLoop, clock: VirtualClock) -> None:
         gateway = next(g for g in world.configuration.settings.modbus.gateway if g.id == "ZHB")
@@ -130,6 +152,19 @@ def test_polls_without_a_connection_refuse_a_gateway_that_does_not_answer(world:
             polls.advance()
 
     virtually(mute)
+
+
+def test_no_two_connections_to_a_gateway_number_their_requests_alike(world: World) -> None:
+    async def work(loop: VirtualLoop, clock: VirtualClock) -> list[int]:
+        gateway = next(g for g in world.configuration.settings.modbus.gateway if g.id == "ZHB")
+        loop.hosts[gateway.host or "", gateway.tcp_port] = world.stage(clock).gateways["ZHB"]
+        connect, numbers = opener(gateway), []
+        for _ in range(3):
+            async with await connect() as connection:
+                numbers += [connection.next_transaction(), connection.next_transaction()]
+        return numbers
+
+    assert virtually(work) == [1, 2, 3, 4, 5, 6]
 
 
 def test_sunspec_devices_are_discovered_and_read(world: World) -> None:
