@@ -14,8 +14,8 @@ What is not real:
   second, the alarm journal is a SQLite database in memory; so no file is synced and none can fail;
 - the connections of gateways to whose links and devices nothing happens in the scenario: their polls are
   made together once a second, each at its own time, by the source's own parts without its connection
-  (:mod:`greenbridge.scenarios.polling`), and become one batch; where a fault strikes, and for SunSpec
-  devices, the source itself plays;
+  (:mod:`greenbridge.scenarios.polling`), and become one batch; with a step above 1 s they are made in the
+  second after the step; where a fault strikes the link, and for SunSpec devices, the source itself plays;
 - threads: what the databases do in theirs is done inline;
 - the store takes its records once a minute, not five times a second;
 - the console, InfluxDB and the channels that reach people: one channel notes what it is told.
@@ -58,6 +58,7 @@ from ingest.ports import EventLog, Position
 from ingest.pump import EventPump, StorePump
 from ingest.stores.embedded.store import EmbeddedStore
 from simulators.bench import Bench
+from simulators.faults.model import LinkFault
 from simulators.scenario import Scenario
 from telemetry.devices import Device, Role
 from telemetry.errors import ConfigError, Problem
@@ -195,7 +196,8 @@ class _Run:
         self._settings = configuration.settings
         self._duration_s, self._step_s = scenario.world.size(full=full)
         self._whole = whole
-        self._struck = struck = {event.fault.target for event in scenario.event}
+        struck = {event.fault.target for event in scenario.event}
+        self._broken = {e.fault.target for e in scenario.event if isinstance(e.fault, LinkFault)}
         devices = [device for device in configuration.devices if _plays(device, struck)]
         configuration = replace(configuration, devices=devices)
         if self._step_s > 1:
@@ -316,18 +318,25 @@ class _Run:
                     await clock.sleep(1.0 if second else 1 / PORTIONS)
                     if second == 0:
                         stage.broker.publish(stage.messages(portion / PORTIONS, (portion + 1) / PORTIONS))
-                for polls in calm:
-                    polls.advance()
-                for polls in calm:
-                    if (batch := polls.batch()) is not None:
-                        await intake.submit(batch)
+                if second == 0:
+                    for polls in calm:
+                        polls.advance()
+                    for polls in calm:
+                        if (batch := polls.batch()) is not None:
+                            await intake.submit(batch)
                 journal.show()
             elapsed_s += self._step_s
 
     def _calm(self, stage: Stage, clock: VirtualClock) -> list[CalmPolls]:
         """The gateways to whose links and devices nothing happens."""
         return [
-            CalmPolls(gateway, self._points[f"modbus/{gateway.id}"], stage.gateways[gateway.id].answer, clock)
+            CalmPolls(
+                gateway,
+                self._points[f"modbus/{gateway.id}"],
+                stage.gateways[gateway.id].answer,
+                clock,
+                self._step_s,
+            )
             for gateway in self._settings.modbus.gateway
             if self._is_calm(gateway.id)
         ]
@@ -335,7 +344,7 @@ class _Run:
     def _is_calm(self, gateway: str) -> bool:
         points = self._points.get(f"modbus/{gateway}", [])
         sunspec = any(point.profile.sunspec is not None for point in points)
-        return bool(points) and gateway not in self._struck and not sunspec and not self._whole
+        return bool(points) and gateway not in self._broken and not sunspec and not self._whole
 
     def _sources(
         self, stage: Stage, intake: JournalIntake, clock: VirtualClock, loop: VirtualLoop

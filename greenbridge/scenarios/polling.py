@@ -36,6 +36,9 @@ class CalmPolls:
         Makes a frame of a reply from one of a request.
     clock
         Time; the first poll is after its present.
+    step_s
+        Time between two steps of the world [s]. Above 1, all polls of a step are made in the second after it:
+        later ones would show what was true some seconds before.
 
     """
 
@@ -45,16 +48,18 @@ class CalmPolls:
         points: Sequence[SitePoint],
         answer: Callable[[bytes], bytes],
         clock: Clock,
+        step_s: float = 1.0,
     ) -> None:
         self.name = f"modbus/{gateway.id}"
         self._answer = answer
         self._clock = clock
-        self._at_s = self._heard_s = clock.monotonic()
+        self._at_s = self._heard_s = self._begun_s = clock.monotonic()
         by_device: dict[str, list[SitePoint]] = {}
         for point in points:
             by_device.setdefault(point.key.device, []).append(point)
         self._units = [Unit(planned(members, gateway.planning_cost)) for members in by_device.values()]
-        periods = [unit.periods_s for unit in self._units]
+        periods = [[max(1.0, own / step_s) for own in unit.periods_s] for unit in self._units]
+        self._periods_s = [own for unit in self._units for own in unit.periods_s]
         never = [Backoff(gateway.backoff_max_s, gateway.backoff_max_s, lambda: 0.0) for _ in periods]
         self._schedule = Schedule(periods, never, self._at_s, zlib.crc32(self.name.encode()) / 2**32)
         self._framer = MbapFramer()
@@ -63,9 +68,13 @@ class CalmPolls:
         self._answers: list[Answer] = []
 
     def advance(self) -> None:
-        """Polls everything that was due until now, each unit at its own time."""
+        """Polls everything that was due in the last second, each unit at its own time."""
         end_s, now_ns = self._clock.monotonic(), self._clock.now_ns()
         schedule = self._schedule
+        if end_s - 1.0 > self._begun_s:
+            schedule.resume(end_s - 1.0)
+            self._at_s = end_s - 1.0
+        self._begun_s = end_s
         while True:
             due_s = whole(self._at_s, schedule.wait_s(self._at_s))
             if due_s >= end_s:
@@ -76,7 +85,7 @@ class CalmPolls:
                 continue
             t_ns = now_ns - round((end_s - due_s) * 1e9)
             unit = self._units[taken.unit]
-            poll = Poll(unit, taken.period_s)
+            poll = Poll(unit, self._periods_s[taken.turn])
             while (state := poll.next()) is not None:
                 self._transaction = self._transaction % 0xFFFF + 1
                 request = state.read.request(self._transaction, unit.plan.unit)
