@@ -152,8 +152,10 @@ def _speed(
     control: Control = CONTROL_URL,
     as_json: Json = False,
 ) -> None:
-    """Changes how fast simulated time runs. A greenbridge that reads these simulators must be restarted with
-    the pace that this prints, or its clock and theirs drift apart.
+    """Changes how fast simulated time runs, 2.5 s from now.
+
+    A greenbridge that has these simulators as its simulators_url changes with them; another one must be
+    restarted with the pace that this prints, or its clock and theirs drift apart.
     """
     pace = _ask(control, "PUT", "clock", {"speed": factor})
     shown = " ".join(f"{name}={value}" for name, value in pace["environment"].items())

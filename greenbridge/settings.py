@@ -61,7 +61,8 @@ class SiteSettings(Settings):
     profiles: tuple[str, ...] = ()
     """Directories of further device profiles, relative to this file; the bundled ones are always there."""
     simulators_url: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
-    """Control interface of running simulators, whose exercises the console announces; empty for none."""
+    """Control interface of running simulators, whose exercises the console announces and whose time factor
+    this process follows; empty for none."""
     modbus: ModbusSettings = ModbusSettings()
     mqtt: MqttSettings = MqttSettings()
     sparkplug: SparkplugSettings = SparkplugSettings()

@@ -38,6 +38,10 @@ MAX_BODY = 10_000
 """Largest accepted request [B]."""
 
 
+NOTICE_S = 2.5
+"""Real time from the request for another speed to the change, so that those who share the time follow [s]."""
+
+
 class Status(msgspec.Struct):
     """What the bench does."""
 
@@ -51,6 +55,8 @@ class Status(msgspec.Struct):
     """Newest last."""
     faults: list[dict[str, Any]]
     """Active ones and the latest that were cleared, oldest first."""
+    pace: Pace | None = None
+    """How time runs, or will run from a moment in the near future on; for those who share it."""
 
 
 class Controlled(Protocol):
@@ -99,7 +105,8 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
 
     def status() -> Status:
         shown = bench.status()
-        shown.speed = clock.pace.speed if isinstance(clock, SystemClock) else 1.0
+        if isinstance(clock, SystemClock):
+            shown.speed, shown.pace = clock.pace.speed, clock.upcoming
         return shown
 
     async def show(_request: Request) -> Response:
@@ -153,8 +160,8 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
         low, high = SPEEDS
         if not low <= wanted.speed <= high:
             raise FaultError(f"speed = {wanted.speed:g} must be {low:g} to {high:g}")
-        clock.set_speed(wanted.speed)
-        return _json(200, _pace(clock.pace))
+        clock.set_speed(wanted.speed, NOTICE_S)
+        return _json(200, _pace(clock.upcoming))
 
     async def restore(_request: Request) -> Response:
         bench.restore()

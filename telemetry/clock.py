@@ -58,37 +58,67 @@ class SystemClock:
 
     def __init__(self, pace: Pace | None = None) -> None:
         self._pace = pace
+        self._next: Pace | None = None
         self._begun = self._shown = time.monotonic()
 
     @property
     def pace(self) -> Pace:
         """How it runs now."""
+        self._turn()
         real = time.time_ns()
         return self._pace or Pace(1.0, real, real)
 
-    def set_pace(self, pace: Pace) -> None:
-        """Runs differently from now on; monotonic time does not jump, sleeps under way keep their length."""
-        self._shown, self._begun = self.monotonic(), time.monotonic()
-        self._pace = pace
+    @property
+    def upcoming(self) -> Pace:
+        """How it will run from the epoch of this pace on; how it runs now if no change is due."""
+        pace = self.pace
+        return self._next or pace
 
-    def set_speed(self, speed: float) -> None:
-        """Runs at another speed from now on, without a jump."""
-        real = time.time_ns()
+    def set_pace(self, pace: Pace) -> None:
+        """Runs differently from the epoch of a pace on, at once if that is over.
+
+        Monotonic time does not jump; sleeps under way keep their length.
+        """
+        self._turn()
+        self._next = pace if pace.epoch_ns > time.time_ns() else None
+        if self._next is None:
+            self._change(pace, time.monotonic())
+
+    def set_speed(self, speed: float, after_s: float = 0.0) -> None:
+        """Runs at another speed, without a jump, when so much real time has passed [s]."""
+        real = time.time_ns() + round(after_s * 1e9)
         self.set_pace(Pace(speed, self.pace.at(real), real))
 
     def now_ns(self) -> int:
         """Wall time [ns, UTC]."""
+        self._turn()
         return time.time_ns() if self._pace is None else self._pace.at(time.time_ns())
 
     def monotonic(self) -> float:
         """Monotonic time [s]."""
-        speed = 1.0 if self._pace is None else self._pace.speed
-        return self._shown + (time.monotonic() - self._begun) * speed
+        self._turn()
+        return self._shown + (time.monotonic() - self._begun) * self._speed
 
     async def sleep(self, seconds: float) -> None:
         """Waits, at the clock's own speed."""
-        speed = 1.0 if self._pace is None else self._pace.speed
-        await asyncio.sleep(max(0.0, seconds) / speed)
+        self._turn()
+        await asyncio.sleep(max(0.0, seconds) / self._speed)
+
+    @property
+    def _speed(self) -> float:
+        return 1.0 if self._pace is None else self._pace.speed
+
+    def _turn(self) -> None:
+        """Changes to the next pace when its time has come."""
+        pace = self._next
+        if pace is not None and (late_ns := time.time_ns() - pace.epoch_ns) >= 0:
+            self._next = None
+            self._change(pace, time.monotonic() - late_ns / 1e9)
+
+    def _change(self, pace: Pace, at: float) -> None:
+        """``at`` in real monotonic time [s]."""
+        self._shown += (at - self._begun) * self._speed
+        self._begun, self._pace = at, pace
 
 
 class ManualClock:

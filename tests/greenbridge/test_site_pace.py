@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from aiohttp import web
+
+from greenbridge.announcements import SimulatorAnnouncements
 from greenbridge.pace import EPOCH, SPEED, START, clock
-from telemetry.clock import Pace
+from telemetry.clock import Pace, SystemClock
 from telemetry.errors import ConfigError
 
 
@@ -32,3 +36,35 @@ def test_a_start_without_an_epoch_holds_from_now_on() -> None:
 def test_a_faulty_value_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} = {value}"):
         clock({name: value})
+
+
+async def test_a_change_of_the_simulators_speed_is_followed_at_its_moment() -> None:
+    theirs, ours = SystemClock(), SystemClock()
+    asked = asyncio.Event()
+
+    async def status(_: web.Request) -> web.Response:
+        asked.set()
+        pace = theirs.upcoming
+        shown = {"speed": pace.speed, "wall_ns": pace.wall_ns, "epoch_ns": pace.epoch_ns}
+        return web.json_response({"announcements": [{"t_ns": 1, "text": "Exercise"}], "pace": shown})
+
+    site = web.Application()
+    site.router.add_get("/api/v1/status", status)
+    runner = web.AppRunner(site)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    announcements = SimulatorAnnouncements(f"http://{host}:{port}", ours)
+    following = asyncio.create_task(announcements.run())
+    try:
+        async with asyncio.timeout(20):
+            await asked.wait()
+            theirs.set_speed(20.0, after_s=30.0)
+            while ours.upcoming != theirs.upcoming:
+                await SystemClock().sleep(0.05)
+        assert ours.pace.speed == 1.0
+        assert [entry.text for entry in announcements.announcements()] == ["Exercise"]
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+        await runner.cleanup()

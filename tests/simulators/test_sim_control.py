@@ -182,9 +182,11 @@ async def test_the_time_factor_changes_and_tells_how_to_share_it(stand: Stand) -
     serving = asyncio.create_task(server.run_on(listener))
     async with aiohttp.ClientSession(f"http://127.0.0.1:{listener.getsockname()[1]}") as session:
         _, pace = await call(session, "PUT", "clock", b'{"speed": 20}')
-        assert clock.pace.speed == pace["speed"] == 20
+        assert clock.pace.speed == 1, "those who share the time have some of it to learn of the change"
+        assert clock.upcoming.speed == pace["speed"] == 20
         assert pace["environment"]["GREENBRIDGE_SPEED"] == "20"
-        assert (await call(session, "GET", "status"))[1]["speed"] == 20
+        told = (await call(session, "GET", "status"))[1]
+        assert (told["speed"], told["pace"]["epoch_ns"]) == (1, pace["epoch_ns"])
         status, refused = await call(session, "PUT", "clock", b'{"speed": 0}')
         assert (status, "0.1 to 1000" in refused["error"]) == (422, True)
         server.should_exit = True

@@ -86,6 +86,30 @@ async def test_a_faster_clock_waits_less_and_does_not_jump_when_it_changes() -> 
     assert clock.now_ns() - wall < 3600 * 10**9 * 1000
 
 
+async def test_a_change_of_speed_waits_for_its_moment_and_then_does_not_jump() -> None:
+    clock = SystemClock()
+    clock.set_speed(1000.0, after_s=0.05)
+    assert (clock.pace.speed, clock.upcoming.speed) == (1.0, 1000.0)
+    before = clock.monotonic()
+    async with asyncio.timeout(5):
+        await clock.sleep(0.06)
+    assert clock.pace.speed == 1000.0
+    assert clock.upcoming == clock.pace
+    assert clock.monotonic() > before
+    # both run on from the moment of the change: wall and monotonic time tell the same
+    wall, elapsed = clock.now_ns(), clock.monotonic()
+    async with asyncio.timeout(5):
+        await clock.sleep(100)
+    assert (clock.now_ns() - wall) / 1e9 == pytest.approx(clock.monotonic() - elapsed, abs=20)
+
+
+def test_a_later_wish_takes_the_place_of_one_that_waits() -> None:
+    clock = SystemClock()
+    clock.set_speed(10.0, after_s=60)
+    clock.set_speed(5.0)
+    assert (clock.pace.speed, clock.upcoming.speed) == (5.0, 5.0)
+
+
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_speed_that_is_none_is_refused(speed: float) -> None:
     with pytest.raises(ValueError, match="not above 0"):
