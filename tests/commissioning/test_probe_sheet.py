@@ -187,6 +187,24 @@ def test_one_point_with_swapped_words_says_nothing_of_the_others() -> None:
     assert verdicts["TotWhExp"] is Verdict.OK
 
 
+@pytest.mark.parametrize(
+    ("kept", "wrong"),
+    [(["Hz"], ["Hz"]), (["Hz", "TotVAr", "TotW", "TotWhExp", "TotWhImp"], ["Hz", "TotVAr"])],
+    ids=["one is too few", "more would be spoiled than mended"],
+)
+def test_a_word_order_is_not_advised_for_little(kept: list[str], wrong: list[str]) -> None:
+    bundled = bundled_profiles()["pm5xxx"]
+    assert bundled.modbus is not None
+    registers = {name: bundled.modbus.registers[name] for name in kept}
+    for name in wrong:
+        registers[name] = registers[name].model_copy(update={"word_order": WordOrder.LITTLE})
+    mapped = bundled.modbus.model_copy(update={"registers": registers})
+    points = {name: bundled.points[name] for name in kept}
+    found = sheet(meter(), bundled.model_copy(update={"modbus": mapped, "points": points}))
+    assert {row.point for row in found.rows if row.verdict is not Verdict.OK} == set(wrong)
+    assert found.advice == ()
+
+
 def test_a_register_that_is_not_there_costs_only_its_point() -> None:
     found = sheet(meter(missing=frozenset({3110})))
     verdicts = {row.point: row.verdict for row in found.rows}
