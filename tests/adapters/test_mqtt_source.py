@@ -28,7 +28,14 @@ from telemetry.errors import StorageError
 from telemetry.profiles import DeviceProfile, parse_profile
 from telemetry.quality import Quality
 from telemetry.site import SitePoint
-from tests.adapters.brokers import Broker, free_port, mosquitto_broker, nats_broker, scripted_broker
+from tests.adapters.brokers import (
+    MOSQUITTO,
+    Broker,
+    free_port,
+    mosquitto_broker,
+    nats_broker,
+    scripted_broker,
+)
 
 Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
 MakePoints = Callable[..., list[SitePoint]]
@@ -101,7 +108,7 @@ def values(intake: FakeIntake) -> list[float]:
 
 
 @mosquitto
-async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
+async def test_aiomqtt_every_message_acknowledged_to_its_publisher_survives_kill_9(
     tmp_path: Path, broker: Broker
 ) -> None:
     ledger = tmp_path / "ledger"
@@ -170,7 +177,7 @@ async def test_every_message_acknowledged_to_its_publisher_survives_kill_9(
 
 
 @mosquitto
-async def test_malformed_and_oversized_payloads_are_dead_letters_and_neighbours_are_stored(
+async def test_telegraf_11005_bad_payloads_are_dead_letters_and_neighbours_are_stored(
     broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
 ) -> None:
     points = make_points(("a", profile, "t/a"), ("b", profile, "t/b"))
@@ -195,7 +202,7 @@ async def test_malformed_and_oversized_payloads_are_dead_letters_and_neighbours_
 
 
 @mosquitto
-async def test_a_restarted_broker_is_subscribed_to_again(  # telegraf#16293
+async def test_telegraf_16293_a_restarted_broker_is_subscribed_to_again(
     broker: Broker, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
 ) -> None:
     source = MqttSource(settings(broker), make_points(("a", profile, "t/a")), intake, SystemClock())
@@ -244,7 +251,7 @@ async def test_an_unacknowledged_message_comes_again_and_only_then(
 
 @mosquitto
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-async def test_the_number_of_unacknowledged_messages_is_bounded(
+async def test_aiomqtt_a_full_window_is_bounded_and_drops_nothing(
     version: str,
     broker: Broker,
     make_points: MakePoints,
@@ -302,7 +309,7 @@ async def test_memory_is_flat_while_nothing_can_be_committed(
     assert grown < 3 * limit * len(body), "20 MB were published, at most 1 MB of it may be held"
 
 
-async def test_a_refused_topic_is_reported_and_the_others_are_received(
+async def test_aiomqtt_a_refused_topic_is_reported_and_the_others_are_received(
     make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
 ) -> None:
     points = make_points(("a", profile, "t/a"), ("b", profile, "t/b"))
@@ -318,7 +325,7 @@ async def test_a_refused_topic_is_reported_and_the_others_are_received(
     assert (refused.point.tolist(), refused.quality.tolist()) == ([1], [Quality.DEVICE_REFUSED])
 
 
-async def test_a_backlog_larger_than_the_window_does_not_hold_up_the_subscription(  # telegraf#16293
+async def test_telegraf_16293_a_backlog_larger_than_the_window_does_not_hold_up_the_subscription(
     make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
 ) -> None:
     def publish(n: int) -> bytes:
@@ -508,6 +515,30 @@ async def test_the_zero_install_broker_keeps_the_session_of_an_absent_client(
         second = MqttSource(settings(broker), points, intake, SystemClock())
         async with run_source(second.run()):
             await until(lambda: set(values(intake)) >= set(range(1, 50)))
+
+
+@mosquitto
+async def test_a_name_and_a_password_from_a_file_or_the_environment_are_shown_to_the_broker(
+    tmp_path: Path, make_points: MakePoints, profile: DeviceProfile, intake: FakeIntake, run_source: Run
+) -> None:
+    users, secret = tmp_path / "users", tmp_path / "secret"
+    made = await asyncio.create_subprocess_exec("mosquitto_passwd", "-c", "-b", users, "plant", "s3cret")
+    assert await made.wait() == 0
+    users.chmod(0o600)
+    secret.write_text("s3cret\nnot this line\n")
+    closed = MOSQUITTO.replace("allow_anonymous true", f"allow_anonymous false\npassword_file {users}")
+    points = make_points(("a", profile, "t/a"))
+    async with mosquitto_broker(tmp_path, closed) as broker:
+        for change in ({"password_file": str(secret)}, {"password_env": "GB_SECRET"}):
+            named = settings(broker, username="plant", **change)
+            source = MqttSource(named, points, intake, SystemClock(), environment={"GB_SECRET": "s3cret"})
+            async with run_source(source.run()):
+                await connected(source)
+        refused = MqttSource(settings(broker, username="plant"), points, intake, SystemClock())
+        async with run_source(refused.run()):
+            await until(lambda: refused.state.counts["connect_failures"] > 0)
+    assert refused.state.counts["connects"] == 0
+    assert "authori" in refused.state.last_error.lower()
 
 
 async def test_without_a_broker_the_points_go_bad_once_and_attempts_go_on(

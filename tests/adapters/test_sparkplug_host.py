@@ -320,7 +320,7 @@ async def test_a_host_beside_another_asks_for_nothing(
     assert {m.topic.value for m in listener.heard} == {STATE, "spBv1.0/corridor/DDATA/site/t1"}
 
 
-async def test_without_the_broker_everything_is_stale_until_the_births(
+async def test_telegraf_16293_without_the_broker_everything_is_stale_until_the_births(
     broker: Broker, intake: FakeIntake, run_source: Run
 ) -> None:
     host = source(broker.port, intake)
@@ -340,7 +340,7 @@ async def test_without_the_broker_everything_is_stale_until_the_births(
     assert lost == 1, "told once, whatever the number of attempts"
 
 
-async def test_bad_messages_are_dead_letters_and_neighbours_are_stored(
+async def test_telegraf_11005_bad_messages_are_dead_letters_and_neighbours_are_stored(
     broker: Broker, intake: FakeIntake, run_source: Run
 ) -> None:
     host = source(broker.port, intake, max_payload=200, max_nodes=1)

@@ -95,7 +95,7 @@ def values(intake: FakeIntake) -> list[float]:
     return [value for batch in intake.batches for value in batch.value.tolist() if not math.isnan(value)]
 
 
-async def test_what_came_before_the_end_of_a_connection_is_committed_though_it_will_not_come_again(
+async def test_thingsboard_2124_what_waits_when_a_connection_ends_is_committed(
     make_points: MakePoints, intake: FakeIntake, run_source: Run
 ) -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
