@@ -226,6 +226,61 @@ def test_any_cut_of_a_line_s_stream_gives_the_same_frames() -> None:
         assert framer.pending == 0
 
 
+async def test_a_line_that_does_not_exist_is_told_by_its_name() -> None:
+    gone = settings(transport="serial", serial={"device": "/dev/no-such-line"})
+    with pytest.raises(ConnectionLostError, match="/dev/no-such-line cannot be reached"):
+        await opener(gone)()
+
+
+async def test_an_adapter_that_is_pulled_out_is_a_lost_link_and_is_opened_again(
+    make_points: MakePoints,
+    address_profile: DeviceProfile,
+    tmp_path: Path,
+    intake: FakeIntake,
+    run_source: Run,
+) -> None:
+    """The name stays, what is behind it goes and comes: as with a USB adapter."""
+    name = tmp_path / "line"
+    devices = SerialDevices()
+    loop = asyncio.get_running_loop()
+
+    def plugged() -> tuple[int, int]:
+        master, slave = pty.openpty()
+        name.unlink(missing_ok=True)
+        name.symlink_to(os.ttyname(slave))
+        pending = bytearray()
+
+        def readable() -> None:
+            pending.extend(os.read(master, 4096))
+            while len(pending) >= 8:
+                request = bytes(pending[:8])
+                del pending[:8]
+                os.write(master, b"".join(devices.answers(request)))
+
+        loop.add_reader(master, readable)
+        return master, slave
+
+    def pulled(ends: tuple[int, int]) -> None:
+        loop.remove_reader(ends[0])
+        for end in ends:
+            os.close(end)
+
+    ends = plugged()
+    line = settings(
+        transport="serial", serial={"device": str(name), "baudrate": 115200}, backoff_first_s=0.01
+    )
+    source = ModbusSource(line, make_points(("d", address_profile, 1)), intake, SystemClock())
+    async with run_source(source.run()), asyncio.timeout(20):
+        await intake.wait_for(batches=1)
+        pulled(ends)
+        while not any(Quality.LINK_LOST in batch.quality for batch in intake.batches):
+            await intake.wait_for(batches=len(intake.batches) + 1)
+        ends = plugged()
+        while intake.batches[-1].quality.any():
+            await intake.wait_for(batches=len(intake.batches) + 1)
+    pulled(ends)
+
+
 @pytest.mark.parametrize(
     "begun",
     [
@@ -287,6 +342,29 @@ async def test_a_server_that_nobody_known_vouches_for_is_not_talked_to(
 ) -> None:
     with pytest.raises(ConnectionLostError, match="certificate"):
         await opener(secure("other"))()
+
+
+async def test_a_client_without_a_certificate_reads_nothing_and_is_told_so(
+    secure: Callable[..., GatewaySettings],
+) -> None:
+    with pytest.raises(ConnectionLostError):
+        async with await opener(secure(certificate=False))() as link:
+            await link.ask(read(1, 100), 5.0)
+
+
+async def test_a_device_is_polled_over_tls(
+    secure: Callable[..., GatewaySettings],
+    make_points: MakePoints,
+    address_profile: DeviceProfile,
+    intake: FakeIntake,
+    run_source: Run,
+) -> None:
+    source = ModbusSource(secure(), make_points(("d", address_profile, 4)), intake, SystemClock())
+    async with run_source(source.run()), asyncio.timeout(10):
+        await intake.wait_for(batches=1)
+    (batch, *_) = intake.batches
+    assert batch.value.tolist() == [4100.0, 4102.0, 4300.0, 4302.0]
+    assert not batch.quality.any()
 
 
 def test_keys_that_cannot_be_used_are_told_before_the_start(
