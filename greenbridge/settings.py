@@ -126,7 +126,10 @@ class _Reader:
             return path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            self.problems.append(Problem(named_in, key, f'"{path}"', f"cannot be read: {reason}"))
+            fix = "save it as UTF-8"
+            if isinstance(error, OSError):
+                fix = nearest(path.name, sorted(file.name for file in path.parent.glob("*.toml")))
+            self.problems.append(Problem(named_in, key, f'"{path}"', f"cannot be read: {reason}", fix))
             return None
 
     def model(self, name: str, named_in: str, key: str, model: type[Model]) -> Model | None:

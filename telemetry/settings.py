@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from telemetry import remedies
 from telemetry.errors import ConfigError, Problem
 
 
@@ -29,6 +30,8 @@ Location = tuple[int | str, ...]
 """Keys and indices that lead from the top of a document to a value."""
 
 _VARIABLE = re.compile(r"^\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}$")
+_MARK = "\ufeff"
+"""Some editors begin a file with it."""
 _ADDRESS = re.compile(r"^(https?://)(?:[^/@?#]*@)?([^/?#]*)/?(.*)$")
 _SECRET_KEY = re.compile(r"(password|token|secret)(?!.*_file$)|key$", re.IGNORECASE)
 
@@ -46,9 +49,10 @@ def parse(text: str, file: str, model: type[Model], environment: Mapping[str, st
 
     """
     try:
-        data = tomllib.loads(text)
+        data = tomllib.loads(text.removeprefix(_MARK))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Problem(file, "", "", f"not valid TOML: {error}")]) from None
+        fix = remedies.of_text(str(error))
+        raise ConfigError([Problem(file, "", "", f"not valid TOML: {error}", fix)]) from None
     substitution = _Substitution(file, environment or {})
     data = substitution.applied(data, ())
     try:
@@ -203,7 +207,7 @@ def _problem(fault: dict[str, Any], file: str, model: type[Settings], data: Any)
             names = re.findall(r"'([^']*)'", expected)
             fix = nearest(str(fault["input"]), names) if names else f"valid: {expected}"
         case _:
-            pass
+            fix = remedies.of_value(fault, ".".join(part for part in location if isinstance(part, str)))
     return Problem(file, key_path(_written(location, data)), shown, reason, fix)
 
 

@@ -233,6 +233,64 @@ def test_faults_of_sparkplug_are_told_before_anything_starts(
     assert any(expected in text for text in found), found
 
 
+GATEWAY = "[[modbus"
+MISTAKES = [
+    ("greenbridge.toml", 'name = "Two ends"', "name = Two ends", "(texts stand in quotes"),
+    ("greenbridge.toml", 'name = "Two ends"', 'name = "Two ends', "(close the quote in this line)"),
+    ("greenbridge.toml", 'name = "Two ends"', "name = 2", '(write "2", in quotes)'),
+    ("greenbridge.toml", 'id = "SHY"', 'id = "SHY"\nport = "502"', "(write 502, without quotes)"),
+    ("greenbridge.toml", 'id = "SHY"', 'id = "S HY"', "(use letters, digits, - and _"),
+    ("greenbridge.toml", "[[modbus.gateway]]", "[modbus.gateway]", "with two brackets: [[modbus.gateway]]"),
+    (
+        "greenbridge.toml",
+        "[[modbus",
+        'devices = "devices.toml"\n[[modbus',
+        'list: ["devices.toml"])',
+    ),
+    ("greenbridge.toml", GATEWAY, 'devices = ["device.toml"]\n[[modbus', 'did you mean "devices.toml"?'),
+    (
+        "greenbridge.toml",
+        "[[modbus",
+        '[[alerts.webhook]]\nid = "a"\nurl = "b/c"\n[[modbus',
+        "http://",
+    ),
+    (
+        "greenbridge.toml",
+        "[[modbus",
+        '[influx]\nenabled = "yes"\n[[modbus',
+        "(write true or false",
+    ),
+    ("devices.toml", "[[device]]", "[device]", "with two brackets: [[device]]"),
+    ("devices.toml", "[[device]]", "[[devices]]", 'did you mean "device"?'),
+    (
+        "devices.toml",
+        'modbus = { gateway = "SHY", unit = 1 }',
+        "modbus = 1",
+        "(write a table: {",
+    ),
+    ("devices.toml", "unit = 1", 'unit = "one"', "(write a whole number)"),
+    ("grid.toml", "limit_mw = 600.0", 'limit_mw = "600"', "(write 600, without quotes)"),
+    ("grid.toml", "[[node]]", "[node]", "each begins with two brackets"),
+]
+
+
+@pytest.mark.parametrize(("file", "right", "wrong", "fix"), MISTAKES, ids=[case[2] for case in MISTAKES])
+def test_a_usual_mistake_is_told_with_its_file_and_fix(
+    site: Path, file: str, right: str, wrong: str, fix: str
+) -> None:
+    text = (site / file).read_text()
+    assert right in text
+    (site / file).write_text(text.replace(right, wrong, 1))
+    assert any(told.startswith(f"{file}: ") and fix in told for told in problems(site)), problems(site)
+
+
+def test_a_file_of_an_editor_with_a_byte_order_mark_is_read_and_another_encoding_is_named(site: Path) -> None:
+    (site / "devices.toml").write_text("\ufeff" + DEVICE, "utf-8")
+    assert load(str(site), {}).devices[0].id == "m1"
+    (site / "devices.toml").write_bytes(b"# caf\xe9\n")
+    assert any("save it as UTF-8" in told for told in problems(site))
+
+
 def test_a_profile_directory_of_the_site_adds_profiles_and_its_faults_are_named(site: Path) -> None:
     (site / "greenbridge.toml").write_text(MAIN.replace('name = "Two', 'profiles = ["own"]\nname = "Two'))
     assert any('profiles[0] = "own": holds no profile' in text for text in problems(site))

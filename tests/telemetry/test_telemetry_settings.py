@@ -74,7 +74,9 @@ def test_every_fault_is_told_at_once_with_file_key_value_reason_and_fix() -> Non
     assert (found["item[1].name"].reason, found["item[1].name"].fix) == ("missing", "add name")
     assert found["item[1].perid_s"].fix == 'did you mean "period_s"?'
     assert found["item[1].period_s"].value == "-1"
-    assert str(found["port"]) == 'a.toml: port = "one": Input should be a valid integer'
+    assert (
+        str(found["port"]) == 'a.toml: port = "one": Input should be a valid integer (write a whole number)'
+    )
 
 
 def test_the_error_counts_its_problems() -> None:
@@ -114,8 +116,8 @@ def test_the_path_of_a_secret_is_no_secret() -> None:
         ('item = [{ name = "none" }]', "is reserved", ""),
         ('item = [{ name = "a", level = 3 }]', "Input should be 1 or 2", "valid: 1 or 2"),
         ("start = 2026-01-01T00:00:00", "Input should have timezone info", ""),
-        ("port = 1.5", "Input should be a valid integer", ""),
-        ("port = true", "Input should be a valid integer", ""),
+        ("port = 1.5", "Input should be a valid integer", "write a whole number"),
+        ("port = true", "Input should be a valid integer", "write a whole number"),
     ],
 )
 def test_reasons_are_for_people(text: str, reason: str, fix: str) -> None:
