@@ -23,6 +23,7 @@ from alerts.notify.webhook import WebhookChannel
 from console.ports import Ports
 from greenbridge import logs
 from greenbridge.announcements import SimulatorAnnouncements
+from greenbridge.derived import formulas
 from greenbridge.difference import Difference
 from greenbridge.live import LiveValues
 from greenbridge.settings import Configuration
@@ -30,6 +31,8 @@ from greenbridge.sources import Source, sources_of
 from greenbridge.status import SystemStatus, WatchedStore, ailments
 from greenbridge.stores import FurtherStore, further_stores, in_use
 from ingest.deadletters import DeadLetters
+from ingest.derivation import CONSUMER as DERIVATION
+from ingest.derivation import Deriving
 from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.journal.points import declare
@@ -89,6 +92,7 @@ class Application:
         self._opened: dict[str, AsyncExitStack] = {}
         self._takers: dict[str, Reinjectable] = {}
         self._hosts: dict[str, SparkplugSource] = {}
+        self._deriving = False
         channels = channels_of(settings.alerts)
         self._outbox = Outbox(alarms, channels, clock, settings.alerts.give_up_after_s)
         self.engine = AlarmEngine(
@@ -148,6 +152,7 @@ class Application:
             await self._open(store)
         for source in sources:
             self._begin(source)
+        await self._derive()
         self._supervisor.add("reinjection", Reinjection(self._letters, self._takers, self._clock).run)
 
     async def run(self) -> None:
@@ -194,6 +199,8 @@ class Application:
         if difference.site:
             self.status.show(site)
             self._live.show(site)
+        if difference.derived:
+            await self._derive()
         if difference.notifications:
             await self._notify(wanted.settings.alerts, channels)
         if difference.rules:
@@ -226,6 +233,18 @@ class Application:
             environment=self._environment,
             links=links,
         )
+
+    async def _derive(self) -> None:
+        """Begins to derive points as the configuration has it now, if it has any."""
+        derived, cursors = self.configuration.settings.derived, self._journal.cursors
+        if self._deriving:
+            await self._supervisor.remove(DERIVATION)
+            cursors.unregister(DERIVATION)
+        self._deriving = bool(derived)
+        if derived:
+            cursors.register(DERIVATION, OnFull.DETACH)
+            deriving = Deriving(formulas(derived, self.site), self._journal, cursors, self._clock)
+            self._supervisor.add(DERIVATION, deriving.run)
 
     async def _judge(self) -> None:
         """Judges; asks for what is reported by exception, as a run takes up only the journal's latest."""

@@ -80,6 +80,8 @@ class Difference:
     notifications: bool = False
     stores: frozenset[str] = frozenset()
     """Further stores that are opened, closed or opened anew."""
+    derived: bool = False
+    """Formulas are to be read anew: they differ, or the points that they read may."""
     announcements: bool = False
     logs: bool = False
 
@@ -141,6 +143,7 @@ def difference(running: Configuration, wanted: Configuration) -> Difference:
     notifications = [*_compared("webhook", before.alerts.webhook, after.alerts.webhook)]
     notifications += _settings("alerts", before.alerts, after.alerts, _NOTIFYING)
     stores = [*_named_tables("store", in_use(before), in_use(after))]
+    derived = [*_compared("derived", before.derived, after.derived)]
     site = bool(devices or profiles or grid or plain["name"])
     return Difference(
         changes=(
@@ -148,6 +151,7 @@ def difference(running: Configuration, wanted: Configuration) -> Difference:
             *profiles,
             *_far_sides(before, after),
             *grid,
+            *derived,
             *rules,
             *notifications,
             *stores,
@@ -164,6 +168,7 @@ def difference(running: Configuration, wanted: Configuration) -> Difference:
         notifications=bool(notifications),
         stores=frozenset(change.name for change in stores)
         | (frozenset(in_use(after)) if site else frozenset()),
+        derived=site or bool(derived),
         announcements=bool(plain["simulators_url"]),
         logs=bool(plain["logs"]),
     )

@@ -18,7 +18,9 @@ from adapters.profiles import bundled_profiles, checked_profile
 from adapters.sparkplug.config import SparkplugSettings
 from alerts.config import AlertsSettings
 from console.config import ConsoleSettings
+from greenbridge import derived
 from greenbridge.connections import Connections, connection_problems
+from greenbridge.derived import DerivedPoint
 from greenbridge.references import PlacedDevice, device_problems, with_topics
 from ingest.config import (
     DeadLetterSettings,
@@ -76,6 +78,8 @@ class SiteSettings(Settings):
     alerts: AlertsSettings = AlertsSettings()
     console: ConsoleSettings = ConsoleSettings()
     logs: LogSettings = LogSettings()
+    derived: tuple[DerivedPoint, ...] = ()
+    """Points that formulas make of others."""
 
 
 class DeviceFile(Settings):
@@ -181,9 +185,14 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
     if grid is not None:
         reader.problems += grid.problems(settings.grid)
         reader.problems += settings.alerts.problems(main, grid, [placed.device for placed in devices])
+        measured = [placed.device for placed in devices]
+        nodes = [node.id for node in grid.node]
+        reader.problems += derived.problems(main, settings.derived, measured, profiles, nodes)
     if reader.problems or grid is None:
         raise ConfigError(reader.problems)
-    return Configuration(str(path), settings, grid, [placed.device for placed in devices], profiles)
+    more, made = derived.devices_of(settings.derived)
+    measured = [placed.device for placed in devices]
+    return Configuration(str(path), settings, grid, [*measured, *more], profiles | made)
 
 
 def _devices(names: Sequence[str], main: str, reader: _Reader) -> list[PlacedDevice]:

@@ -80,7 +80,7 @@ def summarise(configuration: Configuration) -> Summary:
             requests += sum(1 / read.period_s for read in plan.reads)
     alerts = settings.alerts
     pageable = [tie for tie in configuration.grid.tie if tie.kind is not TieKind.RING]
-    links = {device.link for device in devices}
+    links = {device.link for device in devices if device.link}
     hosts = {f"sparkplug/{host.id}" for host in settings.sparkplug.host}
     further = {"influx": settings.influx, "victoria": settings.victoria}
     return Summary(

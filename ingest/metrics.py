@@ -26,6 +26,7 @@ DETACHED_READINGS = Gauge(
 REFILLED_READINGS = Counter(
     "greenbridge_refilled_readings", "Readings that a detached store was given later", ["store"]
 )
+DERIVED_READINGS = Counter("greenbridge_derived_readings", "Readings that formulas made of others")
 DEAD_LETTERS = Counter("greenbridge_dead_letters", "Dead letters kept", ["origin", "reason"])
 DEAD_LETTERS_DROPPED = Counter("greenbridge_dead_letters_dropped", "Oldest dead letters dropped for space")
 READ_TO_DURABLE_SECONDS = Histogram(

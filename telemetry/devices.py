@@ -25,6 +25,8 @@ class Role(StrEnum):
     """Controller of a generating plant."""
     UNIT = "unit"
     """One turbine, inverter or instrument inside a plant, whose controller tells of the whole."""
+    DERIVED = "derived"
+    """No device: points that formulas make of others."""
 
 
 class ModbusAddress(Settings):

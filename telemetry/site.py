@@ -100,9 +100,9 @@ class Site:
 
     @cached_property
     def links(self) -> dict[str, list[Device]]:
-        """Devices by the link that they depend on; those taken out of use are left out."""
+        """Devices by the link that they depend on; those taken out of use, or without one, are left out."""
         links: dict[str, list[Device]] = {}
         for device in self.devices.values():
-            if device.enabled:
+            if device.enabled and device.link:
                 links.setdefault(device.link, []).append(device)
         return links
