@@ -64,7 +64,8 @@ def problems(
         try:
             expression = parse(point.expression, units)
         except ExpressionError as error:
-            yield Problem(file, f"{key}.expression", f'"{point.expression}"', str(error), error.fix)
+            reason = f"{error.reason}, at character {error.position + 1}"
+            yield Problem(file, f"{key}.expression", f'"{point.expression}"', reason, error.fix)
             continue
         yield from _unit_problems(file, key, point, expression)
 

@@ -157,7 +157,8 @@ def verify_site(
     window = None
     if start is not None or end is not None:
         whole = verify(state, {}, None, step).window
-        window = Window(_ns(start) if start else whole.start, _ns(end) if end else whole.end, step)
+        first, last = whole.since or whole.start, whole.until or whole.end
+        window = Window(_ns(start) if start else first, _ns(end) if end else last, step)
         if window.end <= window.start:
             raise StorageError("--to is not after --from; the journal has nothing in between")
     expectations = {index: _expectation(point) for index, point in points.items()}

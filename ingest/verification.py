@@ -50,6 +50,16 @@ class Window:
     """[ns, UTC], not included."""
     step: int
     """Length of an interval [ns]; the first begins at ``start``."""
+    since: int | None = None
+    """Before this nothing is expected, because nobody received [ns, UTC]."""
+    until: int | None = None
+    """From here on nothing is expected [ns, UTC]."""
+
+    def length_s(self, start: int) -> float:
+        """Time in the interval that begins at ``start`` in which something is expected [s]."""
+        first = start if self.since is None else max(start, self.since)
+        last = min(start + self.step, self.end)
+        return max(0, (last if self.until is None else min(last, self.until)) - first) / SECOND
 
     @property
     def starts(self) -> range:
@@ -243,7 +253,7 @@ def _whole(db: duckdb.DuckDBPyConnection, step: int) -> Window:
     first, last = _one(db, "SELECT min(committed), max(committed) FROM j")
     if first is None:
         return Window(0, 0, step)
-    return Window(int(first) // step * step, (int(last) // step + 1) * step, step)
+    return Window(int(first) // step * step, (int(last) // step + 1) * step, step, int(first), int(last) + 1)
 
 
 def _attach(db: duckdb.DuckDBPyConnection, path: Path) -> tuple[bool, str]:
@@ -325,7 +335,7 @@ def _tallies(
         compared = {(point, slot): (lost, differing) for point, slot, lost, differing in rows}
     tallies = []
     for slot, start in enumerate(window.starts):
-        length = (min(start + window.step, window.end) - start) / SECOND
+        length = window.length_s(start)
         for point, expectation in sorted(expectations.items()):
             period = expectation.period_s
             expected = None if period is None else int(length / period)

@@ -80,6 +80,7 @@ def test_every_term_is_counted_for_its_point_and_interval(state: Path) -> None:
 def test_without_a_window_it_is_what_the_journal_holds(state: Path, clock: ManualClock) -> None:
     report = verify(state, EXPECTED, None, 60 * SECOND)
     assert report.window.start <= clock.now_ns() < report.window.end
+    assert report.totals["expected"] == 0, "everything was committed in one moment"
     assert (report.first, report.head) == (1, report.applied + 1)
 
 
