@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from greenbridge.derived import formulas
+from greenbridge.difference import difference
 from greenbridge.settings import Configuration, load
 from greenbridge.summary import summarise
 from telemetry.devices import Role
@@ -74,3 +75,15 @@ def test_what_cannot_be_derived_is_refused_with_its_key(
 def test_the_same_point_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="used twice"):
         configured(tmp_path, GOOD + GOOD)
+
+
+def test_a_reload_reads_formulas_anew(tmp_path: Path) -> None:
+    before = configured(tmp_path / "1", GOOD)
+    after = configured(tmp_path / "2", GOOD.replace(" + ", " - "))
+    found = difference(before, after)
+    assert found.derived
+    assert not found.site
+    (change,) = found.changes
+    assert (change.what, change.name) == ("derived", "north-south/TotW")
+    assert difference(before, configured(tmp_path / "3", "")).derived
+    assert not difference(before, before).derived
