@@ -89,9 +89,11 @@ class MemoryBroker:
         if not self.accepts:
             raise BrokerLostError("connection refused")
         self._connection = link
+        now_ns = self._clock.now_ns()
         again = [replace(message, again=True) for message in self._unacknowledged.values()]
         self._unacknowledged.clear()
-        self._queue.extendleft(reversed(again))
+        # what waits here is received when there is somebody to receive it
+        self._queue = deque(replace(message, received_ns=now_ns) for message in (*again, *self._queue))
 
     def closed(self, link: MemoryBrokerLink) -> None:
         """Ends a connection."""
@@ -126,10 +128,7 @@ class MemoryBroker:
                 break
             self._news.clear()
             await self._news.wait()
-        now_ns = self._clock.now_ns()
-        taken = [
-            replace(self._queue.popleft(), received_ns=now_ns) for _ in range(min(limit, len(self._queue)))
-        ]
+        taken = [self._queue.popleft() for _ in range(min(limit, len(self._queue)))]
         self._unacknowledged.update((message.mid, message) for message in taken)
         return taken
 

@@ -17,7 +17,7 @@ What is not real:
   (:mod:`greenbridge.scenarios.polling`), and become one batch; with a step above 1 s they are made in the
   second after the step; where a fault strikes the link, and for SunSpec devices, the source itself plays;
 - threads: what the databases do in theirs is done inline;
-- the store takes its records once a minute, not five times a second;
+- the store takes its records every five minutes, not five times a second;
 - the console, InfluxDB and the channels that reach people: one channel notes what it is told.
 
 With a step above 1 s the devices' period is the step.
@@ -68,7 +68,7 @@ from telemetry.site import SitePoint
 
 IN_MEMORY = Path(":memory:")
 """What SQLite takes for a database without a file."""
-STORE_EVERY_S = 60.0
+STORE_EVERY_S = 300.0
 """Time between two transactions of the store [s]."""
 MOST_APPLIED = 400_000
 """Readings in one of them."""
@@ -260,9 +260,9 @@ class _Run:
             for consumer in (CONSUMER, store.name):
                 await journal.cursors.save(consumer, Position())
             async with asyncio.TaskGroup() as group:
+                rules = _started(group, engine.run)
                 tasks = _started(
                     group,
-                    engine.run,
                     LiveTable(journal).run,
                     outbox.run,
                     pump.run,
@@ -274,6 +274,8 @@ class _Run:
                 await self._pass(stage, calm, intake, journal, clock)
                 await _ended(polling)
                 journal.show()
+                await clock.sleep(1 - LEAD_S)
+                await _ended(rules)
                 while (await store.position()).offset < journal.head:
                     await clock.sleep(STORE_EVERY_S)
                 await _ended(tasks)
