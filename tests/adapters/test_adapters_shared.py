@@ -12,6 +12,7 @@ from adapters.link import LinkState
 from adapters.modbus.config import GatewaySettings, ModbusSettings
 from adapters.mqtt.config import BrokerSettings, MqttSettings
 from adapters.profiles import bundled_profiles
+from adapters.sparkplug.config import HostSettings, SparkplugSettings
 from telemetry.points import PointKind
 from telemetry.settings import Settings, parse
 
@@ -24,6 +25,7 @@ MISSING_IN_SAMPLE = {"password_env", "tls", "serial"}
     [
         ("adapters.modbus", "gateway", ModbusSettings, GatewaySettings),
         ("adapters.mqtt", "broker", MqttSettings, BrokerSettings),
+        ("adapters.sparkplug", "host", SparkplugSettings, HostSettings),
     ],
 )
 def test_the_sample_file_shows_the_whole_schema(
@@ -33,7 +35,8 @@ def test_the_sample_file_shows_the_whole_schema(
     parse(text, "sample.toml", model)
     (shown,) = tomllib.loads(text)[table]
     assert set(row.model_fields) - set(shown) <= MISSING_IN_SAMPLE
-    defaults = {name: info.default for name, info in row.model_fields.items() if not info.is_required()}
+    fields = {name: info.default for name, info in row.model_fields.items() if not info.is_required()}
+    defaults = {name: list(d) if isinstance(d, tuple) else d for name, d in fields.items()}
     assert {name: defaults[name] for name in shown if defaults.get(name) is not None} == {
         name: value for name, value in shown.items() if defaults.get(name) is not None
     }

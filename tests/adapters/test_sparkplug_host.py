@@ -426,6 +426,30 @@ async def test_the_zero_install_broker_carries_an_edge_node(
     assert not intake.letters
 
 
+class SteppedClock(SystemClock):
+    """A wall clock that somebody sets."""
+
+    ahead_ns = 60_000_000_000
+
+    def now_ns(self) -> int:
+        return super().now_ns() + self.ahead_ns
+
+
+async def test_when_the_wall_clock_is_set_back_what_is_current_is_asked_for_again(
+    broker: Broker, intake: FakeIntake, run_source: Run
+) -> None:
+    """Consumers forget what lies in the future; marks made there must not hold readings off either."""
+    clock, device = SteppedClock(), Counting()
+    host = SparkplugSource(settings(broker.port), points(), intake, clock)
+    async with run_source(host.run()), edge_node(broker.port, device):
+        await until(lambda: host.online == 1)
+        asked = host.state.counts["rebirths_requested"]
+        clock.ahead_ns = 0
+        await until(lambda: host.state.counts["rebirths_requested"] > asked)
+        before = len(good(intake))
+        await until(lambda: len(good(intake)) > before + 5)
+
+
 async def test_without_a_broker_attempts_go_on(intake: FakeIntake, run_source: Run) -> None:
     host = source(free_port(), intake)
     async with run_source(host.run()):

@@ -15,7 +15,9 @@ from telemetry.devices import Device, MqttAddress, Role, SparkplugAddress
 from telemetry.errors import ConfigError
 from telemetry.points import PointKey
 from telemetry.profiles import DeviceProfile, parse_profile
+from telemetry.quality import Quality
 from telemetry.site import SitePoint
+from tests.adapters.sparkplug_messages import T0, View
 
 PROFILE = """
 id = "inverter"
@@ -160,3 +162,11 @@ def test_the_directory_says_what_is_a_point_and_what_could_be_one() -> None:
         ("Now", "refused", "transient"),
         ("odd", "refused", "unknown datatype 99"),
     ]
+
+
+def test_a_mark_in_a_future_that_was_taken_back_holds_nothing_off() -> None:
+    view = View()
+    view.readings.mark([0], T0 + 3_600_000, Quality.STALE, T0 * 1_000_000)
+    view.readings._rows.step_back(T0)
+    view.readings.put(0, T0 + 5, 7.0, 0)
+    assert view.new()[-1] == (0, T0 + 5, 7.0, 0)
