@@ -62,6 +62,9 @@ class Wish:
     """Addresses where the marker of a SunSpec device may stand; empty for other devices."""
 
     def __post_init__(self) -> None:
+        others = (self.scan_registers, self.guess, self.profile)
+        if self.scan_units is not None and (self.tune or any(other is not None for other in others)):
+            raise UsageError("--scan-units stands alone: look into the units that it finds one by one")
         if self.expected is not None and self.guess is None:
             raise UsageError("--expect is for --guess: give the address of the value too")
         if self.guess is not None and self.table.is_bits:

@@ -52,7 +52,7 @@ def verify(line: str) -> None:
 
 def _verify_own(arguments: list[str]) -> None:
     command, *rest = arguments
-    if command in {"test", "bench"}:
+    if command in {"test", "bench", "prove"}:
         paths = [word.partition("::")[0] for word in rest if "/" in word]
         if not all((ROOT / path).exists() for path in paths):
             raise UnknownCommandError(f"one of {paths} is not there")
