@@ -6,12 +6,19 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 from pymodbus.client import ModbusTcpClient
 
 from adapters.modbus.codec import BlockDecoder, Slot
 from adapters.mqtt.codec import PayloadDecoder
+from adapters.mqtt.readings import Readings
+from adapters.sparkplug import payload_pb2 as pb
+from adapters.sparkplug.codec import parse, parse_topic
+from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.plan import UnitPlan
+from adapters.sparkplug.readings import Readings as MetricReadings
+from adapters.sparkplug.readings import Rows
 from benchmarks.harness import Benchmark, Contenders, Size, repeated
 from simulators.load import packets
 from telemetry.devices import Device, MqttAddress, Role
@@ -51,6 +58,7 @@ def _registers(size: Size) -> Iterator[Contenders]:
     }
 
 
+@cache
 def _profile() -> DeviceProfile:
     names = [f"v{i}" for i in range(1, VALUES + 1)]
     lines = ['id = "load"', 'title = "Load"', 'source = "benchmark"']
@@ -61,27 +69,35 @@ def _profile() -> DeviceProfile:
     return parse_profile("\n".join(lines), "load.toml")
 
 
-@contextmanager
-def _json(size: Size) -> Iterator[Contenders]:
-    payload = packets.stamp(_NOW_NS // 1_000_000) + packets.Template.of("load", 1, VALUES, 1).tail
+def json_points(device_id: str, topic: str) -> list[SitePoint]:
+    """The points of a device that publishes as the load publisher does."""
     profile = _profile()
-    assert profile.json_payload is not None
     device = Device(
-        id="load-1",
+        id=device_id,
         profile=profile.id,
         node="SHY",
         role=Role.INJECTION,
-        mqtt=MqttAddress(broker="main", topic="load/1"),
+        mqtt=MqttAddress(broker="main", topic=topic),
     )
-    points = [
+    return [
         SitePoint(index, PointKey(device.id, name, spec.unit.value), spec, device, profile)
         for index, (name, spec) in enumerate(profile.points.items())
     ]
+
+
+@contextmanager
+def _json(size: Size) -> Iterator[Contenders]:
+    payload = packets.stamp(_NOW_NS // 1_000_000) + packets.Template.of("load", 1, VALUES, 1).tail
+    points = json_points("load-1", "load/1")
+    profile = points[0].profile
+    assert profile.json_payload is not None
     decoder = PayloadDecoder(profile.json_payload, points)
 
     def ours() -> int:
+        into = Readings()
         for _ in range(_BATCH):
-            decoder.decode(payload, _NOW_NS)
+            decoder.read(payload, _NOW_NS, into)
+        into.columns()
         return _BATCH
 
     def parsed() -> list[float]:
@@ -100,5 +116,80 @@ def _json(size: Size) -> Iterator[Contenders]:
     }
 
 
+METRICS = 100
+"""Metrics in one message of Sparkplug B."""
+_MESSAGES = 256
+"""One for each sequence number."""
+
+
+def _birth() -> list[tuple[str, bytes]]:
+    """Births of an edge node and of its device with metrics of type float."""
+    ms = _NOW_NS // 1_000_000
+    node, device = pb.Payload(timestamp=ms, seq=0), pb.Payload(timestamp=ms, seq=1)
+    node.metrics.add(name="bdSeq", datatype=4, long_value=0)
+    for i in range(METRICS):
+        device.metrics.add(name=f"m{i}", alias=i + 1, datatype=9, float_value=0.0, timestamp=ms)
+    return [
+        ("spBv1.0/g/NBIRTH/e", node.SerializeToString()),
+        ("spBv1.0/g/DBIRTH/e/d", device.SerializeToString()),
+    ]
+
+
+def _data() -> list[bytes]:
+    payloads = []
+    for seq in range(_MESSAGES):
+        payload = pb.Payload(timestamp=_NOW_NS // 1_000_000, seq=(seq + 2) % _MESSAGES)
+        for i in range(METRICS):
+            payload.metrics.add(alias=i + 1, timestamp=_NOW_NS // 1_000_000 + seq, float_value=1.5 * i)
+        payloads.append(payload.SerializeToString())
+    return payloads
+
+
+@contextmanager
+def _sparkplug(size: Size) -> Iterator[Contenders]:
+    rows = Rows(range(METRICS), [1.0] * METRICS, [0.0] * METRICS, [-1e9] * METRICS, [1e9] * METRICS)
+    readings = MetricReadings(rows)
+    plan: dict[str | None, UnitPlan] = {"d": UnitPlan("d", {f"m{i}": i for i in range(METRICS)})}
+    node = EdgeNode(("g", "e"), plan, readings, reorder_s=2.0, birth_wait_s=3.0)
+    outcome = Outcome()
+    payloads = _data()
+
+    def receive(topic: str, payload: bytes) -> None:
+        known = parse_topic(topic)
+        if known is not None:
+            node.receive(parse(known, payload, _NOW_NS), 0.0, outcome)
+
+    def ours() -> int:
+        for payload in payloads:
+            receive("spBv1.0/g/DDATA/e/d", payload)
+        found = readings.columns(_NOW_NS)
+        if len(found) != _MESSAGES * METRICS or found.quality.any():
+            raise RuntimeError(f"{len(found)} readings, {outcome.rejected}")
+        return _MESSAGES * METRICS
+
+    def baseline() -> int:
+        for payload in payloads:
+            message = pb.Payload.FromString(payload)
+            [(m.alias, m.timestamp, m.float_value) for m in message.metrics]
+        return _MESSAGES * METRICS
+
+    for topic, payload in _birth():
+        receive(topic, payload)
+    readings.columns(_NOW_NS)
+    yield {
+        "edge node": partial(repeated, ours, size.seconds),
+        "protobuf": partial(repeated, baseline, size.seconds),
+    }
+
+
 REGISTERS = Benchmark("modbus-decode", "Modbus answers with 50 float32 values decoded", "frame", _registers)
 JSON = Benchmark("json-decode", "JSON messages with 50 values decoded", "message", _json)
+SPARKPLUG = Benchmark(
+    "sparkplug-decode",
+    "Sparkplug B messages of 100 metrics taken in order, decoded and judged",
+    "metric",
+    _sparkplug,
+    target_per_s=1_000_000,
+    per_core=True,
+    note="protobuf alone reads alias, time and value of each metric and checks nothing",
+)

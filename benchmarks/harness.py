@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 
@@ -34,6 +34,8 @@ class Sample:
     """Wall time [s]."""
     cpu_s: float
     """Processor time of this process, all threads [s]."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured, by name and unit."""
 
 
 Contenders = Mapping[str, Callable[[], Sample]]
@@ -53,6 +55,11 @@ class Benchmark:
     """Units per second that the product promises; 0 for no promise."""
     per_core: bool = False
     """The promise is for each second of processor time, not of wall time."""
+    cpu_ratio: float = 0.0
+    """How often the product promises to do what the first baseline does once, for the same processor time; 0
+    for no promise."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Figures of the product that it promises not to exceed."""
     needs: str = ""
     """Program that must be there."""
     note: str = ""
@@ -69,10 +76,12 @@ class Watch:
         """Wall time until now [s]."""
         return time.perf_counter() - self._wall
 
-    def sample(self, count: int, seconds: float | None = None) -> Sample:
+    def sample(
+        self, count: int, seconds: float | None = None, figures: Mapping[str, float] | None = None
+    ) -> Sample:
         """What was done until now; ``seconds`` in place of the wall time, when another process took it."""
         cpu = time.process_time() - self._cpu
-        return Sample(count, self.seconds if seconds is None else seconds, cpu)
+        return Sample(count, self.seconds if seconds is None else seconds, cpu, figures or {})
 
 
 def repeated(work: Callable[[], int], seconds: float) -> Sample:
@@ -95,13 +104,28 @@ class Outcome:
     fastest_per_s: float
     cpu_us: float
     """Processor time for each unit [us]."""
+    figures: Mapping[str, float]
 
     @classmethod
     def of(cls, name: str, samples: Sequence[Sample]) -> Outcome:
         """Sums up samples, each of which counted something."""
         rates = [sample.count / sample.seconds for sample in samples]
         cpu = median(sample.cpu_s / sample.count for sample in samples)
-        return cls(name, median(rates), min(rates), max(rates), 1e6 * cpu)
+        figures = {name: median(one.figures[name] for one in samples) for name in samples[0].figures}
+        return cls(name, median(rates), min(rates), max(rates), 1e6 * cpu, figures)
+
+    def document(self) -> dict[str, object]:
+        """For JSON."""
+        told: dict[str, object] = {
+            "name": self.name,
+            "per_s": _rounded(self.per_s),
+            "slowest_per_s": _rounded(self.slowest_per_s),
+            "fastest_per_s": _rounded(self.fastest_per_s),
+            "cpu_us": _rounded(self.cpu_us),
+        }
+        if self.figures:
+            told["figures"] = {name: _rounded(figure) for name, figure in self.figures.items()}
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +144,7 @@ class Result:
             "title": self.benchmark.title,
             "unit": self.benchmark.unit,
             "note": self.benchmark.note,
-            "outcomes": [
-                {
-                    "name": outcome.name,
-                    "per_s": _rounded(outcome.per_s),
-                    "slowest_per_s": _rounded(outcome.slowest_per_s),
-                    "fastest_per_s": _rounded(outcome.fastest_per_s),
-                    "cpu_us": _rounded(outcome.cpu_us),
-                }
-                for outcome in self.outcomes
-            ],
+            "outcomes": [outcome.document() for outcome in self.outcomes],
             "ratios": {
                 outcome.name: {
                     "per_s": _rounded(ours.per_s / outcome.per_s),
@@ -145,7 +160,22 @@ class Result:
             }
             if self.benchmark.target_per_s
             else None,
+            "promises": self._promises(),
         }
+
+    def _promises(self) -> list[dict[str, object]]:
+        ours, first = self.outcomes[:2]
+        ratio = first.cpu_us / ours.cpu_us if ours.cpu_us else float("inf")
+        promises: list[dict[str, object]] = []
+        if least := self.benchmark.cpu_ratio:
+            reached = _rounded(ratio)
+            promises.append(
+                {"what": "ratio of CPU", "least": least, "reached": reached, "met": ratio >= least}
+            )
+        for figure, most in self.benchmark.limits.items():
+            reached = _rounded(ours.figures[figure])
+            promises.append({"what": figure, "most": most, "reached": reached, "met": reached <= most})
+        return promises
 
 
 def run(benchmark: Benchmark, size: Size) -> Result:

@@ -49,9 +49,16 @@ def table(run: dict[str, Any]) -> str:
             lines.append(
                 f"| `{result['name']}` | {result['unit']} | {_rate(ours)} | {_number(ours['cpu_us'])} "
                 f"| {baseline['name']} | {_rate(baseline)} | {_number(baseline['cpu_us'])} "
-                f"| {_number(ratio['per_s'])} | {_number(ratio['cpu'])} | {_promise(result['target'])} |"
+                f"| {_number(ratio['per_s'])} | {_number(ratio['cpu'])} | {_promise(result)} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def renewed(run: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """The run that was kept last with the results of a newer, partial one in place of its own."""
+    kept = json.loads(max(RESULTS.glob("[0-9]*.json")).read_text("utf-8"))
+    results = {result["name"]: result for result in (*kept["results"], *run["results"])}
+    return run | {"results": [results[name] for name in order if name in results]}
 
 
 def record(run: dict[str, Any]) -> Path:
@@ -74,9 +81,18 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
-def _promise(target: dict[str, Any] | None) -> str:
-    if target is None:
-        return "-"
-    each = " per core" if target["per_core"] else ""
-    outcome = "met" if target["met"] else "MISSED"
-    return f"{_number(target['per_s'])}/s{each}: {outcome} ({_number(target['reached_per_s'])})"
+def _promise(result: dict[str, Any]) -> str:
+    parts = []
+    if (target := result["target"]) is not None:
+        each = " per core" if target["per_core"] else ""
+        reached = _number(target["reached_per_s"])
+        parts.append(f"{_number(target['per_s'])}/s{each}: {_met(target)} ({reached})")
+    for promise in result.get("promises", ()):
+        bound = "least" if "least" in promise else "most"
+        limit, reached = _number(promise[bound]), _number(promise["reached"])
+        parts.append(f"{promise['what']} at {bound} {limit}: {_met(promise)} ({reached})")
+    return "; ".join(parts) or "-"
+
+
+def _met(promise: dict[str, Any]) -> str:
+    return "met" if promise["met"] else "MISSED"

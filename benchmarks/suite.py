@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from benchmarks import decoding, influx, publishing, querying, serving, stepping, storage
+from benchmarks import (
+    asking,
+    decoding,
+    influx,
+    polling,
+    publishing,
+    querying,
+    receiving,
+    serving,
+    stepping,
+    storage,
+)
 from benchmarks.harness import Benchmark
 
 ALL: tuple[Benchmark, ...] = (
     stepping.STEPS,
     serving.SERVED,
     serving.PIPELINED,
+    asking.ASKED,
+    asking.WINDOW,
+    polling.SITE,
+    polling.DEAD,
     publishing.QOS0,
     publishing.QOS1,
+    receiving.RECEIVED,
     decoding.REGISTERS,
     decoding.JSON,
+    decoding.SPARKPLUG,
     storage.STORED,
     querying.TREND,
     querying.NEWEST,
