@@ -10,7 +10,7 @@ from adapters.link import LinkState
 from ingest.live import LiveTable
 from telemetry.batch import Columns
 from telemetry.clock import Clock
-from telemetry.quality import Quality, Validity, validity_of
+from telemetry.quality import Quality, Validity, usable, validity_of
 from telemetry.site import Site
 
 _STALE_PERIODS = 3.0
@@ -74,11 +74,6 @@ class LiveValues:
 def devices_seen(site: Site, table: LiveTable, since: int, is_enabled: Callable[[str], bool]) -> int:
     """Number of devices in use that delivered a usable reading after a time [ns, UTC]."""
     snapshot = table.snapshot()
-    seen = {
-        site.points[int(point)].key.device
-        for point, received, quality in zip(
-            snapshot.point, snapshot.t_received, snapshot.quality, strict=True
-        )
-        if received >= since and int(point) in site.points and validity_of(int(quality)) is not Validity.BAD
-    }
+    heard = snapshot.point[(snapshot.t_received >= since) & usable(snapshot.quality)].tolist()
+    seen = {site.points[point].key.device for point in heard if point in site.points}
     return sum(is_enabled(device) for device in seen)
