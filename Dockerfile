@@ -13,6 +13,7 @@ COPY telemetry telemetry
 COPY adapters adapters
 COPY ingest ingest
 COPY alerts alerts
+COPY commissioning commissioning
 COPY simulators simulators
 COPY console console
 COPY grafana grafana

@@ -13,6 +13,17 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from adapters.sparkplug.codec import rebirth_request
+from adapters.sparkplug.source import SparkplugSource
+from greenbridge.settings import load
+from ingest.fakes import FakeIntake
+from simulators.bench import Broker
+from simulators.devices.sparkplug.history import Sample
+from simulators.devices.sparkplug.payloads import DataType
+from simulators.devices.sparkplug.plan import DevicePlan, MetricPlan, NodePlan
+from simulators.devices.sparkplug.runner import EdgeNodeRunner, Moment
+from telemetry.clock import SystemClock
+
 ROOT = Path(__file__).parents[2]
 TOPIC = "corridor/KZ/SHY/SHY_injection/telemetry"
 
@@ -94,3 +105,42 @@ async def test_each_user_may_do_its_part_and_nobody_else_anything(secrets: Path,
                 await simulators.publish(TOPIC, b"reading", qos=1)
             message = await anext(aiter(greenbridge.messages))
             assert (message.topic.value, message.payload) == (TOPIC, b"reading")
+
+
+@pytest.mark.system("mosquitto")
+async def test_edge_nodes_and_their_host_hear_each_other_through_it(secrets: Path, tmp_path: Path) -> None:
+    """Certificates, births, the request for births: all that host and edge nodes need, as configured."""
+    configured = load(str(ROOT / "deploy/greenbridge/greenbridge.toml"), {}).settings.sparkplug.host[0]
+    passwords = {
+        user: (secrets / f"mqtt_{user}_password").read_text() for user in ("greenbridge", "simulators")
+    }
+    plan = NodePlan(
+        "corridor", "site", (DevicePlan("t", (MetricPlan("W", DataType.INT32),)),), primary_host="greenbridge"
+    )
+
+    def look(moment: Moment) -> dict[str, dict[str, Sample] | None]:
+        return {"t": {"W": Sample(1, moment.own_ms)}}
+
+    async with broker(secrets, tmp_path) as port:
+        place = {
+            "host": "127.0.0.1",
+            "port": port,
+            "password_file": str(secrets / "mqtt_greenbridge_password"),
+        }
+        host = SparkplugSource(configured.model_copy(update=place), [], FakeIntake(), SystemClock())
+        bench = Broker(port=port, username="simulators", password=passwords["simulators"])
+        edge = EdgeNodeRunner(plan, bench, SystemClock(), look, period_s=0.05)
+        tasks = [asyncio.create_task(host.run()), asyncio.create_task(edge.run())]
+        try:
+            async with asyncio.timeout(30):
+                while len(host.directory) != 2:
+                    await SystemClock().sleep(0.02)
+                births = host.state.counts["births"]
+                async with client(port, "greenbridge", passwords["greenbridge"]) as asking:
+                    await asking.publish("spBv1.0/corridor/NCMD/site", rebirth_request(0))
+                while host.state.counts["births"] == births:
+                    await SystemClock().sleep(0.02)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
