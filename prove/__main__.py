@@ -55,10 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _line(outcome: Outcome, seconds: float) -> str:
     last = outcome.last
     verdict = "holds" if outcome.holds else outcome.void or "; ".join(outcome.problems[:5])
+    figures = "".join(f"{name} {value:g}, " for name, value in outcome.figures.items())
+    replayed = f"{outcome.replayed} records replayed, fresh within {outcome.slowest_fresh_s:.1f} s"
     readings = f"{last.acknowledged} readings acknowledged, {last.stored} stored, " if last else ""
     return (
-        f"{outcome.fault:<20} {outcome.rounds} rounds, {readings}{outcome.replayed} records replayed, "
-        f"fresh within {outcome.slowest_fresh_s:.1f} s, {seconds:.0f} s: {verdict}"
+        f"{outcome.fault:<20} {outcome.rounds} rounds, {figures}{readings}{replayed}, "
+        f"{seconds:.0f} s: {verdict}"
     )
 
 

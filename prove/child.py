@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,19 @@ from ingest.journal.journal import Journal
 from ingest.ports import DeadLetter, OnFull
 from ingest.pump import StorePump
 from ingest.stores.embedded.store import EmbeddedStore
-from prove.ledger import LETTER_EVERY, conversation
-from telemetry.clock import SystemClock
+from prove.ledger import LETTER_EVERY, SOURCES, conversation
+from telemetry.clock import Pace, SystemClock
 from telemetry.errors import StorageError
 
 ALARM_EVERY_S = 0.05
 RETRY_S = 0.1
+PILE = 100
+"""Messages of a source that are appended at once when they pile up."""
+LEVEL = 200
+"""A store that lacks fewer records has caught up."""
+STORE_MB = 64
+OPTIONS = ("careless", "clock_s", "pile_up")
+"""What is no setting of the journal: no flushing; a clock that is wrong [s]; how many messages pile up."""
 
 
 class Careless(sqlite3.Connection):
@@ -44,24 +52,46 @@ class Careless(sqlite3.Connection):
         return super().execute(sql.replace("synchronous = FULL", "synchronous = NORMAL"), parameters)
 
 
-async def ingest(state: Path, session: int, say: Callable[[str], None], settings: dict[str, Any]) -> None:
+async def ingest(
+    state: Path,
+    session: int,
+    say: Callable[[str], None],
+    settings: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
     """Ingests until it is killed."""
-    clock = SystemClock()
+    clock = shifted(options.get("clock_s", 0.0))
     async with (
         Journal(state / "journal", JournalSettings(**settings), clock) as journal,
         DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
-        EmbeddedStore(state / "store.duckdb", EmbeddedSettings()) as store,
+        EmbeddedStore(state / "store.duckdb", EmbeddedSettings(memory_mb=STORE_MB)) as store,
         AlarmJournal(state / "alarms.sqlite", ["log"]) as alarms,
         asyncio.TaskGroup() as group,
     ):
         journal.cursors.register(store.name, OnFull.STOP)
         say(f"R {journal.head - (await store.position()).offset}")
         intake = JournalIntake(journal, letters, clock)
-        group.create_task(StorePump(journal, store, clock, cursors=journal.cursors).run())
+        if options.get("pile_up"):
+            await pile_up(journal, session, options["pile_up"], say)
+            group.create_task(clock.sleep(1e9))  # until it is killed
+            return
+        pump = StorePump(journal, store, clock, cursors=journal.cursors)
+        group.create_task(pump.run())
         group.create_task(raise_alarms(alarms, session, clock, say))
-        group.create_task(watch(journal, clock, say))
-        for source in range(4):
+        group.create_task(watch(journal, pump, clock, say))
+        for source in range(SOURCES):
             group.create_task(send(intake, source, session, clock, say))
+
+
+async def pile_up(journal: Journal, session: int, messages: int, say: Callable[[str], None]) -> None:
+    """Puts messages into the journal while no store takes any, many at a time."""
+    sources = [iter(conversation(session, source)) for source in range(SOURCES)]
+    for _ in range(0, messages, SOURCES * PILE):
+        # of each source in order: what is confirmed stands before what is not
+        batch = [message for source in sources for message in islice(source, PILE)]
+        await asyncio.gather(*(journal.append(message.batch(message.time)) for message in batch))
+        for message in batch:
+            say("M " + " ".join(map(str, message)))
 
 
 async def send(
@@ -106,10 +136,19 @@ async def raise_alarms(
         await clock.sleep(ALARM_EVERY_S)
 
 
-async def watch(journal: Journal, clock: SystemClock, say: Callable[[str], None]) -> None:
-    """Tells when the journal stops taking anything, and when it takes again."""
-    told = None
+def shifted(seconds: float) -> SystemClock:
+    """The machine's clock, wrong by so much."""
+    real = SystemClock().now_ns()
+    return SystemClock(Pace(1.0, real + round(seconds * 1e9), real)) if seconds else SystemClock()
+
+
+async def watch(journal: Journal, pump: StorePump, clock: SystemClock, say: Callable[[str], None]) -> None:
+    """Tells when the journal stops taking anything and when it takes again, and when the store is level."""
+    told, behind = None, True
     while True:
+        if behind and pump.status.state == "running" and pump.status.lag < LEVEL:
+            behind = False
+            say("D")
         state = journal.trouble.state if journal.trouble else "none"
         if state != told:
             say(f"T {state}")
@@ -120,12 +159,13 @@ async def watch(journal: Journal, clock: SystemClock, say: Callable[[str], None]
 def main(state: str, session: str, pipe: str, settings: str) -> None:
     """Runs the subject."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    options = json.loads(settings)
-    if options.pop("careless", False):
+    given = json.loads(settings)
+    options = {name: given.pop(name) for name in OPTIONS if name in given}
+    if options.get("careless"):
         connect = sqlite3.connect
         sqlite3.connect = lambda *a, **k: connect(*a, **k, factory=Careless)  # type: ignore[assignment]
     descriptor = int(pipe)
-    asyncio.run(ingest(Path(state), int(session), lambda line: _write(descriptor, line), options))
+    asyncio.run(ingest(Path(state), int(session), lambda line: _write(descriptor, line), given, options))
 
 
 def _write(descriptor: int, line: str) -> None:

@@ -18,6 +18,9 @@ from prove.subject import SMALL, running
 
 FRESH_WITHIN_S = 30.0
 """A fresh reading must be durable so soon after the fault [s]."""
+MORE_MEMORY_MB = 64
+"""What a backlog may cost beyond an idle process [MB]."""
+LONGEST_CATCH_UP_S = 600.0
 MIN_MESSAGES = 20
 """Messages that a round must see acknowledged to say anything."""
 
@@ -31,12 +34,15 @@ class Size:
     cuts: int
     fills: int
     corruptions: int
+    skews: int
+    backlog: int
+    """Readings that pile up."""
     longest_s: float
     """A fault strikes at a random time up to this after the first message [s]."""
 
 
-FULL = Size("full", kills=200, cuts=50, fills=5, corruptions=20, longest_s=2.0)
-SMOKE = Size("smoke", kills=20, cuts=1, fills=1, corruptions=2, longest_s=0.4)
+FULL = Size("full", kills=200, cuts=50, fills=5, corruptions=20, skews=20, backlog=10_000_000, longest_s=2.0)
+SMOKE = Size("smoke", kills=20, cuts=1, fills=1, corruptions=2, skews=3, backlog=200_000, longest_s=0.4)
 
 
 @dataclass(slots=True)
@@ -54,6 +60,8 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     void: str = ""
     """Why the run proves nothing, if it does not."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """What was measured beside."""
     last: Audit | None = None
 
     @property
@@ -177,6 +185,54 @@ def corruptions(directory: Path, size: Size, rng: random.Random) -> Outcome:
     return outcome.end(replay_needed=False)
 
 
+def skews(directory: Path, size: Size, rng: random.Random) -> Outcome:
+    """The wall clock is an hour ahead, then right, then an hour behind, from one process to the next."""
+    outcome, ledger, state = Outcome("clock"), Ledger(), directory / "state"
+    for number in range(size.skews):
+        hours = (1, 0, -1)[number % 3]
+        with running(state, ledger, SMALL | {"clock_s": hours * 3600.0}) as subject:
+            subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+            subject.follow(rng.uniform(0.0, size.longest_s))
+            subject.kill()
+            outcome.seen(subject.messages, subject.first_after_s)
+        outcome.judge(audit(state, ledger, SMALL), f", {hours:+d} h")
+    return outcome.end(replay_needed=False)
+
+
+def backlog(directory: Path, size: Size, rng: random.Random) -> Outcome:
+    """Readings pile up while no store takes any; then it catches up in bounded memory, live data beside."""
+    outcome, ledger, state = Outcome("backlog"), Ledger(), directory / "state"
+    settings = SMALL | {"segment_bytes": 16 << 20, "max_bytes": 4 << 30}
+    with running(directory / "idle", Ledger(), settings) as subject:
+        subject.follow(FRESH_WITHIN_S, level=True)
+        subject.follow(3.0 + rng.uniform(0.0, size.longest_s))
+        idle = subject.peak_mb
+    messages = size.backlog // POINTS
+    with running(state, ledger, settings | {"pile_up": messages}) as subject:
+        if not subject.follow(LONGEST_CATCH_UP_S, messages=messages):
+            outcome.void = f"only {subject.messages} of {messages} messages piled up"
+        subject.kill()
+    with running(state, ledger, settings) as subject:
+        started = time.monotonic()
+        subject.follow(FRESH_WITHIN_S, messages=1)
+        if not subject.follow(LONGEST_CATCH_UP_S, level=True):
+            outcome.problems.append("the store did not catch up")
+        outcome.figures = {
+            "idle_mb": round(idle, 1),
+            "peak_mb": round(subject.peak_mb, 1),
+            "catch_up_s": round(time.monotonic() - started, 1),
+            "replayed_readings": subject.replayed * POINTS,
+        }
+        outcome.replayed += max(0, subject.replayed)
+        if subject.peak_mb > idle + MORE_MEMORY_MB:
+            outcome.problems.append(f"{subject.peak_mb:.0f} MB at the backlog, {idle:.0f} MB when idle")
+        subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+        subject.kill()
+        outcome.seen(subject.messages, subject.first_after_s)
+    outcome.judge(audit(state, ledger, settings))
+    return outcome.end()
+
+
 def rot(journal: Path, rng: random.Random) -> int:
     """Changes a byte in some of the newest records; returns in how many."""
     newest = max(journal.glob("*.journal"))
@@ -195,6 +251,8 @@ FAULTS: dict[str, Callable[[Path, Size, random.Random], Outcome]] = {
     "careless-cut": careless_cuts,
     "full": fills,
     "corruption": corruptions,
+    "clock": skews,
+    "backlog": backlog,
 }
 """Every fault by its name on the command line."""
 

@@ -30,6 +30,8 @@ class Subject:
         self.replayed = -1
         """Records that the store lacked at the start: those that are replayed; -1 before the start."""
         self.trouble = ""
+        self.level = False
+        """The store has caught up with what was there at the start."""
         self.messages = 0
         """Acknowledged in this run."""
         self.started = time.monotonic()
@@ -45,21 +47,31 @@ class Subject:
         ledger.sessions += 1
         os.close(theirs)
 
-    def follow(self, seconds: float, messages: int = sys.maxsize, trouble: str = "") -> bool:
-        """Reads confirmations for a time, until so many came in this run, or until a trouble is told.
+    def follow(
+        self, seconds: float, messages: int = sys.maxsize, trouble: str = "", *, level: bool = False
+    ) -> bool:
+        """Reads confirmations for a time, until so many came in this run, a trouble, or the store is level.
 
         Returns whether what was waited for came.
         """
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
-            while self.messages < messages and not (trouble and self.trouble == trouble):
+            while self.messages < messages and not (
+                (trouble and self.trouble == trouble) or (level and self.level)
+            ):
                 left = deadline - time.monotonic()
                 if left <= 0 or not selector.select(left):
                     return False
                 if not self._read():
                     return False  # it has ended
         return True
+
+    @property
+    def peak_mb(self) -> float:
+        """Most memory that it had so far [MB] (proc(5), ``VmHWM``)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
     def kill(self) -> None:
         """Kills the process and reads what it confirmed to the last."""
@@ -107,6 +119,8 @@ class Subject:
             self.ledger.alarms.add(rest)
         elif kind == "R":
             self.replayed = int(rest)
+        elif kind == "D":
+            self.level = True
         elif kind == "T":
             self.trouble = rest
 
