@@ -423,6 +423,21 @@ async def test_several_requests_in_flight_are_told_apart_by_their_numbers(gatewa
     assert replies == [truth(query) for query in queries]
 
 
+async def test_a_reply_that_comes_on_the_next_connection_answers_nothing_there(gateway: Scripted) -> None:
+    connect = opener(settings(host="127.0.0.1", port=gateway.port))
+    owed: list[bytes] = []
+
+    async def next_time(request: bytes) -> bytes:
+        owed.append(await gateway.answer_honestly(request))
+        return owed.pop(0) if gateway.connections > 1 else b""
+
+    gateway.script = next_time
+    for unit, address in ((1, 100), (1, 300)):
+        async with await connect() as link:
+            with pytest.raises((ReplyTimeoutError, ProtocolDoubtError)):
+                await link.ask(read(unit, address, transaction=link.next_transaction()), 0.1)
+
+
 @pytest.mark.parametrize("kept", range(9, 20))
 @pytest.mark.parametrize("next_is", ["data", "exception"])
 async def test_a_reply_with_bytes_left_out_does_not_swallow_the_next(
