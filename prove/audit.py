@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from alerts.journal import AlarmJournal
-from ingest.config import DeadLetterSettings, EmbeddedSettings, JournalSettings
+from ingest.config import DeadLetterSettings, JournalSettings
 from ingest.conservation import conservation
 from ingest.deadletters import DeadLetters
 from ingest.journal.journal import Journal
 from ingest.stores.embedded.store import EmbeddedStore
-from prove.ledger import POINTS, SOURCES, Ledger, Message, values
+from prove.ledger import POINTS, SOURCES, STORE, Ledger, Message, values
 from telemetry.clock import SystemClock
 
 _ALL_TIME = (-(1 << 62), 1 << 62)
@@ -75,7 +75,7 @@ def audit(state: Path, ledger: Ledger, settings: dict[str, Any]) -> Audit:
 async def _audit(state: Path, ledger: Ledger, settings: dict[str, Any]) -> Audit:
     async with (
         Journal(state / "journal", JournalSettings(**settings), SystemClock()) as journal,
-        EmbeddedStore(state / "store.duckdb", EmbeddedSettings()) as store,
+        EmbeddedStore(state / "store.duckdb", STORE) as store,
         DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
         AlarmJournal(state / "alarms.sqlite", ["log"]) as alarms,
     ):

@@ -22,14 +22,14 @@ from alerts.alarms import Alarm, AlarmState, Priority
 from alerts.book import Change
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
-from ingest.config import DeadLetterSettings, EmbeddedSettings, JournalSettings
+from ingest.config import DeadLetterSettings, JournalSettings
 from ingest.deadletters import DeadLetters
 from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.ports import DeadLetter, OnFull
 from ingest.pump import StorePump
 from ingest.stores.embedded.store import EmbeddedStore
-from prove.ledger import LETTER_EVERY, SOURCES, conversation
+from prove.ledger import LETTER_EVERY, SOURCES, STORE, conversation
 from telemetry.clock import Pace, SystemClock
 from telemetry.errors import StorageError
 
@@ -39,7 +39,6 @@ PILE = 100
 """Messages of a source that are appended at once when they pile up."""
 LEVEL = 200
 """A store that lacks fewer records has caught up."""
-STORE_MB = 64
 OPTIONS = ("careless", "clock_s", "pile_up")
 """What is no setting of the journal: no flushing; a clock that is wrong [s]; how many messages pile up."""
 
@@ -64,7 +63,7 @@ async def ingest(
     async with (
         Journal(state / "journal", JournalSettings(**settings), clock) as journal,
         DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
-        EmbeddedStore(state / "store.duckdb", EmbeddedSettings(memory_mb=STORE_MB)) as store,
+        EmbeddedStore(state / "store.duckdb", STORE) as store,
         AlarmJournal(state / "alarms.sqlite", ["log"]) as alarms,
         asyncio.TaskGroup() as group,
     ):

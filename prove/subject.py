@@ -81,8 +81,9 @@ class Subject:
 
     def freeze(self) -> None:
         """Stops the process between two instructions, as lost power does, and reads what it confirmed."""
-        self.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self._drain()
 
     def close(self) -> None:
