@@ -65,7 +65,12 @@ def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sql
         raise StorageError(f"{kind.title} {path}: cannot be opened: {error}") from error
     try:
         connection.execute("PRAGMA synchronous = FULL")
-        if new:
+        # the first look rolls back what a power cut left of its creation, whatever the header said before
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables and not create:
+            connection.close()
+            raise MissingFileError(f"{kind.title} {path} was never finished")
+        if not tables:
             with transaction(connection):
                 for statement in filter(str.strip, kind.schema.split(";")):
                     connection.execute(statement)
@@ -73,7 +78,6 @@ def open_database(path: Path, kind: DatabaseKind, *, create: bool = True) -> sql
                 connection.execute(f"PRAGMA user_version = {kind.version}")
             sync_directory(path.parent)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         connection.close()
         if is_damage(error):

@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import structlog
 
 from benchmarks.machine import description
 from prove.faults import FAULTS, FULL, SMOKE, Outcome, strike
+from prove.subject import CLOCK
 from telemetry.errors import UnavailableError
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     impossible = False
     for name in options.faults or FAULTS:
-        started = time.monotonic()
+        started = CLOCK.monotonic()
         try:
             outcome = strike(name, size, options.seed)
         except UnavailableError as error:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             impossible = True
             continue
         outcomes.append(outcome)
-        print(_line(outcome, time.monotonic() - started), flush=True)
+        print(_line(outcome, CLOCK.monotonic() - started), flush=True)
     if options.json:
         options.json.write_text(json.dumps(_document(outcomes, size.name, options.seed), indent=2) + "\n")
     if not all(outcome.holds for outcome in outcomes):
@@ -66,7 +66,7 @@ def _line(outcome: Outcome, seconds: float) -> str:
 
 def _document(outcomes: Sequence[Outcome], size: str, seed: int) -> dict[str, Any]:
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.fromtimestamp(CLOCK.now_ns() / 1e9, UTC).date().isoformat(),
         "machine": description(),
         "size": size,
         "seed": seed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from typing import Any
 from prove.audit import Audit, audit
 from prove.disks import Image, fill, memory
 from prove.ledger import POINTS, STORE, Ledger
-from prove.subject import SMALL, running
+from prove.subject import CLOCK, SMALL, running
 
 FRESH_WITHIN_S = 30.0
 """A fresh reading must be durable so soon after the fault [s]."""
@@ -171,12 +170,12 @@ def fills(directory: Path, size: Size, rng: random.Random) -> Outcome:
             if subject.messages > at_rest + 4:
                 outcome.problems.append(f"{subject.messages - at_rest} messages acknowledged on a full disk")
             ballast.unlink()
-            freed, resting = time.monotonic(), subject.messages
+            freed, resting = CLOCK.monotonic(), subject.messages
             subject.follow(FRESH_WITHIN_S, messages=resting + 1)
             if subject.process.poll() is not None:
                 outcome.problems.append("the process ended on a full disk")
                 break
-            outcome.seen(subject.messages - before, time.monotonic() - freed)
+            outcome.seen(subject.messages - before, CLOCK.monotonic() - freed)
         subject.kill()
         outcome.judge(audit(disk / "state", ledger, settings))
     return outcome.end(replay_needed=False)
@@ -232,14 +231,14 @@ def backlog(directory: Path, size: Size, rng: random.Random) -> Outcome:
             outcome.void = f"only {subject.messages} of {messages} messages piled up"
         subject.kill()
     with running(state, ledger, settings) as subject:
-        started = time.monotonic()
+        started = CLOCK.monotonic()
         subject.follow(FRESH_WITHIN_S, messages=1)
         if not subject.follow(LONGEST_CATCH_UP_S, level=True):
             outcome.problems.append("the store did not catch up")
         outcome.figures = {
             "idle_mb": round(idle, 1),
             "peak_mb": round(subject.peak_mb, 1),
-            "catch_up_s": round(time.monotonic() - started, 1),
+            "catch_up_s": round(CLOCK.monotonic() - started, 1),
             "replayed_readings": subject.replayed * POINTS,
         }
         outcome.replayed += max(0, subject.replayed)

@@ -8,13 +8,16 @@ import selectors
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from prove.ledger import Ledger, Message
+from telemetry.clock import SystemClock
+
+CLOCK = SystemClock()
+"""The machine's: faults strike in real time."""
 
 SMALL = {"segment_bytes": 1 << 20, "max_bytes": 8 << 20, "min_free_bytes": 0, "reserve_bytes": 0}
 """Settings of the journal under which segments roll and go all the time."""
@@ -34,7 +37,7 @@ class Subject:
         """The store has caught up with what was there at the start."""
         self.messages = 0
         """Acknowledged in this run."""
-        self.started = time.monotonic()
+        self.started = CLOCK.monotonic()
         self.first_after_s = float("inf")
         """Time from the start to the first acknowledgement [s]."""
         self._pipe = ours
@@ -54,13 +57,13 @@ class Subject:
 
         Returns whether what was waited for came.
         """
-        deadline = time.monotonic() + seconds
+        deadline = CLOCK.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe, selectors.EVENT_READ)
             while self.messages < messages and not (
                 (trouble and self.trouble == trouble) or (level and self.level)
             ):
-                left = deadline - time.monotonic()
+                left = deadline - CLOCK.monotonic()
                 if left <= 0 or not selector.select(left):
                     return False
                 if not self._read():
@@ -112,7 +115,7 @@ class Subject:
         if kind == "M":
             self.messages += 1
             if self.messages == 1:
-                self.first_after_s = time.monotonic() - self.started
+                self.first_after_s = CLOCK.monotonic() - self.started
             self.ledger.acknowledge(Message(*map(int, rest.split())))
         elif kind == "L":
             self.ledger.letters += 1

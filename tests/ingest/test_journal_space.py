@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from ingest.databases import recovery
 from ingest.fakes import FakeStore
 from ingest.journal.cursors import CURSORS
 from ingest.journal.journal import Journal
-from ingest.journal.segments import SegmentWriter
+from ingest.journal.segments import SEGMENT, SegmentWriter
 from ingest.journal.space import RESERVE, DiskSpace
 from ingest.ports import Gap, OnFull, Position, Totals
 from telemetry.clock import ManualClock
@@ -211,6 +213,29 @@ async def test_no_error_of_sqlite_or_the_system_escapes_from_opening(
     monkeypatch.setattr(SegmentWriter, "end", fails)
     with pytest.raises(StorageError, match="disk I/O error; check the disk"):
         await Journal(tmp_path / "j", CAPPED, clock).__aenter__()
+
+
+@pytest.mark.parametrize("name", ["00000000000000000002.journal", "cursors.sqlite"])
+async def test_a_file_whose_creation_a_power_cut_undid_is_made_again(
+    tmp_path: Path, clock: ManualClock, name: str
+) -> None:
+    """The header says what it is, SQLite's journal beside it takes everything back at the first look."""
+    async with Journal(tmp_path / "whole", CAPPED, clock) as journal:
+        await journal.append(batch())
+    (tmp_path / "cut").mkdir()
+    if name.endswith(".journal"):
+        shutil.copytree(tmp_path / "whole", tmp_path / "cut", dirs_exist_ok=True)
+    kind = SEGMENT if name.endswith(".journal") else CURSORS
+    half = tmp_path / "cut" / name
+    with closing(sqlite3.connect(half, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE gone (x)")
+        connection.execute("DROP TABLE gone")
+        connection.execute(f"PRAGMA application_id = {kind.application_id}")
+        connection.execute(f"PRAGMA user_version = {kind.version}")
+    async with Journal(tmp_path / "cut", CAPPED, clock) as journal:
+        expected = journal.head + 1
+        assert (await journal.append(batch())).offset == expected
+        assert expected == (2 if kind is SEGMENT else 1)
 
 
 async def test_the_recovery_command_of_a_damaged_file_gets_the_journal_running(
