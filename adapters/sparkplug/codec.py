@@ -200,10 +200,20 @@ class Message:
 
     @property
     def metrics(self) -> Sequence[pb.Metric]:
-        """The metrics with everything that they hold."""
+        """The metrics with everything that they hold.
+
+        Raises
+        ------
+        RejectedPayloadError
+            What was read in haste holds something that is no protobuf.
+
+        """
         body = self._body
         if isinstance(body, pb.QuickPayload):
-            self._body = body = pb.Payload.FromString(self.raw)
+            try:
+                self._body = body = pb.Payload.FromString(self.raw)
+            except DecodeError as error:
+                raise RejectedPayloadError(Rejection.NOT_PAYLOAD, str(error)) from None
         return body.metrics
 
 

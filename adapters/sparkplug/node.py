@@ -424,14 +424,28 @@ class EdgeNode:
             outcome.reject(message, Rejection.NOT_BORN, "data of a device without a birth")
             outcome.rebirth = outcome.rebirth or "data before the birth"
             return
-        careful = self._quick(message, unit) if known else list(message.metrics)
+        try:
+            careful = self._quick(message, unit) if known else list(message.metrics)
+        except RejectedPayloadError as rejected:
+            if not quiet:
+                outcome.rejected.append((message, rejected))
+                outcome.rebirth = outcome.rebirth or "a message that cannot be read"
+            return
         if careful:
             self._slow(message, unit, careful, outcome, _Mode(known, stored, quiet))
 
     def _quick(self, message: Message, unit: _Unit) -> list[Metric]:
-        """Takes the common case: an alias, a time, a value of the right kind. Returns the other metrics."""
-        readings, default_ms = self.readings, message.timestamp_ms
-        add_row, add_time, add_value = readings.row.append, readings.t_ms.append, readings.value.append
+        """Takes the common case: an alias, a time, a value of the right kind. Returns the other metrics.
+
+        Raises
+        ------
+        RejectedPayloadError
+            Those cannot be read; nothing is taken of such a message.
+
+        """
+        default_ms = message.timestamp_ms
+        rows, times, values = list[int](), list[int](), list[float]()
+        add_row, add_time, add_value = rows.append, times.append, values.append
         careful: list[int] = []
         look = unit.quick.get
         for at, metric in enumerate(message.hasty.metrics):
@@ -454,9 +468,11 @@ class EdgeNode:
             add_row(row)
             add_time(metric.timestamp or default_ms)
             add_value(value)
-        if not careful:
-            return []
-        metrics = message.metrics
+        metrics = message.metrics if careful else ()
+        readings = self.readings
+        readings.row += rows
+        readings.t_ms += times
+        readings.value += values
         return [metrics[at] for at in careful]
 
     def _slow(

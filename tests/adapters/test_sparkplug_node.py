@@ -60,6 +60,19 @@ def test_data_are_read_by_name_too(view: View) -> None:
     assert details == ['metric "W" with the alias of another', "a metric with neither name nor alias"]
 
 
+def test_of_a_message_that_is_damaged_inside_nothing_is_taken(view: View) -> None:
+    view.born()
+    sound = odd([pb.Metric(alias=1, timestamp=T0 + 5, float_value=7)], seq=3)
+    # a metric whose properties are a string cut short: what is read in haste does not look into them
+    damaged = pb.Metric(alias=2, timestamp=T0 + 5, float_value=8).SerializeToString() + b"\x4a\x03\x0a\x09x"
+    broken = sound + b"\x12" + bytes([len(damaged)]) + damaged
+    assert view.hear("DDATA", broken, "a") == []
+    ((_, rejected),) = view.outcome.rejected
+    assert rejected.reason is Rejection.NOT_PAYLOAD
+    assert view.outcome.rebirth == "a message that cannot be read"
+    assert view.data(4, metric(9, alias=1, t=T0 + 6)) == [(0, T0 + 6, 9.0, 0)], "the number counts"
+
+
 def test_alias_zero_is_not_taken_for_no_alias(view: View) -> None:
     view.hear("NBIRTH", encode([bd(0)], T0, 0))
     view.hear("DBIRTH", encode([metric(1, name="W", alias=0), metric(2, name="Q")], T0, 1), "a")
