@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from importlib.metadata import version
@@ -91,6 +92,7 @@ def demo(
     webhook: Annotated[str, typer.Option(help="Address that alarm notifications are posted to.")] = "",
 ) -> None:
     """Runs a broker, the simulated corridor and greenbridge on this machine."""
+    from greenbridge import logs
     from greenbridge.demo.show import show
     from greenbridge.demo.supervisor import Options
     from greenbridge.demo.trial import MIN_TRIAL_S, trial
@@ -100,6 +102,7 @@ def demo(
         raise typer.BadParameter("mosquitto or nats-server", param_hint="--broker")
     if headless and for_ < MIN_TRIAL_S:
         raise typer.BadParameter(f"a trial needs --for {MIN_TRIAL_S:.0f} or more", param_hint="--headless")
+    logs.configure("text", "warning", sys.stderr)  # standard output is for the report
     options = Options(
         (state or default_state() / "demo").resolve(), fresh=fresh, broker=broker, webhook=webhook
     )
@@ -273,7 +276,7 @@ def load(
     from simulators.load.serve import serve_load
     from telemetry.clock import SystemClock
 
-    logs.configure("text", "warning")
+    logs.configure("text", "warning", sys.stderr)
     settings = pairs(options)
 
     async def run_it() -> Any:

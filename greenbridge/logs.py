@@ -1,18 +1,22 @@
-"""Structured logs: one JSON object a line on standard output, or plain lines for a terminal."""
+"""Structured logs: one JSON object a line, or plain lines for a terminal."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 
 Format = Literal["json", "text"]
 
 
-def configure(format_: Format, level: str = "info") -> None:
-    """Sets up logging for the process, the libraries' own messages included."""
+def configure(format_: Format, level: str = "info", stream: TextIO | None = None) -> None:
+    """Sets up logging for the process, the libraries' own messages included.
+
+    Without a ``stream`` logs go to standard output; a command that prints a report there gives another.
+    """
+    stream = sys.stdout if stream is None else stream
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -24,9 +28,9 @@ def configure(format_: Format, level: str = "info") -> None:
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if format_ == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

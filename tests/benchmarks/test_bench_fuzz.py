@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from itertools import islice
 
@@ -40,8 +41,8 @@ def test_no_input_makes_a_parser_raise_what_is_not_expected(target: Target) -> N
     parses()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="atheris has wheels for Linux only")
 def test_an_engine_that_follows_the_code_finds_nothing_either() -> None:
-    pytest.importorskip("atheris")
     verdict = by_atheris(TARGETS["reply"], 2000, seed=1)
     assert (verdict.inputs, verdict.unexpected) == (2000, "")
 
