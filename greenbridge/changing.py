@@ -45,7 +45,7 @@ def reload(
     file = str(Path(config).resolve()) if config and config not in _built_in() else ""
     request = {"command": "reload", "file": file}
     try:
-        answer = asyncio.run(ask(directory, {**request, "apply": False}))
+        answer = asyncio.run(ask(directory, {**request, "apply": False, "dry_run": dry_run}))
         differs = bool(answer["difference"]["changes"])
         if not as_json:
             typer.echo(answer["text"])
@@ -95,15 +95,15 @@ def audit(
 
 
 def _state_of(config: str, state: Path | None, *, as_json: bool) -> Path:
-    """The state directory that an option or a configuration names."""
+    """The state directory that an option or a configuration names, whatever else is wrong in that."""
     if state is not None:
         return state
     if not config:
         raise typer.BadParameter("give the configuration, or --state", param_hint="CONFIG")
-    from greenbridge.settings import load
+    from greenbridge.settings import state_dir_of
 
     try:
-        return Path(load(config).settings.state_dir)
+        return Path(state_dir_of(config))
     except ConfigError as error:
         if as_json:
             typer.echo(json.dumps({"problems": [asdict(problem) for problem in error.problems]}, indent=2))

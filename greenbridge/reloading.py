@@ -78,8 +78,15 @@ class Reloader:
         """Main file of the configuration that runs."""
         return self._running.configuration.file
 
-    async def look(self) -> tuple[Difference, str]:
+    async def look(self, who: str, *, only: bool = False) -> tuple[Difference, str]:
         """What a reload would change now, and the digest of the files' content.
+
+        Parameters
+        ----------
+        who
+            For the audit, should it be refused.
+        only
+            Nothing is meant to be changed: a refusal is not for the audit.
 
         Raises
         ------
@@ -88,7 +95,12 @@ class Reloader:
 
         """
         async with self._lock:
-            _, found, digest = await self._compared()
+            try:
+                _, found, digest = await self._compared()
+            except GreenbridgeError as error:
+                if not only:
+                    await self._refused(who, error)
+                raise
         return found, digest
 
     async def reload(self, who: str, digest: str = "") -> Difference:
@@ -114,11 +126,12 @@ class Reloader:
             try:
                 return await self._reload(who, digest)
             except GreenbridgeError as error:
-                log.error("reload_refused", who=who, error=str(error))
-                await self._audit.append(
-                    Act(who, ACTION, self.file, "refused", {"error": str(error)[:_SHOWN]})
-                )
+                await self._refused(who, error)
                 raise
+
+    async def _refused(self, who: str, error: GreenbridgeError) -> None:
+        log.error("reload_refused", who=who, error=str(error))
+        await self._audit.append(Act(who, ACTION, self.file, "refused", {"error": str(error)[:_SHOWN]}))
 
     async def _reload(self, who: str, digest: str) -> Difference:
         wanted, found, actual = await self._compared()
@@ -154,7 +167,7 @@ class Reloader:
             case {"command": "reload", "file": str(file)} if file and not _same(file, self.file):
                 raise GreenbridgeError(f"the process that runs there reads {self.file}, not {file}")
             case {"command": "reload", "apply": False}:
-                found, digest = await self.look()
+                found, digest = await self.look(who, only=request.get("dry_run") is True)
             case {"command": "reload", "apply": True, "digest": str(digest)}:
                 found = await self.reload(who, digest)
             case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -147,6 +148,37 @@ class _Reader:
             return None
 
 
+class _Place(Settings):
+    """Where a site keeps its state, whatever else is in its main file."""
+
+    state_dir: str
+
+
+def state_dir_of(config: str, environment: Mapping[str, str] | None = None) -> str:
+    """The state directory of a configuration that need not be sound, nor have its variables set here.
+
+    Raises
+    ------
+    ConfigError
+        Its main file cannot be read, or does not say it.
+
+    """
+    environment = os.environ if environment is None else environment
+    path = _main_file(config)
+    try:
+        named = tomllib.loads(path.read_text("utf-8")).get("state_dir")
+    except (OSError, ValueError):
+        named = None
+    if not isinstance(named, str):
+        return load(config, environment).settings.state_dir
+    return parse(f"state_dir = {json.dumps(named)}", path.name, _Place, environment).state_dir
+
+
+def _main_file(config: str) -> Path:
+    path = Path(config)
+    return path / "greenbridge.toml" if path.is_dir() else path
+
+
 def load(config: str, environment: Mapping[str, str] | None = None) -> Configuration:
     """Reads and checks a configuration: the path of its main file, or the name of a built-in site.
 
@@ -160,8 +192,7 @@ def load(config: str, environment: Mapping[str, str] | None = None) -> Configura
     if config in BUILT_IN:
         with as_file(files("greenbridge") / config) as directory:
             return _load(directory / "greenbridge.toml", environment)
-    path = Path(config)
-    return _load(path / "greenbridge.toml" if path.is_dir() else path, environment)
+    return _load(_main_file(config), environment)
 
 
 def _load(path: Path, environment: Mapping[str, str]) -> Configuration:

@@ -77,7 +77,7 @@ def rig(tmp_path: Path) -> Rig:
 
 async def test_what_differs_is_applied_audited_and_shown(rig: Rig) -> None:
     site(rig.folder, devices=MORE)
-    found, digest = await rig.reloader.look()
+    found, digest = await rig.reloader.look("anna")
     assert [str(change) for change in found.changes] == ["+ device p2 (bus-meter at TAS, mqtt/main)"]
     assert not rig.running.applied
     assert await rig.reloader.reload("anna", digest) == found
@@ -106,6 +106,17 @@ async def test_a_faulty_file_changes_nothing_and_is_audited(rig: Rig) -> None:
     assert [(act.outcome, "pm5xx" in act.details["error"]) for act in rig.audit.acts] == [("refused", True)]
 
 
+async def test_a_look_at_a_faulty_file_is_audited_unless_nothing_was_meant_to_change(rig: Rig) -> None:
+    (rig.folder / "devices.toml").write_text(DEVICES.replace("pm5xxx", "pm5xx", 1))
+    look = {"command": "reload", "file": "", "apply": False}
+    with pytest.raises(ConfigError):
+        await rig.reloader.answer({**look, "dry_run": True}, "anna")
+    assert rig.audit.acts == []
+    with pytest.raises(ConfigError):
+        await rig.reloader.answer({**look, "dry_run": False}, "anna")
+    assert [(act.who, act.outcome) for act in rig.audit.acts] == [("anna", "refused")]
+
+
 async def test_what_cannot_be_prepared_or_audited_is_not_done(rig: Rig) -> None:
     before = rig.running.configuration
     site(rig.folder, devices=MORE)
@@ -121,7 +132,7 @@ async def test_what_cannot_be_prepared_or_audited_is_not_done(rig: Rig) -> None:
 
 async def test_files_that_changed_since_they_were_compared_are_not_applied(rig: Rig) -> None:
     site(rig.folder, devices=MORE)
-    _, digest = await rig.reloader.look()
+    _, digest = await rig.reloader.look("anna")
     site(rig.folder, devices=DEVICES.replace("unit = 1", "unit = 9", 1))
     with pytest.raises(GreenbridgeError, match="compare them again"):
         await rig.reloader.reload("anna", digest)

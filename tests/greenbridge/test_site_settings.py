@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from greenbridge.settings import load
+from greenbridge.settings import load, state_dir_of
 from greenbridge.summary import summarise
 from simulators.world.corridor import reference
 from telemetry.devices import Role
@@ -314,3 +314,28 @@ def test_values_come_from_the_environment_where_the_file_says_so() -> None:
 @pytest.mark.parametrize("site_file", sorted(Path("examples").glob("*/greenbridge.toml")), ids=str)
 def test_every_example_is_valid(site_file: Path) -> None:
     assert summarise(load(str(site_file), {})).devices > 0
+
+
+def test_where_the_state_is_can_be_told_of_a_site_that_is_faulty_or_whose_variables_are_not_here(
+    site: Path,
+) -> None:
+    main = site / "greenbridge.toml"
+    main.write_text(MAIN.replace('"Two ends"', '"${NOT_HERE}"') + "unknown = 1\n")
+    assert state_dir_of(str(site), {}) == "state"
+    main.write_text(MAIN.replace('"state"', '"${GB_STATE:-here}"'))
+    assert state_dir_of(str(main), {}) == "here"
+    assert state_dir_of(str(main), {"GB_STATE": "there"}) == "there"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("state_dir = 'x", "not valid TOML"),
+        ("name = 'no place'", "state_dir: missing"),
+        ("state_dir = '${NOT_HERE}'", "NOT_HERE is not set"),
+    ],
+)
+def test_where_the_state_is_cannot_be_told_without_a_reason(site: Path, text: str, told: str) -> None:
+    (site / "greenbridge.toml").write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        state_dir_of(str(site), {})

@@ -292,11 +292,11 @@ async def test_only_what_changed_is_restarted_and_a_wrong_file_changes_nothing(t
         assert code == 2
         assert 'device[0].profile = "no-such-profile": no such profile' in told
         assert "Nothing was changed." in told
-        # the process itself refuses as well, by command and by signal
+        # without a configuration, or by signal, it is refused as well
         code, told = await site.reload("--state", str(site.state), "--yes")
         assert (code, "no such profile" in told) == (2, True)
         os.kill(site.pid, signal.SIGHUP)
-        await site.logged("reload_refused")
+        await site.logged("reload_refused", 3)
         assert (await site.client.get("/api/v1/status"))["devices"] == 4
 
         site.write(profile="own-meter")
@@ -318,6 +318,8 @@ async def test_only_what_changed_is_restarted_and_a_wrong_file_changes_nothing(t
     assert verify(written) == written[-1]
     assert [(entry.act.outcome, entry.act.who.partition(" ")[0]) for entry in written] == [
         ("done", "uid"),
+        ("refused", "uid"),
+        ("refused", "uid"),
         ("refused", "SIGHUP"),
         ("done", "SIGHUP"),
     ]
