@@ -23,13 +23,30 @@ class Priority(StrEnum):
 
 
 class AlarmState(StrEnum):
-    """State of an alarm (ISA-18.2, the part without shelving, suppression and latching)."""
+    """State of an alarm (ISA-18.2 / IEC 62682)."""
 
     NORMAL = "normal"
     UNACKNOWLEDGED = "unacknowledged"
     ACKNOWLEDGED = "acknowledged"
     RETURNED = "returned_unacknowledged"
     """The condition is over, but nobody has acknowledged it."""
+    LATCHED_UNACKNOWLEDGED = "latched_unacknowledged"
+    """The condition is over, nobody has acknowledged it, and it stays until a person resets it."""
+    LATCHED_ACKNOWLEDGED = "latched_acknowledged"
+    """The condition is over and acknowledged; a person has to reset it."""
+    SHELVED = "shelved"
+    """An operator set it aside for a while, with a reason."""
+    SUPPRESSED = "suppressed"
+    """Suppressed by design: another alarm explains it, or an outage was planned."""
+    OUT_OF_SERVICE = "out_of_service"
+    """Taken out of service, for example for maintenance of its instruments."""
+
+
+HELD = frozenset({AlarmState.SHELVED, AlarmState.SUPPRESSED, AlarmState.OUT_OF_SERVICE})
+"""States in which nobody is told of the condition."""
+
+OPEN = frozenset(AlarmState) - HELD - {AlarmState.NORMAL}
+"""States that ask something of the operator, or have just done so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,20 @@ class Alarm:
     """Input values and findings by name, for example ``{"P at SHY [MW]": -322.1}``, rounded for people."""
     occurrences: int = 1
     """How often the condition was raised since it was last normal."""
+    began_at: int = 0
+    """When the condition began to hold, before the on-delay [ns, UTC]; orders the alarms of a cascade."""
+    parent: str = ""
+    """Id of the alarm that explains this one; empty for one that stands for itself."""
+    chattering: bool = False
+    """It was raised so often within a short time that it now returns only after a longer calm."""
+    held_reason: str = ""
+    """Why nobody is told of it, while it is shelved, suppressed or out of service."""
+    held_by: str = ""
+    """Who shelved it, suppressed it or took it out of service; empty for what follows by design."""
+    held_at: int | None = None
+    """Since when [ns, UTC]."""
+    held_until: int | None = None
+    """Until when, if that is known [ns, UTC]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
+from alerts.desk_config import DeskSettings, Outage, RelationSettings, desk_problems
 from telemetry.devices import Device
 from telemetry.errors import Problem
 from telemetry.grid import Grid, TieKind
@@ -213,6 +214,10 @@ class AlertsSettings(Settings):
     two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
     health: Annotated[HealthRules, Field(alias="R13")] = HealthRules()
     webhook: tuple[Webhook, ...] = ()
+    desk: DeskSettings = DeskSettings()
+    outage: tuple[Outage, ...] = ()
+    relation: tuple[RelationSettings, ...] = ()
+    """Further relations between rules, beside those of :data:`alerts.kinship.RELATIONS`."""
 
     def problems(
         self, file: str, grid: Grid, devices: Iterable[Device], prefix: str = "alerts"
@@ -229,6 +234,8 @@ class AlertsSettings(Settings):
         ):
             assets = [override.asset for override in overrides]
             yield from _asset_problems(file, f"{prefix}.{rule}.override", assets, valid, what)
+        places = health | pageable | lines | {node.id for node in grid.node} | {link.id for link in grid.hvdc}
+        yield from desk_problems(file, prefix, self.outage, self.relation, places)
         ids = [webhook.id for webhook in self.webhook]
         for i, name in enumerate(ids):
             if name in ids[:i] or name == LOG_CHANNEL:

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from alerts import metrics
-from alerts.alarms import Alarm, Indeterminate, Priority
+from alerts.alarms import HELD, Alarm, Indeterminate, Priority
 from alerts.alignment import SECOND
-from alerts.book import AlarmBook, Change
+from alerts.book import AlarmBook, Change, Tracked
 from alerts.config import AlertsSettings, Occasion
 from alerts.evaluation import Evaluation
+from alerts.holds import Design, Hold
 from alerts.journal import AlarmJournal, Progress
+from alerts.kinship import Kinship
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification
 from alerts.revision import Revision
@@ -61,6 +63,10 @@ class View(NamedTuple):
 
     active: Sequence[Alarm] = ()
     indeterminate: Sequence[Indeterminate] = ()
+    held: Sequence[Alarm] = ()
+    """Shelved, suppressed or out of service."""
+    orders: Sequence[tuple[str, Hold]] = ()
+    """What people hold back, by condition, also while there is no alarm."""
 
 
 class AlarmEngine:
@@ -141,6 +147,11 @@ class AlarmEngine:
         finally:
             await self._uncancelled(self._finish())
 
+    def _book(self, tracked: Sequence[Tracked], number: int) -> AlarmBook:
+        settings = self._settings
+        kinship = Kinship.of(self._site, [relation.relation for relation in settings.relation])
+        return AlarmBook(tracked, number, settings.desk, Design(kinship, settings.outage))
+
     def reconfigure(self, site: Site, settings: AlertsSettings) -> None:
         """Judges by another site or thresholds from the next :meth:`run` on; not while one is under way.
 
@@ -195,7 +206,7 @@ class AlarmEngine:
         async with self._lock:
             # under the lock: an acknowledgement between two runs must not be missed
             progress, tracked = await self._journal.load()
-            book = AlarmBook(tracked, progress.number)
+            book = self._book(tracked, progress.number)
             self._evaluation = Evaluation(self._site, self._settings, book, progress.instant)
             self._offset, self._pending, self._stored = progress.resume_after, [], progress
             while self._offset < progress.offset:
@@ -208,6 +219,7 @@ class AlarmEngine:
                 self._offset = records[-1].offset
             self._offset = progress.offset
             self._pending += self._evaluation.begin(self._clock.now_ns())
+            self._pending += book.settle(self._clock.now_ns())
         _log.info("alarms_resumed", offset=self._offset, open=len(book.active()), head=self._reader.head)
         await self._store()
 
@@ -225,6 +237,7 @@ class AlarmEngine:
                 for record in records:
                     self._pending += self._evaluation.take(record, now)
                     self._offset, self._newest_committed = record.offset, record.t_committed
+                self._pending += self._evaluation.book.settle(now)
             await self._store()
             if self._offset >= self._reader.head:
                 await self._clock.sleep(GATHER_S)
@@ -238,6 +251,7 @@ class AlarmEngine:
                 self._judge_system(now)
                 if at_head or now - self._newest_committed < NEAR_HEAD:
                     self._pending += self._evaluation.tick(now, at_head)
+                self._pending += self._evaluation.book.settle(now)
                 metrics.WATERMARK_LAG.set((now - self._evaluation.instant) / SECOND)
             await self._store()
 
@@ -277,7 +291,7 @@ class AlarmEngine:
                     self._urgent(Notification(key, Occasion.RAISED, change.alarm.updated_at, change.alarm))
             system = [alarm for alarm in self._evaluation.book.active() if alarm.rule == SYSTEM]
             others = [alarm for alarm in self.view.active if alarm.rule != SYSTEM]
-            self._show_view(View((*system, *others), self.view.indeterminate))
+            self._show_view(self.view._replace(active=(*system, *others)))
 
     async def _store_once(self) -> None:
         async with self._lock:
@@ -339,7 +353,7 @@ class AlarmEngine:
         book = self._evaluation.book
         # devices that R13 says nothing of are behind a link with an alarm, or were just started
         unknown = tuple(entry for entry in book.indeterminate() if entry.rule != HEALTH)
-        self._show_view(View(tuple(book.active()), unknown))
+        self._show_view(View(tuple(book.active()), unknown, tuple(book.held()), tuple(book.orders())))
 
     def _show_view(self, view: View) -> None:
         if _differs(self.view, view):
@@ -349,18 +363,25 @@ class AlarmEngine:
             for priority in Priority:
                 count = sum(alarm.priority is priority for alarm in view.active)
                 metrics.ACTIVE.labels(priority.value).set(count)
+            for state in sorted(HELD):
+                count = sum(alarm.state is state for alarm in view.held)
+                metrics.HELD_ALARMS.labels(state.value).set(count)
 
 
 def _differs(shown: View, view: View) -> bool:
     """There is something new to see; small movements of a value are not."""
-    if shown.indeterminate != view.indeterminate or len(shown.active) != len(view.active):
+    if shown.indeterminate != view.indeterminate or shown.orders != view.orders:
         return True
-    for old, new in zip(shown.active, view.active, strict=True):
-        if (old.id, old.state, old.updated_at, old.quality) != (
+    before, after = (*shown.active, *shown.held), (*view.active, *view.held)
+    if len(before) != len(after):
+        return True
+    for old, new in zip(before, after, strict=True):
+        if (old.id, old.state, old.updated_at, old.quality, old.parent) != (
             new.id,
             new.state,
             new.updated_at,
             new.quality,
+            new.parent,
         ):
             return True
         if abs(old.value - new.value) > _NOTICEABLE * abs(new.limit):

@@ -95,6 +95,8 @@ class Evaluation:
         self._alignment = Alignment(periods, settings.watermark_s, silent)
         self._constant = {rule.subject.key for rule in rules if silent.intersection(rule.inputs)}
         """Rules whose inputs hold without a word: they are judged at every instant."""
+        self._turn = {key: (book.rank(rule.subject.rule), key) for key, rule in self._rules.items()}
+        """Causes are judged before the consequences that they explain."""
         self._readers: dict[int, list[str]] = {point: [] for point in points}
         self._expiry: dict[str, int] = {}
         for rule in rules:
@@ -143,8 +145,8 @@ class Evaluation:
                     if (tracked := self.book.tracked(key)) is not None and tracked.alarm and tracked.level
                 }
             )
-        known |= {key for key in self.book.open_keys() if key.startswith(PREFIX)}
-        changes = self.book.retire(sorted(self.book.open_keys() - known), now)
+        known |= {key for key in self.book.kept_keys() if key.startswith(PREFIX)}
+        changes = self.book.retire(sorted(self.book.kept_keys() - known), now)
         for gap in self._gaps:
             self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
         return changes
@@ -253,7 +255,7 @@ class Evaluation:
             self._judged[key] = instant
         snapshot = Snapshot(instant, self._alignment)
         changes: list[Change] = []
-        for key in sorted(due):
+        for key in sorted(due, key=self._turn.__getitem__):
             rule = self._rules.get(key)
             if rule is None:
                 continue

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from alerts.alarms import Alarm
+from alerts.alarms import HELD, Alarm
 from alerts.book import Change, Tracked
 from alerts.config import Occasion
 from alerts.lifecycle import Event
@@ -60,6 +60,7 @@ _OCCASIONS = {
     Event.RAISE: Occasion.RAISED,
     Event.ESCALATE: Occasion.ESCALATED,
     Event.CLEAR: Occasion.RETURNED,
+    Event.LATCH: Occasion.RETURNED,
 }
 
 _KEPT_ENDED = 1000
@@ -323,18 +324,20 @@ class AlarmJournal:
                 (progress.offset, progress.resume_after, progress.instant, progress.number),
             )
             for tracked in conditions:
-                if tracked.open:
+                if tracked.kept:
                     body = msgspec.json.encode(tracked)
                     connection.execute("INSERT OR REPLACE INTO condition VALUES (?, ?)", (tracked.key, body))
                 else:
                     connection.execute("DELETE FROM condition WHERE key = ?", (tracked.key,))
+            # what is held back in the same step was never shown to anybody
+            ends = {change.alarm.id: change.alarm.state for change in changes}
             for change in changes:
-                overflowed += self._append(connection, change)
+                overflowed += self._append(connection, change, tell=ends[change.alarm.id] not in HELD)
             newest = connection.execute("SELECT coalesce(max(seq), 0) FROM transition").fetchone()[0]
             outgoing = connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
         return newest, outgoing, overflowed
 
-    def _append(self, connection: sqlite3.Connection, change: Change) -> int:
+    def _append(self, connection: sqlite3.Connection, change: Change, *, tell: bool) -> int:
         """Adds a step to the history and tells the channels; returns how many old notifications gave way."""
         alarm, body = change.alarm, msgspec.json.encode(change.alarm)
         seq = connection.execute(
@@ -347,7 +350,7 @@ class AlarmJournal:
             (alarm.id, alarm.raised_at, body),
         )
         occasion = _OCCASIONS.get(change.event)
-        if occasion is None or occasion not in self._notify_on:
+        if occasion is None or occasion not in self._notify_on or not tell or change.before in HELD:
             return 0
         key = f"{alarm.id}-{seq}"
         message = msgspec.json.encode(Notification(key, occasion, alarm.updated_at, alarm))
@@ -396,5 +399,9 @@ def _event_record(seq: int, event: str, reason: str, before: str, alarm: Alarm) 
             "acknowledged_by": alarm.acknowledged_by,
             "comment": alarm.comment,
             "occurrences": alarm.occurrences,
+            "parent": alarm.parent,
+            "held_reason": alarm.held_reason,
+            "held_by": alarm.held_by,
+            "chattering": alarm.chattering,
         },
     )

@@ -1,13 +1,13 @@
 """The life of an alarm: one transition table, and the decision when to step through it.
 
-States and events follow ISA-18.2 / IEC 62682, without shelving, suppression and latching. The diagram in
+States and events follow ISA-18.2 / IEC 62682. The diagram in
 ``docs/alarm-lifecycle.md`` is drawn from the table: ``python -m alerts.lifecycle > docs/alarm-lifecycle.md``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -36,9 +36,25 @@ class Event(StrEnum):
     """The condition has been over for the off-delay."""
     ACKNOWLEDGE = "acknowledge"
     """A person has taken notice."""
+    LATCH = "latch"
+    """The condition of a latching alarm has been over for the off-delay."""
+    RESET = "reset"
+    """A person has reset a latched alarm."""
+    SHELVE = "shelve"
+    """An operator sets it aside for a while."""
+    UNSHELVE = "unshelve"
+    """The time of shelving is over, or the operator ended it."""
+    SUPPRESS = "suppress"
+    """Another alarm explains it, or an outage was planned."""
+    RELEASE = "release"
+    """Nothing suppresses it any more."""
+    REMOVE = "remove"
+    """It is taken out of service."""
+    RESTORE = "restore"
+    """It is put back into service."""
 
 
-TRANSITIONS: Mapping[tuple[AlarmState, Event], AlarmState] = MappingProxyType(
+_SHOWN: Mapping[tuple[AlarmState, Event], AlarmState] = MappingProxyType(
     {
         (AlarmState.NORMAL, Event.RAISE): AlarmState.UNACKNOWLEDGED,
         (AlarmState.UNACKNOWLEDGED, Event.ESCALATE): AlarmState.UNACKNOWLEDGED,
@@ -48,9 +64,51 @@ TRANSITIONS: Mapping[tuple[AlarmState, Event], AlarmState] = MappingProxyType(
         (AlarmState.ACKNOWLEDGED, Event.CLEAR): AlarmState.NORMAL,
         (AlarmState.RETURNED, Event.RAISE): AlarmState.UNACKNOWLEDGED,
         (AlarmState.RETURNED, Event.ACKNOWLEDGE): AlarmState.NORMAL,
+        (AlarmState.UNACKNOWLEDGED, Event.LATCH): AlarmState.LATCHED_UNACKNOWLEDGED,
+        (AlarmState.ACKNOWLEDGED, Event.LATCH): AlarmState.LATCHED_ACKNOWLEDGED,
+        (AlarmState.LATCHED_UNACKNOWLEDGED, Event.RAISE): AlarmState.UNACKNOWLEDGED,
+        (AlarmState.LATCHED_UNACKNOWLEDGED, Event.ACKNOWLEDGE): AlarmState.LATCHED_ACKNOWLEDGED,
+        (AlarmState.LATCHED_ACKNOWLEDGED, Event.RAISE): AlarmState.UNACKNOWLEDGED,
+        (AlarmState.LATCHED_ACKNOWLEDGED, Event.RESET): AlarmState.NORMAL,
     }
 )
+"""Steps between the states that people are told of."""
+
+_HOLDS = (
+    (AlarmState.SHELVED, Event.SHELVE, Event.UNSHELVE),
+    (AlarmState.SUPPRESSED, Event.SUPPRESS, Event.RELEASE),
+    (AlarmState.OUT_OF_SERVICE, Event.REMOVE, Event.RESTORE),
+)
+"""Each held state with the event that begins and the one that ends it; a later one outweighs an earlier."""
+
+HOLDING: Mapping[AlarmState, Event] = MappingProxyType({state: begin for state, begin, _ in _HOLDS})
+"""The event that leads into each held state."""
+
+LEAVING: Mapping[AlarmState, Event] = MappingProxyType({state: end for state, _, end in _HOLDS})
+"""The event that leads out of each held state."""
+
+
+def _held() -> Iterator[tuple[tuple[AlarmState, Event], AlarmState]]:
+    """Any state leads into a held one, unless a weightier hold has it; leaving begins again from normal."""
+    shown = [state for state in AlarmState if state not in HOLDING]
+    for rank, (state, begin, end) in enumerate(_HOLDS):
+        for before in [*shown, *(lighter for lighter, _, _ in _HOLDS[:rank])]:
+            yield (before, begin), state
+        yield (state, end), AlarmState.NORMAL
+        for event in (Event.RAISE, Event.ESCALATE, Event.CLEAR):
+            # noted in the history, told to nobody
+            yield (state, event), state
+
+
+TRANSITIONS: Mapping[tuple[AlarmState, Event], AlarmState] = MappingProxyType({**_SHOWN, **dict(_held())})
 """State and event to the next state; an event that is not listed for a state changes nothing."""
+
+
+def strongest(holds: Iterable[AlarmState]) -> AlarmState | None:
+    """The held state that several holds at once amount to; None without any."""
+    found = frozenset(holds)
+    return next((state for state, _, _ in reversed(_HOLDS) if state in found), None)
+
 
 ACTIVE = frozenset({AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED})
 """States in which the condition holds."""
@@ -173,6 +231,11 @@ _NAMES = {
     AlarmState.UNACKNOWLEDGED: "Unacknowledged",
     AlarmState.ACKNOWLEDGED: "Acknowledged",
     AlarmState.RETURNED: "Returned",
+    AlarmState.LATCHED_UNACKNOWLEDGED: "LatchedUnacknowledged",
+    AlarmState.LATCHED_ACKNOWLEDGED: "LatchedAcknowledged",
+    AlarmState.SHELVED: "Shelved",
+    AlarmState.SUPPRESSED: "Suppressed",
+    AlarmState.OUT_OF_SERVICE: "OutOfService",
 }
 
 _MEANINGS = {
@@ -180,6 +243,11 @@ _MEANINGS = {
     AlarmState.UNACKNOWLEDGED: "The condition holds, and nobody has taken notice.",
     AlarmState.ACKNOWLEDGED: "The condition holds, and somebody has taken notice.",
     AlarmState.RETURNED: "The condition is over, and nobody has taken notice.",
+    AlarmState.LATCHED_UNACKNOWLEDGED: "Over, nobody has taken notice, and it waits for a reset.",
+    AlarmState.LATCHED_ACKNOWLEDGED: "Over and acknowledged; it waits for a reset.",
+    AlarmState.SHELVED: "An operator set it aside, with a reason and until a time.",
+    AlarmState.SUPPRESSED: "Another alarm explains it, or an outage was planned.",
+    AlarmState.OUT_OF_SERVICE: "Taken out of service until somebody puts it back.",
 }
 
 _EVENT_MEANINGS = {
@@ -187,13 +255,21 @@ _EVENT_MEANINGS = {
     Event.ESCALATE: "A higher grade has held for its on-delay; people are told again.",
     Event.CLEAR: "The condition has been over, deadband included, for the off-delay.",
     Event.ACKNOWLEDGE: "A person acknowledged the alarm.",
+    Event.LATCH: "As clear, for a condition that is configured to latch.",
+    Event.RESET: "A person reset a latched alarm.",
+    Event.SHELVE: "An operator shelved it; refused for urgent ones.",
+    Event.UNSHELVE: "The time is over, or the operator ended it.",
+    Event.SUPPRESS: "A parent alarm or a planned outage explains it.",
+    Event.RELEASE: "What explained it has been over for a while.",
+    Event.REMOVE: "Somebody took it out of service.",
+    Event.RESTORE: "Somebody put it back into service.",
 }
 
 
 def document() -> str:
     """The table as a Markdown page with a Mermaid state diagram."""
     edges: dict[tuple[AlarmState, AlarmState], list[str]] = {}
-    for (before, event), after in TRANSITIONS.items():
+    for (before, event), after in _SHOWN.items():
         edges.setdefault((before, after), []).append(event)
     lines = [
         "# The life of an alarm",
@@ -209,7 +285,17 @@ def document() -> str:
         f"    {_NAMES[before]} --> {_NAMES[after]}: {', '.join(events)}"
         for (before, after), events in edges.items()
     ]
-    lines += ["```", "", "| State | " + " | ".join(Event) + " |", "|---" * (len(Event) + 1) + "|"]
+    for state, begin, end in _HOLDS:
+        lines += [f"    Any --> {_NAMES[state]}: {begin}", f"    {_NAMES[state]} --> Normal: {end}"]
+    lines += [
+        "```",
+        "",
+        "*Any* is every state but a weightier hold: out of service outweighs suppressed, and that outweighs",
+        "shelved. Leaving a hold begins again from normal: with another hold that is still there, or with a",
+        "raise if the condition holds.",
+        "",
+    ]
+    lines += ["| State | " + " | ".join(Event) + " |", "|---" * (len(Event) + 1) + "|"]
     for state in AlarmState:
         cells = [
             _NAMES[TRANSITIONS[state, event]] if (state, event) in TRANSITIONS else "-" for event in Event
@@ -223,6 +309,9 @@ def document() -> str:
         "",
         "A rule that cannot be judged (an input is stale or bad) is *indeterminate*: its delays stop where",
         "they are, an active alarm stays active, and nothing is raised.",
+        "",
+        "A held alarm is judged on: the history has what happened meanwhile, and people hear of it when the",
+        "hold ends while the condition holds. What the desk does of itself: [alarm-desk.md](alarm-desk.md).",
     ]
     return "\n".join(lines) + "\n"
 

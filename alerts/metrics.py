@@ -10,6 +10,9 @@ RULE_FAILURES = Counter(
 )
 INDETERMINATE = Gauge("greenbridge_rules_indeterminate", "Rules that cannot be judged now")
 ACTIVE = Gauge("greenbridge_alarms_active", "Alarms that are not normal", ["priority"])
+HELD_ALARMS = Gauge(
+    "greenbridge_alarms_held", "Alarms that are shelved, suppressed or out of service", ["state"]
+)
 TRANSITIONS = Counter("greenbridge_alarm_transitions", "Steps of alarms", ["rule", "event"])
 READ_TO_ALARM = Histogram(
     "greenbridge_read_to_alarm_seconds",

@@ -156,9 +156,11 @@ ACTIVE_ALARMS = (
     'SELECT "priority", "state", "rule", "asset", "area", "title", "value", "limit", "unit", "raised_at" '
     'FROM (SELECT last("title") AS "title", "value", "limit", "unit", "raised_at", "priority", "state", '
     '"area" FROM "alarm" WHERE $timeFilter GROUP BY "rule", "asset") '
-    "WHERE \"state\" != 'normal' AND $timeFilter"
+    "WHERE \"state\" != 'normal' AND \"state\" != 'suppressed' AND \"state\" != 'shelved' "
+    "AND \"state\" != 'out_of_service' AND $timeFilter"
 )
-"""The latest event of each rule and asset, unless it says that all is normal again."""
+"""The latest event of each rule and asset, unless it says that all is normal again, or people are
+not told of it."""
 
 ALARM_LOG = (
     'SELECT "event", "priority", "state", "rule", "asset", "title", "value", "limit", "unit", '

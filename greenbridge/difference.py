@@ -180,7 +180,7 @@ _NOTIFYING = ("notify_on", "max_pending_notifications", "give_up_after_s")
 def _rules(before: SiteSettings, after: SiteSettings) -> Iterator[Change]:
     for key, rule in _RULES.items():
         yield from _compared("rule", [getattr(before.alerts, key)], [getattr(after.alerts, key)], rule)
-    yield from _settings("alerts", before.alerts, after.alerts, ("watermark_s",))
+    yield from _settings("alerts", before.alerts, after.alerts, ("watermark_s", "desk", "outage", "relation"))
 
 
 def _settings(what: str, before: Settings, after: Settings, keys: Iterable[str]) -> Iterator[Change]:
@@ -253,6 +253,8 @@ def _id(thing: Any) -> str:
 
 
 def _plain(thing: Any) -> Any:
+    if isinstance(thing, tuple):
+        return [_plain(part) for part in thing]
     return thing.model_dump(mode="json", by_alias=True) if isinstance(thing, Settings) else thing
 
 

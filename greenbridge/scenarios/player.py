@@ -37,7 +37,7 @@ from typing import TypeVar
 
 from adapters.modbus.source import ModbusSource
 from adapters.mqtt.source import MqttSource
-from alerts.alarms import Priority
+from alerts.alarms import HELD, Priority
 from alerts.config import AlertsSettings
 from alerts.engine import CONSUMER, AlarmEngine
 from alerts.journal import AlarmJournal
@@ -381,6 +381,8 @@ class _Run:
         while events := await log.events(after):
             for number, event in events:
                 after = number
+                if event.tags["state"] in HELD:
+                    continue  # a line under its cause, not an alarm that anybody is told of
                 t_s = round((event.t - self._start_ns) / SECOND, 3)
                 if t_s <= self._duration_s:
                     tags = event.tags

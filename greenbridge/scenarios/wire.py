@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alerts.alarms import Priority
+from alerts.alarms import HELD, Priority
 from alerts.lifecycle import Event
 from greenbridge.demo.operator import ConsoleClient, console_client
 from greenbridge.demo.supervisor import Options, Running, demonstration
@@ -102,6 +102,8 @@ class _Watch:
                 self._note(alarm)
 
     def _note(self, alarm: dict[str, Any]) -> None:
+        if alarm["state"] in HELD:
+            return
         before = self._shown.get(alarm["id"], (0, "", True))
         now = (alarm["raised_at"], alarm["priority"], alarm["cleared_at"] is not None)
         self._shown[alarm["id"]] = now

@@ -17,6 +17,7 @@ from alerts.lifecycle import (
     decide,
     document,
     next_state,
+    strongest,
 )
 from alerts.rules.finding import Finding, Grade, Subject, Timing, level_of
 
@@ -25,24 +26,44 @@ T0 = 1_700_000_000 * SECOND
 SUBJECT = Subject("R6", 1, "A-B", "KZ")
 TIMING = Timing((Grade(Priority.MEDIUM, 60), Grade(Priority.HIGH, 30)), 20)
 
-N, U, A, R = AlarmState.NORMAL, AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED, AlarmState.RETURNED
+
+TABLE = """
+state   raise escalate clear latch acknowledge reset shelve unshelve suppress release remove restore
+normal  U     -        -     -     -           -     S      -        P        -       O      -
+unack   -     U        R     LU    A           -     S      -        P        -       O      -
+acked   -     U        N     LA    -           -     S      -        P        -       O      -
+return  U     -        -     -     N           -     S      -        P        -       O      -
+latchU  U     -        -     -     LA          -     S      -        P        -       O      -
+latchA  U     -        -     -     -           N     S      -        P        -       O      -
+shelved S     S        S     -     -           -     -      N        P        -       O      -
+suppr   P     P        P     -     -           -     -      -        -        N       O      -
+out     O     O        O     -     -           -     -      -        -        -       -      N
+"""
+"""What every event does in every state, written apart from the table under test."""
+
+STATES = dict(zip(["N", "U", "A", "R", "LU", "LA", "S", "P", "O"], AlarmState, strict=True))
+_EVENTS, *_ROWS = [line.split() for line in TABLE.strip().splitlines()]
+CASES = [
+    (state, Event(event), STATES.get(cell))
+    for state, row in zip(AlarmState, _ROWS, strict=True)
+    for event, cell in zip(_EVENTS[1:], row[1:], strict=True)
+]
 
 
-@pytest.mark.parametrize(
-    ("state", "raised", "escalated", "cleared", "acknowledged"),
-    [(N, U, None, None, None), (U, None, U, R, A), (A, None, U, N, None), (R, U, None, None, N)],
-)
-def test_table(
-    state: AlarmState,
-    raised: AlarmState | None,
-    escalated: AlarmState | None,
-    cleared: AlarmState | None,
-    acknowledged: AlarmState | None,
-) -> None:
-    found = [
-        next_state(state, event) for event in (Event.RAISE, Event.ESCALATE, Event.CLEAR, Event.ACKNOWLEDGE)
-    ]
-    assert found == [raised, escalated, cleared, acknowledged]
+def test_the_cases_are_every_state_and_event() -> None:
+    assert {(state, event) for state, event, _ in CASES} == {(s, e) for s in AlarmState for e in Event}
+
+
+@pytest.mark.parametrize(("state", "event", "after"), CASES, ids=str)
+def test_table(state: AlarmState, event: Event, after: AlarmState | None) -> None:
+    assert next_state(state, event) is after
+
+
+def test_the_weightiest_hold_counts() -> None:
+    shelved, suppressed, out = AlarmState.SHELVED, AlarmState.SUPPRESSED, AlarmState.OUT_OF_SERVICE
+    assert strongest([shelved, out, suppressed]) is out
+    assert strongest([suppressed, shelved]) is suppressed
+    assert strongest([]) is None
 
 
 def test_the_page_is_drawn_from_the_table() -> None:
