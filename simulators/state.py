@@ -65,13 +65,17 @@ class BenchState:
         """Every device of the bench, numbered ones included."""
         self.metered = tuple(d for d in self.devices if d.kind.measures)
         """Devices that show what an instrument measures, in the order of :attr:`readings`."""
-        inside = [d for d in self.devices if d not in self.metered and d.plant is not None]
+        self.position = {device.id: i for i, device in enumerate(self.metered)}
+        """Position of each metered device, by its id."""
+        inside = [d for d in self.devices if not d.kind.measures and d.plant is not None]
+        self.sight = {device.id: i for i, device in enumerate(inside)}
+        """Position in :attr:`generation` of each device that looks at a plant from inside, by its id."""
         self.meters = MeterBank(self.world, [_instrument(self.world, d) for d in self.metered], bench.seed)
         self.generation = GenerationBank(self.world, [_sight(self.world, d) for d in inside], bench.seed)
         self.exercise = Exercise([*map(_timed, bench.tap), *timeline], Assets.of(bench))
         self._truth = TruthFaults(self.world)
         self.meter_faults = MeterFaults(
-            {device.id: i for i, device in enumerate(self.metered)},
+            self.position,
             [device.id for device in self.metered if not device.kind.modbus],
         )
         self._struck: Mapping[str, MeterFault] = {}
@@ -90,19 +94,17 @@ class BenchState:
         self.lines: dict[str, dict[int, Unit]] = {server.settings.id: {} for server in bench.servers()}
         """The same units, by server and unit identifier."""
         self._look(self.world.snapshot, 0.0)
-        positions = {device.id: i for i, device in enumerate(self.metered)}
-        self._sights = {device.id: i for i, device in enumerate(inside)}
         for device in self.devices:
             if device.gateway is not None and device.unit is not None:
-                unit = self._unit(device, positions)
+                unit = self._unit(device)
                 self.units[device.id] = self.lines[device.gateway][device.unit] = unit
         self.silent = frozenset(device.id for device in self.devices if not device.kind.modbus)
         """Ids of the devices that publish and cannot be asked."""
         self._mapped = {name: unit for name, unit in self.units.items() if isinstance(unit, MappedUnit)}
         self._orders = {
-            positions[name]: (unit, unit.word_order)
+            self.position[name]: (unit, unit.word_order)
             for name, unit in self._mapped.items()
-            if name in positions
+            if name in self.position
         }
         self._swapped: frozenset[int] = frozenset()
         self.publishing = [i for i, device in enumerate(self.metered) if not device.kind.modbus]
@@ -176,7 +178,7 @@ class BenchState:
             No such device stands in a plant.
 
         """
-        return self.generation.look(self._sights[device_id])
+        return self.generation.look(self.sight[device_id])
 
     def status(self) -> Status:
         """What the control interface reports."""
@@ -211,10 +213,10 @@ class BenchState:
                 unit.word_order = _SWAPPED[usual] if position in swapped else usual
         self._swapped = swapped
 
-    def _unit(self, device: SimulatedDevice, positions: Mapping[str, int]) -> Unit:
-        if device.id in positions:
-            return catalogue.unit_of_meter(device, self._reader(positions[device.id]))
-        if device.id in self._sights:
+    def _unit(self, device: SimulatedDevice) -> Unit:
+        if device.id in self.position:
+            return catalogue.unit_of_meter(device, self._reader(self.position[device.id]))
+        if device.id in self.sight:
             return catalogue.unit_in_plant(device, partial(self.look, device.id))
         return catalogue.unit_of_recording(device)
 

@@ -91,10 +91,9 @@ def readings(settings: EdgeNodeSettings, state: BenchState) -> Readings:
 
 
 def _look(device: SimulatedDevice, state: BenchState) -> Callable[[Moment], tuple[Source, int]]:
-    if device not in state.metered:
-        inside = [d for d in state.devices if d not in state.metered and d.plant is not None]
-        return partial(_inside, state, inside.index(device))
-    position = state.metered.index(device)
+    position = state.position.get(device.id)
+    if position is None:
+        return partial(_inside, state, state.sight[device.id])
     if device.kind.modbus:
         return partial(_polled, state, position)
     if device.plant is not None:
