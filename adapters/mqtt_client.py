@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 import ssl
 import struct
@@ -269,11 +270,14 @@ class _Client(aiomqtt.Client):
 
         """
         loop = asyncio.get_running_loop()
+        host, port = self._address
         try:
-            found = await loop.getaddrinfo(*self._address, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise aiomqtt.MqttError(f"{self._address[0]}: {error}") from None
-        fault = f"{self._address[0]} has no address"
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise aiomqtt.MqttError(f"{host} cannot be found: {error.strerror or error}") from None
+        except UnicodeError:  # of the resolver, before it asks anybody
+            raise aiomqtt.MqttError(f"{host} is no name of a host") from None
+        fault = f"{host} has no address"
         for family, kind, protocol, _, address in found:
             wire = socket.socket(family, kind, protocol)
             wire.setblocking(False)
@@ -282,7 +286,8 @@ class _Client(aiomqtt.Client):
                 async with asyncio.timeout(self._dial_s):
                     await loop.sock_connect(wire, address)
             except OSError as error:  # TimeoutError is one
-                fault = str(error) or f"no answer from {self._address[0]} port {self._address[1]}"
+                reason = os.strerror(error.errno) if error.errno else f"no answer within {self._dial_s:g} s"
+                fault = f"{host}:{port} cannot be reached: {reason}"
                 wire.close()
                 continue
             wire.settimeout(self._dial_s)

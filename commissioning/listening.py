@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from adapters.broker import BrokerConnection
-from adapters.mqtt_client import Credentials, ManualAckClient, Received, Session, SubscriptionRefusedError
+from adapters.mqtt_client import (
+    BrokerLostError,
+    Credentials,
+    ManualAckClient,
+    Received,
+    Session,
+    SubscriptionRefusedError,
+)
 from adapters.tls import TlsSettings
 from telemetry.clock import Clock
 from telemetry.errors import ConfigError, GreenbridgeError, Problem
@@ -80,7 +88,8 @@ class Listener:
         tls = self._settings.tls
         context = None if tls is None else tls.context("--ca-file")
         credentials = Credentials(self._settings.password({}), context)
-        async with ManualAckClient(self._settings, self._clock, credentials, Session()) as client:
+        client = ManualAckClient(self._settings, self._clock, credentials, Session())
+        async with self._reached(client):
             hearing = asyncio.create_task(self._hear(client), name="probe hear")
             waiting = asyncio.create_task(self._clock.sleep(self._seconds), name="probe wait")
             try:
@@ -95,6 +104,17 @@ class Listener:
                     task.cancel()
                 await asyncio.gather(hearing, waiting, return_exceptions=True)
 
+    @asynccontextmanager
+    async def _reached(self, client: ManualAckClient) -> AsyncIterator[None]:
+        """The connection while it stands; one that cannot be made says what to check."""
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(client)
+            except BrokerLostError as error:
+                fix = f"check the port (usually {PORT}, or {TLS_PORT} with TLS) and that the broker runs"
+                raise BrokerLostError(f"{error}; {fix}") from None
+            yield
+
     async def _hear(self, client: ManualAckClient) -> None:
         while True:
             messages = await client.take(_AT_ONCE)
@@ -102,6 +122,21 @@ class Listener:
                 for topic, payload in self._heard(message).items():
                     await client.publish(topic, payload)
             client.acknowledge(messages)
+
+
+def usable_level(name: str) -> str:
+    """The name of one level of a topic as it is.
+
+    Raises
+    ------
+    ConfigError
+        It has several levels, or none.
+
+    """
+    if not name or "/" in name:
+        fix = "name one group, as it stands between two slashes of a topic"
+        raise ConfigError([Problem("probe", "--group", f'"{name}"', "not one level of a topic", fix)])
+    return name
 
 
 def usable_filter(topic: str) -> str:

@@ -291,7 +291,7 @@ def probe_sparkplug(
     """Listens to edge nodes: what their births say there is; drafts points. Publishes nothing unasked."""
     from adapters.sparkplug.codec import NAMESPACE
     from adapters.sparkplug.config import HostSettings
-    from commissioning.listening import usable_filter
+    from commissioning.listening import usable_filter, usable_level
     from commissioning.sparkplug.births import Births
     from commissioning.sparkplug.drafting import drafted
 
@@ -307,7 +307,8 @@ def probe_sparkplug(
         return drafted(births.directory, HostSettings.model_validate(host))
 
     def filters() -> list[str]:
-        return [usable_filter(f"{NAMESPACE}/{name}/#") for name in group or ()] or [f"{NAMESPACE}/#"]
+        named = [usable_filter(f"{NAMESPACE}/{usable_level(name)}/#") for name in group or ()]
+        return named or [f"{NAMESPACE}/#"]
 
     keys = (ca_file, certificate_file, key_file, key_password_file)
     access = _Access(broker, username, password_file, tls or any(keys), *keys)

@@ -212,6 +212,8 @@ def opener(settings: GatewaySettings) -> Opener:
         except OSError as error:  # refused, unreachable, no such line, certificate not accepted
             text = f"{settings.where} cannot be reached: {error.strerror or error}"
             raise ConnectionLostError(text) from None
+        except UnicodeError:  # of the resolver, before it asks anybody
+            raise ConnectionLostError(f"{settings.where} cannot be reached: no name of a host") from None
         return Connection(made, settings, debts, numbers)
 
     return connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from commissioning.modbus.target import Span, UsageError, most
@@ -67,6 +68,8 @@ class Wish:
             raise UsageError("--scan-units stands alone: look into the units that it finds one by one")
         if self.expected is not None and self.guess is None:
             raise UsageError("--expect is for --guess: give the address of the value too")
+        if self.expected is not None and not math.isfinite(self.expected):
+            raise UsageError(f"--expect {self.expected}: give the number that the value should be")
         if self.guess is not None and self.table.is_bits:
             raise UsageError(f"--guess reads registers, not a table of bits: {self.table}")
         if self.profile is not None and self.profile.protocol != "modbus":

@@ -232,6 +232,11 @@ async def test_a_line_that_does_not_exist_is_told_by_its_name() -> None:
         await opener(gone)()
 
 
+async def test_what_cannot_be_the_name_of_a_host_is_told() -> None:
+    with pytest.raises(ConnectionLostError, match=r"a\.\.b:502 cannot be reached: no name of a host"):
+        await opener(settings(host="a..b", port=502))()
+
+
 async def test_an_adapter_that_is_pulled_out_is_a_lost_link_and_is_opened_again(
     make_points: MakePoints,
     address_profile: DeviceProfile,

@@ -253,7 +253,11 @@ async def test_an_attempt_that_waits_for_the_brokers_word_can_be_given_up(tls: T
 
 @pytest.mark.parametrize(
     ("host", "told"),
-    [("127.0.0.1", "Connect call failed"), ("no-such-host.invalid", "no-such-host.invalid"), ("x" * 70, "x")],
+    [
+        ("127.0.0.1", "cannot be reached: Connection refused"),
+        ("no-such-host.invalid", "no-such-host.invalid cannot be found"),
+        ("x" * 70, "is no name of a host"),
+    ],
 )
 async def test_a_broker_that_cannot_be_reached_is_named(host: str, told: str) -> None:
     settings = BrokerConnection(id="main", host=host, port=free_port(), client_id="x")

@@ -117,6 +117,7 @@ def test_the_wrong_framing_is_suspected(bench: dict[str, str], probe: Probe) -> 
         (["modbus", "host", "--sheet", "a.csv"], "add --profile"),
         (["modbus", "host", "--profile", "umg", "--sheet", "a.pdf"], ".csv or .html"),
         (["modbus", "host", "--expect", "5"], "--guess"),
+        (["modbus", "host", "--guess", "5", "--expect", "nan"], "--expect nan"),
         (["modbus", "host", "--tune"], "--read ADDRESS:COUNT"),
         (["modbus", "host", "--scan-units", "--guess", "5"], "--scan-units"),
         (["modbus", "host", "--guess", "5", "--table", "coil"], "not a table of bits"),
