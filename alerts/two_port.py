@@ -90,6 +90,32 @@ class LineModel:
         return complex(joint.reactor_loss_mw * square, joint.reactor_mvar * square - q_control)
 
 
+class LineModels:
+    """A line with each number of its circuits in service."""
+
+    def __init__(self, grid: Grid, line: Line) -> None:
+        self._all = line.circuits
+        self._models = {n: LineModel(grid, line, n) for n in range(line.circuits, 0, -1)}
+
+    def of(self, circuits: int) -> LineModel:
+        """The line with so many circuits in service, from 1."""
+        return self._models[circuits]
+
+    def explained(
+        self, v_kv: float, p_mw: float, q_mvar: float, q_far_mvar: float | None
+    ) -> tuple[int, float]:
+        """Number of circuits that explains the far end's reactive power best, and its loss [MW].
+
+        Each circuit's charging power is tens to hundreds of Mvar, which neither a tap nor a meter within its
+        class can imitate. Where the far end's is not known, all circuits are taken to be in service.
+        """
+        if q_far_mvar is None or self._all == 1:
+            return self._all, self._models[self._all].loss_mw(v_kv, p_mw, q_mvar)
+        far_ends = {n: model.far_end(v_kv, p_mw, q_mvar) for n, model in self._models.items()}
+        circuits = min(far_ends, key=lambda n: abs(far_ends[n].q_mvar - q_far_mvar))
+        return circuits, far_ends[circuits].loss_mw
+
+
 def _two_port(
     parameters: LineParameters, u_kv: float, km: float, circuits: int, joint: Reactive | None
 ) -> _Section:

@@ -15,7 +15,7 @@ from math import hypot
 from alerts.alignment import Leg, Snapshot, first_fault, worst_quality
 from alerts.config import TwoEndSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, level_of
-from alerts.two_port import LineModel
+from alerts.two_port import LineModels
 from telemetry.grid import Grid, Line
 from telemetry.profiles import DeviceProfile
 
@@ -76,7 +76,7 @@ class TwoEndRule:
         self._line = line
         self._ends = ends
         self._settings = settings
-        self._models = {n: LineModel(grid, line, n) for n in range(line.circuits, 0, -1)}
+        self._models = LineModels(grid, line)
         self._dead_kv = _DEAD_PU * grid.u_rated_kv
         sigma_kw = grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits
         self._corona_sigma_mw = sigma_kw / 1000
@@ -97,7 +97,7 @@ class TwoEndRule:
         circuits, expected = self._line.circuits, 0.0
         if not off:
             q_far = q_to.value if q_to.usable else None
-            circuits, expected = self._explained(v_from.value, p_from.value, q_from.value, q_far)
+            circuits, expected = self._models.explained(v_from.value, p_from.value, q_from.value, q_far)
         residual = p_from.value + p_to.value - expected
         clock_sigma_s = self._settings.clock_sigma_s
         sigma = hypot(
@@ -126,20 +126,6 @@ class TwoEndRule:
             max(leg.t_received for leg in legs),
             texts=figures.texts(tuple(ends.checks), self._checks(snapshot)) if held else None,
         )
-
-    def _explained(
-        self, v_kv: float, p_mw: float, q_mvar: float, q_far_mvar: float | None
-    ) -> tuple[int, float]:
-        """Number of circuits that explains the far end's reactive power best, and its loss [MW].
-
-        Where that is not known, all circuits are taken to be in service.
-        """
-        if q_far_mvar is None:
-            circuits = self._line.circuits
-            return circuits, self._models[circuits].loss_mw(v_kv, p_mw, q_mvar)
-        far_ends = {n: model.far_end(v_kv, p_mw, q_mvar) for n, model in self._models.items()}
-        circuits = min(far_ends, key=lambda n: abs(far_ends[n].q_mvar - q_far_mvar))
-        return circuits, far_ends[circuits].loss_mw
 
     def _checks(self, snapshot: Snapshot) -> dict[str, float]:
         """What the check meters read by node [MW], those left out that cannot be used."""
