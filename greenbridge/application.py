@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -23,8 +24,10 @@ from alerts.notify.webhook import WebhookChannel
 from console.ports import Ports
 from greenbridge import logs
 from greenbridge.announcements import SimulatorAnnouncements
+from greenbridge.backup import JOURNAL, REGISTRY, STORE, back_up_running
 from greenbridge.derived import formulas
 from greenbridge.difference import Difference
+from greenbridge.exporting import Request, export_from
 from greenbridge.live import LiveValues
 from greenbridge.settings import Configuration
 from greenbridge.sources import Source, sources_of
@@ -49,8 +52,6 @@ from telemetry.site import Site
 
 log = structlog.get_logger(__name__)
 
-REGISTRY = "points.sqlite"
-"""File of the point registry in the state directory."""
 _NOTIFY, _ANNOUNCEMENTS = "notify", "announcements"
 
 Record = Callable[[], Awaitable[object]]
@@ -158,6 +159,37 @@ class Application:
     async def run(self) -> None:
         """Runs every part until cancelled."""
         await self._supervisor.run()
+
+    async def answer_backup(self, request: dict[str, Any], _: str) -> dict[str, Any]:
+        """Makes a backup, for the control socket.
+
+        Raises
+        ------
+        StorageError, UnavailableError
+            The target exists, or cannot be written.
+
+        """
+        manifest = await back_up_running(
+            self._state,
+            self._embedded,
+            self._journal.cursors,
+            Path(str(request.get("target"))),
+            self._clock.now_ns(),
+        )
+        return {"files": sorted(manifest.files)}
+
+    async def answer_export(self, request: dict[str, Any], _: str) -> dict[str, Any]:
+        """Exports readings, for the control socket.
+
+        Raises
+        ------
+        GreenbridgeError
+            The request cannot be understood, or the file not be written.
+
+        """
+        registry = await asyncio.to_thread(declare, self._state / REGISTRY)
+        count = await export_from(self._embedded.query, registry, Request.read(request))
+        return {"readings": count}
 
     async def close(self) -> None:
         """Closes the further stores; the rest is its opener's."""
@@ -344,11 +376,11 @@ async def application(
     alerts = settings.alerts
     async with AsyncExitStack() as stack:
         registry = declare(state / REGISTRY, configuration.keys())
-        journal = await stack.enter_async_context(Journal(state / "journal", settings.journal, clock))
+        journal = await stack.enter_async_context(Journal(state / JOURNAL, settings.journal, clock))
         letters = await stack.enter_async_context(
             DeadLetters(state / "deadletters.sqlite", settings.dead_letters)
         )
-        embedded = await stack.enter_async_context(EmbeddedStore(state / "store.duckdb", settings.embedded))
+        embedded = await stack.enter_async_context(EmbeddedStore(state / STORE, settings.embedded))
         alarms = await stack.enter_async_context(
             AlarmJournal(
                 state / "alarms.sqlite",

@@ -41,7 +41,7 @@ def reload(
     """
     from greenbridge.control import ask
 
-    directory = _state_of(config, state, as_json=as_json)
+    directory = state_of(config, state, as_json=as_json)
     file = str(Path(config).resolve()) if config and config not in _built_in() else ""
     request = {"command": "reload", "file": file}
     try:
@@ -75,7 +75,7 @@ def audit(
     from ingest.audit_chain import verify
 
     try:
-        found = entries(_state_of(config, state, as_json=as_json) / AUDIT)
+        found = entries(state_of(config, state, as_json=as_json) / AUDIT)
         newest = verify(found)
     except GreenbridgeError as error:
         typer.echo(f"greenbridge: {error}", err=True)
@@ -94,7 +94,7 @@ def audit(
     )
 
 
-def _state_of(config: str, state: Path | None, *, as_json: bool) -> Path:
+def state_of(config: str, state: Path | None, *, as_json: bool) -> Path:
     """The state directory that an option or a configuration names, whatever else is wrong in that."""
     if state is not None:
         return state

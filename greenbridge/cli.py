@@ -21,6 +21,7 @@ import typer
 
 from greenbridge.changing import audit, reload
 from greenbridge.faulting import faults, pairs
+from greenbridge.keeping import backup, export, restore
 from greenbridge.probing import probe
 from telemetry.errors import ConfigError, GreenbridgeError
 
@@ -53,6 +54,9 @@ app.add_typer(deadletter, name="deadletter")
 app.add_typer(probe, name="probe")
 app.command()(reload)
 app.command()(audit)
+app.command()(backup)
+app.command()(restore)
+app.command()(export)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[str, typer.Argument(help='Path of a greenbridge.toml, or the built-in site "corridor".')]

@@ -10,7 +10,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,21 @@ async def listening(state: Path, answer: Answer) -> AsyncIterator[None]:
         server.close()
         await server.wait_closed()
         file.unlink(missing_ok=True)
+
+
+async def routed(commands: Mapping[str, Answer], request: dict[str, Any], who: str) -> dict[str, Any]:
+    """Answers a request by the part that its command names.
+
+    Raises
+    ------
+    GreenbridgeError
+        There is no such command, or it is refused.
+
+    """
+    answer = commands.get(str(request.get("command")))
+    if answer is None:
+        raise GreenbridgeError(f"there is no command {str(request.get('command'))[:80]!r}")
+    return await answer(request, who)
 
 
 def _peer(connection: socket.socket) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,6 +18,7 @@ from console.server import serving
 from console.sessions import Sessions
 from greenbridge import control
 from greenbridge.application import Application, application
+from greenbridge.claim import claimed
 from greenbridge.reloading import Reloader
 from greenbridge.settings import Configuration
 from ingest.audit import AuditLog
@@ -44,7 +44,7 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
     """
     state = Path(configuration.settings.state_dir)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_claimed(state))
+        stack.enter_context(claimed(state))
         audit = await stack.enter_async_context(AuditLog(state / AUDIT, clock))
         running = await stack.enter_async_context(application(configuration, state, clock, environment))
         stack.callback(log.info, "greenbridge_stopped")
@@ -68,7 +68,12 @@ async def _serve(
         await sessions.offer(token)
         async with serving(console, clock, running.site, running.ports, sessions) as page:
             reloader = Reloader(running, environment, audit, page.show)
-            async with control.listening(state, reloader.answer):
+            commands = {
+                "reload": reloader.answer,
+                "backup": running.answer_backup,
+                "export": running.answer_export,
+            }
+            async with control.listening(state, partial(control.routed, commands)):
                 if given is None:
                     # to the person at the terminal only, never into the log
                     print(  # noqa: T201
@@ -93,26 +98,3 @@ async def _reload_at_hangups(reloader: Reloader) -> None:
                 await reloader.reload("SIGHUP")
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
-
-
-@contextlib.contextmanager
-def _claimed(state: Path) -> Iterator[None]:
-    """Holds the state directory for one process; the lock goes with the process, however that ends."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        file = (state / "run.lock").open("a+")
-    except OSError as error:
-        raise GreenbridgeError(f"state directory {state} cannot be used: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise GreenbridgeError(
-                f"process {file.read().strip() or '?'} runs on the state directory {state} already; "
-                "stop it or set another state_dir"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

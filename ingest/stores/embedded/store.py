@@ -77,6 +77,19 @@ class EmbeddedStore:
         """How far this store has come: what its last transaction committed."""
         return self._position
 
+    async def back_up(self, path: Path) -> None:
+        """Writes a complete store, as of one commit, into a new file.
+
+        Raises
+        ------
+        StorageError
+            The file exists, or the store is not open.
+        UnavailableError
+            The file cannot be written.
+
+        """
+        await self.query.back_up(path)
+
     async def count(self) -> int:
         """Number of rows of all tables of readings, and of those that retention has dropped."""
         return await self.query.count()
