@@ -15,7 +15,8 @@ from typing import Any
 import structlog
 
 from benchmarks.machine import description
-from prove.faults import FAULTS, FULL, SMOKE, Outcome, strike
+from prove.faults import FAULTS, strike
+from prove.outcome import FULL, SMOKE, Outcome
 from prove.subject import CLOCK
 from telemetry.errors import UnavailableError
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 
 from alerts.journal import AlarmJournal
 from ingest.config import DeadLetterSettings, JournalSettings
-from ingest.conservation import conservation
+from ingest.conservation import Conservation, conservation
 from ingest.deadletters import DeadLetters
 from ingest.journal.journal import Journal
 from ingest.stores.embedded.store import EmbeddedStore
 from prove.ledger import POINTS, SOURCES, STORE, Ledger, Message, values
+from telemetry.batch import Columns
 from telemetry.clock import SystemClock
 
+_SPAN = 1 << 40
+"""More than a source sends messages."""
 _ALL_TIME = (-(1 << 62), 1 << 62)
 
 
@@ -85,26 +89,49 @@ async def _audit(state: Path, ledger: Ledger, settings: dict[str, Any]) -> Audit
         sums = await conservation(journal, store)
         found = await store.query.range(range(SOURCES * POINTS), *_ALL_TIME, limit=1 << 40)
         shown = {alarm.id for alarm in await alarms.history(1 << 40)}
-        keys = found.point.astype(np.int64) * (1 << 40) + _place(found.t_source)
-        expected = _expected(ledger)
-        missing = np.setdiff1d(expected, keys)
-        unknown, wrong, stale = _judged(found.point, found.t_source, found.value, found.quality, ledger)
-        accounted = sums.totals.accounted + sums.pending + sums.detached
-        rows = 0 if sums.rows is None else abs(sums.rows - sums.totals.stored)
-        return Audit(
-            acknowledged=ledger.readings,
-            stored=len(found),
-            replayed=journal.head - before,
-            missing=len(missing),
-            corrupted=wrong,
-            stale=stale,
-            spurious=unknown,
-            duplicate_keys=len(keys) - len(np.unique(keys)),
-            unaccounted=abs(sums.received - accounted) + rows,
+        result = compared(found, ledger, sums, replayed=journal.head - before)
+        return replace(
+            result,
             letters_missing=max(0, ledger.letters - letters.total()),
             alarms_missing=len(ledger.alarms - shown),
             damaged=journal.damaged,
         )
+
+
+def compared(
+    found: Columns,
+    ledger: Ledger,
+    sums: Conservation,
+    *,
+    replayed: int,
+    excused: Collection[tuple[int, int]] = (),
+) -> Audit:
+    """What a store holds, against the ledger and the conservation sum.
+
+    ``excused`` names messages by source and time [ns, UTC] that need not be there in their last version,
+    or at all.
+    """
+    keys = found.point.astype(np.int64) * _SPAN + _place(found.t_source)
+    sources = np.array([source for source, _ in excused], np.int64)
+    places = _place(np.array([time for _, time in excused], np.int64))
+    may_lack = _keys(sources, places)
+    missing = np.setdiff1d(_expected(ledger), np.concatenate([keys, may_lack]))
+    unknown, wrong, stale = _judged(found, ledger, np.isin(keys, may_lack))
+    accounted = sums.totals.accounted + sums.pending + sums.detached
+    rows = 0 if sums.rows is None else abs(sums.rows - sums.totals.stored)
+    return Audit(
+        acknowledged=ledger.readings,
+        stored=len(found),
+        replayed=replayed,
+        missing=len(missing),
+        corrupted=wrong,
+        stale=stale,
+        spurious=unknown,
+        duplicate_keys=len(keys) - len(np.unique(keys)),
+        unaccounted=abs(sums.received - accounted) + rows,
+        letters_missing=0,
+        alarms_missing=0,
+    )
 
 
 def _place(time: Any) -> Any:
@@ -115,16 +142,22 @@ def _place(time: Any) -> Any:
 def _expected(ledger: Ledger) -> Any:
     places = np.array([_place(Message(*key, 0).time) for key in ledger.versions], np.int64)
     sources = np.array([source for source, _, _ in ledger.versions], np.int64)
+    return _keys(sources, places)
+
+
+def _keys(sources: Any, places: Any) -> Any:
+    """One number for each reading of messages."""
     points = sources[:, None] * POINTS + np.arange(POINTS)
-    return (points * (1 << 40) + places[:, None]).ravel()
+    return (points * _SPAN + places[:, None]).ravel()
 
 
-def _judged(point: Any, time: Any, value: Any, quality: Any, ledger: Ledger) -> tuple[int, int, int]:
+def _judged(found: Columns, ledger: Ledger, excused: Any) -> tuple[int, int, int]:
     """Number of readings that were never sent, that were sent otherwise, and that were revised since.
 
     Each source has at most one message under way: it may be stored although nobody was told.
     """
-    source, offset = point.astype(np.int64) // POINTS, point.astype(np.int64) % POINTS
+    time, value, quality = found.t_source, found.value, found.quality
+    source, offset = found.point.astype(np.int64) // POINTS, found.point.astype(np.int64) % POINTS
     place = _place(time)
     names = np.stack([source, place], axis=1)
     unique, inverse = np.unique(names, axis=0, return_inverse=True)
@@ -143,4 +176,4 @@ def _judged(point: Any, time: Any, value: Any, quality: Any, ledger: Ledger) -> 
     known = sent.any(axis=1)
     right = (sent & matches).any(axis=1) & (quality == 0)
     stale = known & ~right & matches[:, 0] & (quality == 0)
-    return int((~known).sum()), int((known & ~right & ~stale).sum()), int(stale.sum())
+    return int((~known).sum()), int((known & ~right & ~stale).sum()), int((stale & ~excused).sum())

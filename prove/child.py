@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.ports import DeadLetter, OnFull
 from ingest.pump import StorePump
+from ingest.refill import Refill
 from ingest.stores.embedded.store import EmbeddedStore
+from prove.influx import influx_store
 from prove.ledger import LETTER_EVERY, SOURCES, STORE, conversation
 from telemetry.clock import Pace, SystemClock
 from telemetry.errors import StorageError
@@ -39,8 +42,9 @@ PILE = 100
 """Messages of a source that are appended at once when they pile up."""
 LEVEL = 200
 """A store that lacks fewer records has caught up."""
-OPTIONS = ("careless", "clock_s", "pile_up")
-"""What is no setting of the journal: no flushing; a clock that is wrong [s]; how many messages pile up."""
+OPTIONS = ("careless", "clock_s", "pile_up", "influx")
+"""What is no setting of the journal: no flushing; a clock that is wrong [s]; how many messages pile up;
+address of an InfluxDB to write to as well."""
 
 
 class Careless(sqlite3.Connection):
@@ -65,10 +69,17 @@ async def ingest(
         DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
         EmbeddedStore(state / "store.duckdb", STORE) as store,
         AlarmJournal(state / "alarms.sqlite", ["log"]) as alarms,
+        AsyncExitStack() as further,
         asyncio.TaskGroup() as group,
     ):
         journal.cursors.register(store.name, OnFull.STOP)
-        say(f"R {journal.head - (await store.position()).offset}")
+        lacking = journal.head - (await store.position()).offset
+        if url := options.get("influx"):
+            influx = await further.enter_async_context(influx_store(url, journal, letters, clock))
+            lacking += journal.head - (await influx.position()).offset
+            refill = Refill(journal.cursors, store, influx)
+            group.create_task(StorePump(journal, influx, clock, refill=refill).run())
+        say(f"R {lacking}")
         intake = JournalIntake(journal, letters, clock)
         if options.get("pile_up"):
             await pile_up(journal, session, options["pile_up"], say)

@@ -7,90 +7,24 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prove.audit import Audit, audit
+from prove.audit import audit
 from prove.disks import Image, fill, memory
-from prove.ledger import POINTS, STORE, Ledger
+from prove.influx import audit_influx
+from prove.influxd import ANSWERS, influx_server
+from prove.ledger import POINTS, STORE, Ledger, Message
+from prove.outcome import FRESH_WITHIN_S, MIN_MESSAGES, Outcome, Size
 from prove.subject import CLOCK, SMALL, running
 
-FRESH_WITHIN_S = 30.0
-"""A fresh reading must be durable so soon after the fault [s]."""
 MORE_MEMORY_MB = 64 + STORE.memory_mb
 """What a backlog may cost beyond an idle process [MB]: 64, and what the store may use and idle does not."""
 LONGEST_CATCH_UP_S = 600.0
-MIN_MESSAGES = 20
-"""Messages that a round must see acknowledged to say anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How often each fault strikes."""
-
-    name: str
-    kills: int
-    cuts: int
-    fills: int
-    corruptions: int
-    skews: int
-    backlog: int
-    """Readings that pile up."""
-    longest_s: float
-    """A fault strikes at a random time up to this after the first message [s]."""
-
-
-FULL = Size("full", kills=200, cuts=50, fills=5, corruptions=20, skews=20, backlog=10_000_000, longest_s=2.0)
-SMOKE = Size("smoke", kills=20, cuts=1, fills=1, corruptions=2, skews=3, backlog=200_000, longest_s=0.4)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a fault."""
-
-    fault: str
-    rounds: int = 0
-    messages: int = 0
-    replayed: int = 0
-    """Records that were replayed into the store, in all."""
-    slowest_fresh_s: float = 0.0
-    destroyed: int = 0
-    """Readings that were lost with what the fault destroyed, as they must be."""
-    problems: list[str] = field(default_factory=list)
-    void: str = ""
-    """Why the run proves nothing, if it does not."""
-    figures: dict[str, float] = field(default_factory=dict)
-    """What was measured beside."""
-    last: Audit | None = None
-
-    @property
-    def holds(self) -> bool:
-        """True if everything was found as it must be, in a run that proves something."""
-        return not self.problems and not self.void
-
-    def judge(self, result: Audit, where: str = "") -> None:
-        """Takes the audit of a round over."""
-        self.last = result
-        self.replayed += result.replayed
-        for name, count in result.faults.items():
-            self.problems.append(f"round {self.rounds}{where}: {name} {count}")
-
-    def seen(self, messages: int, fresh_s: float) -> None:
-        """Takes the traffic of a round over."""
-        self.rounds += 1
-        self.messages += messages
-        self.slowest_fresh_s = max(self.slowest_fresh_s, fresh_s)
-        if fresh_s > FRESH_WITHIN_S:
-            self.problems.append(f"round {self.rounds}: a fresh reading took {fresh_s:.1f} s")
-        if messages < MIN_MESSAGES and not self.void:
-            self.void = f"round {self.rounds}: only {messages} messages"
-
-    def end(self, replay_needed: bool = True) -> Outcome:
-        """Closes the account."""
-        if replay_needed and not self.replayed and not self.void:
-            self.void = "nothing was ever replayed"
-        return self
+WELL_WITHIN_S = 60.0
+"""A fresh reading must be in InfluxDB so soon after it is well [s]: it is tried every 30 s at the latest."""
 
 
 def kills(directory: Path, size: Size, rng: random.Random) -> Outcome:
@@ -251,6 +185,52 @@ def backlog(directory: Path, size: Size, rng: random.Random) -> Outcome:
     return outcome.end()
 
 
+def influx(directory: Path, size: Size, rng: random.Random, answer: str) -> Outcome:
+    """InfluxDB answers otherwise than it should: nothing else stops, and it has everything in the end."""
+    outcome, ledger, state = Outcome(f"influx {answer}"), Ledger(), directory / "state"
+    lasts = size.outage_s if answer == "stopped" else size.refused_s
+    with influx_server(directory / "influxd") as (server, url):
+        settings = SMALL | {"influx": url}
+        for _ in range(1 if answer == "stopped" else size.refusals):
+            with running(state, ledger, settings) as subject:
+                subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+                server.be(answer)
+                before = subject.messages
+                subject.follow(lasts * rng.uniform(0.5, 1.0))
+                subject.follow(FRESH_WITHIN_S, messages=before + MIN_MESSAGES)
+                subject.kill()
+                outcome.seen(subject.messages - before, subject.first_after_s)
+            if answer == "401" and size.name == "smoke":
+                server.be("")  # a client that is not let in waits long before it tries again
+            with running(state, ledger, settings) as subject:
+                subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
+                subject.follow(lasts * rng.uniform(0.1, 0.5))
+                server.be("")
+                lifted = CLOCK.monotonic()
+                session = ledger.sessions - 1
+                fresh = Message(0, session, ledger.newest[0, session], 0).time
+                while not server.holds(0, fresh) and CLOCK.monotonic() < lifted + WELL_WITHIN_S:
+                    subject.follow(0.1)
+                late = CLOCK.monotonic() - lifted
+                outcome.figures["in_influx_after_s"] = round(
+                    max(late, outcome.figures.get("in_influx_after_s", 0)), 1
+                )
+                if late >= WELL_WITHIN_S:
+                    outcome.problems.append(
+                        f"round {outcome.rounds}: nothing fresh in InfluxDB for {late:.0f} s"
+                    )
+                subject.kill()
+                outcome.replayed += subject.replayed
+        if not server.struck and answer != "stopped":
+            outcome.void = "no request met the answer"
+        if answer == "400" and not server.refused:
+            outcome.void = "no line was refused"
+        outcome.judge(audit(state, ledger, SMALL))
+        outcome.judge(audit_influx(state, ledger, SMALL, url, server.refused), " in InfluxDB")
+        outcome.figures |= {"struck": server.struck, "refused_lines": len(server.refused)}
+    return outcome.end()
+
+
 def rot(journal: Path, rng: random.Random) -> int:
     """Changes a byte in some of the newest records; returns in how many."""
     newest = max(journal.glob("*.journal"))
@@ -271,6 +251,7 @@ FAULTS: dict[str, Callable[[Path, Size, random.Random], Outcome]] = {
     "corruption": corruptions,
     "clock": skews,
     "backlog": backlog,
+    **{f"influx-{answer}": partial(influx, answer=answer) for answer in ANSWERS},
 }
 """Every fault by its name on the command line."""
 

@@ -15,8 +15,11 @@ import pytest
 from prove.__main__ import main
 from prove.audit import audit
 from prove.child import Careless
-from prove.faults import FAULTS, MIN_MESSAGES, SMOKE, Outcome, strike
+from prove.faults import FAULTS, strike
+from prove.influx import audit_influx
+from prove.influxd import influx_server
 from prove.ledger import POINTS, Ledger, Message, conversation
+from prove.outcome import MIN_MESSAGES, SMOKE, Outcome
 from prove.subject import SMALL, running
 from telemetry.errors import UnavailableError
 
@@ -91,6 +94,33 @@ def test_a_run_without_traffic_or_replay_proves_nothing(killed: tuple[Path, Ledg
     slow = Outcome("kill")
     slow.seen(MIN_MESSAGES, 31.0)
     assert slow.problems == ["round 1: a fresh reading took 31.0 s"]
+
+
+def test_an_audit_of_influx_fails_on_each_kind_of_wrong_reading(tmp_path: Path) -> None:
+    state, ledger = tmp_path / "state", Ledger()
+    with influx_server(tmp_path / "influxd") as (server, url):
+        with running(state, ledger, SMALL | {"influx": url}) as subject:
+            assert subject.follow(60, messages=MIN_MESSAGES)
+            subject.kill()
+        assert audit_influx(state, ledger, SMALL, url, set()).holds
+        first = Message(1, 0, 0, 0).time
+        for name, time in (("P0=-1", first), ("P1_q=129i", first), ("P2=1,P2_q=0i", first + 999_000)):
+            server.write(f"unconfigured,device=source1,unit=MW {name} {time}")
+        assert audit_influx(state, ledger, SMALL, url, set()).faults == {"corrupted": 2, "spurious": 1}
+        server.ask("DROP SERIES FROM unconfigured WHERE device = 'source1'")
+        sent = sum(source == 1 for source, _, _ in ledger.versions)
+        assert audit_influx(state, ledger, SMALL, url, set()).faults == {"missing": sent * POINTS}
+
+
+def test_only_a_refused_line_among_the_dead_letters_may_be_missing(tmp_path: Path) -> None:
+    state, ledger = tmp_path / "state", Ledger()
+    with influx_server(tmp_path / "influxd") as (server, url):
+        server.be("400")
+        with running(state, ledger, SMALL | {"influx": url}) as subject:
+            assert subject.follow(60, messages=MIN_MESSAGES)
+            subject.kill()
+        assert audit_influx(state, ledger, SMALL, url, server.refused).holds
+        assert audit_influx(state, ledger, SMALL, url, set()).spurious == len(server.refused) > 0
 
 
 def test_what_a_source_sends_holds_repetitions_and_revisions() -> None:
