@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alerts.heard import Heard
 from telemetry.batch import ReadingBatch
 from telemetry.quality import Quality, Validity, reason_of, validity_of
 
@@ -34,8 +36,7 @@ def stale_after_s(period_s: float) -> float:
     return max(3 * period_s, 5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One input of a formula at an instant."""
 
     value: float
@@ -113,7 +114,7 @@ class Alignment:
         self._before: list[int] = []
         self._after: list[int] = []
 
-    def push(self, batch: ReadingBatch) -> NDArray[np.int64]:
+    def push(self, batch: ReadingBatch | Heard) -> NDArray[np.int64]:
         """Takes the readings that rules use; returns the points that changed, each once."""
         # what cannot have been measured yet is no input, and must not stand in the way of what follows
         self._looked_at = None
@@ -123,11 +124,12 @@ class Alignment:
         used = rows >= 0
         take, rows = known[used], rows[used]
         self.late_readings += int(np.count_nonzero(batch.t_source[take] <= self.settled))
+        received = np.broadcast_to(batch.t_received, len(batch))
         touched: list[NDArray[np.int64]] = []
         while len(rows):
             # a point that appears several times in one batch is placed reading by reading
             _, first = np.unique(rows, return_index=True)
-            touched.append(self._place(rows[first], take[first], batch))
+            touched.append(self._place(rows[first], take[first], batch, received))
             rest = np.ones(len(rows), np.bool_)
             rest[first] = False
             rows, take = rows[rest], take[rest]
@@ -136,7 +138,11 @@ class Alignment:
         return self._points[touched[0] if len(touched) == 1 else np.unique(np.concatenate(touched))]
 
     def _place(
-        self, rows: NDArray[np.int64], take: NDArray[np.intp], batch: ReadingBatch
+        self,
+        rows: NDArray[np.int64],
+        take: NDArray[np.intp],
+        batch: ReadingBatch | Heard,
+        received: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         t = batch.t_source[take]
         held = self._t[rows]
@@ -147,7 +153,7 @@ class Alignment:
         self._t[rows, slot] = batch.t_source[take]
         self._value[rows, slot] = batch.value[take]
         self._quality[rows, slot] = batch.quality[take]
-        self._received[rows, slot] = batch.t_received
+        self._received[rows, slot] = received[take]
         return rows
 
     def at(self, point: int, instant: int) -> Leg:

@@ -214,8 +214,7 @@ class AlarmEngine:
                 if not records:
                     break
                 now = self._clock.now_ns()
-                for record in records:
-                    self._pending += self._evaluation.take(record, now)
+                self._pending += self._evaluation.take(records, now)
                 self._offset = records[-1].offset
             self._offset = progress.offset
             self._pending += self._evaluation.begin(self._clock.now_ns())
@@ -234,9 +233,8 @@ class AlarmEngine:
                 continue
             async with self._lock:
                 now = self._clock.now_ns()
-                for record in records:
-                    self._pending += self._evaluation.take(record, now)
-                    self._offset, self._newest_committed = record.offset, record.t_committed
+                self._pending += self._evaluation.take(records, now)
+                self._offset, self._newest_committed = records[-1].offset, records[-1].t_committed
                 self._pending += self._evaluation.book.settle(now)
             await self._store()
             if self._offset >= self._reader.head:

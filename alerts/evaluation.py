@@ -17,11 +17,13 @@ from alerts.alarms import Priority
 from alerts.alignment import SECOND, Alignment, Snapshot, stale_after_s
 from alerts.book import AlarmBook, Change
 from alerts.config import AlertsSettings
+from alerts.heard import Heard
 from alerts.rules.catalogue import rules_of
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
 from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth
 from alerts.rules.telemetry_health import RULE, VERSION, WHOLE, TelemetryHealth
 from ingest.ports import Ailment, JournalRecord
+from telemetry.batch import ReadingBatch
 from telemetry.errors import GreenbridgeError
 from telemetry.site import Site
 
@@ -151,31 +153,52 @@ class Evaluation:
             self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
         return changes
 
-    def take(self, record: JournalRecord, now: int) -> list[Change]:
-        """Takes a record and judges every instant that it lets the watermark pass.
+    def take(self, records: Sequence[JournalRecord], now: int) -> list[Change]:
+        """Takes records and judges every instant that they let the watermark pass.
+
+        Judgement is as if they came one by one; records of different sources between two instants are put
+        into the buffers together, since numpy's cost is that of calls rather than of readings.
 
         Parameters
         ----------
-        record
-            The next record of the journal.
+        records
+            The next records of the journal.
         now
             Wall time, for labels [ns, UTC].
 
         """
-        batch = record.batch
-        self._follow_clock(batch.t_received, now)
-        self._newest = max(self._newest, batch.t_received)
-        if not self._marks or batch.t_received >= self._marks[-1].t_received + STEP:
-            self._marks.append(_Mark(batch.t_received, record.offset - 1))
-            while len(self._marks) > 1 and self._marks[1].t_received <= self._newest - WARM_UP:
-                self._marks.popleft()
+        changes: list[Change] = []
+        together: dict[str, ReadingBatch] = {}
+        for record in records:
+            batch = record.batch
+            if batch.source in together or batch.t_received < self._newest - CLOCK_STEP:
+                self._put(together)
+            self._follow_clock(batch.t_received, now)
+            self._newest = max(self._newest, batch.t_received)
+            if not self._marks or batch.t_received >= self._marks[-1].t_received + STEP:
+                self._marks.append(_Mark(batch.t_received, record.offset - 1))
+                while len(self._marks) > 1 and self._marks[1].t_received <= self._newest - WARM_UP:
+                    self._marks.popleft()
+            together[batch.source] = batch
+            if self._instant == 0 or self._watermark(batch.t_received) > self._instant:
+                self._put(together)
+                changes += self._advance(batch.t_received, now)
+        self._put(together)
+        return changes
+
+    def _put(self, together: dict[str, ReadingBatch]) -> None:
+        """Puts batches of different sources, which share no point, into the buffers, and forgets them."""
+        if not together:
+            return
+        batches = list(together.values())
+        together.clear()
+        heard = batches[0] if len(batches) == 1 else Heard.of(batches)
         if self._health is not None:
-            self._health.observe(batch)
+            self._health.observe(heard)
         late = self._alignment.late_readings
-        for point in self._alignment.push(batch).tolist():
+        for point in self._alignment.push(heard).tolist():
             self._changed.update(self._readers[point])
         metrics.LATE_READINGS.inc(self._alignment.late_readings - late)
-        return self._advance(batch.t_received, now)
 
     def judge_system(self, ailments: Sequence[Ailment], now: int) -> list[Change]:
         """Judges what the parts of greenbridge say of themselves.
@@ -231,7 +254,7 @@ class Evaluation:
 
     def _advance(self, frontier: int, now: int) -> list[Change]:
         """Judges the instants up to the watermark behind a time of receipt [ns, UTC]."""
-        last = (frontier - self._delay) // STEP * STEP
+        last = self._watermark(frontier)
         if self._instant == 0 or last - self._instant > JUMP:
             self._instant = last - STEP
         changes: list[Change] = []
@@ -240,6 +263,10 @@ class Evaluation:
             self._alignment.settled = self._instant
             changes += self._judge_instant(now)
         return changes
+
+    def _watermark(self, frontier: int) -> int:
+        """Newest instant that may be judged when something was received at ``frontier`` [ns, UTC]."""
+        return (frontier - self._delay) // STEP * STEP
 
     def _judge_instant(self, now: int) -> list[Change]:
         instant = self._instant

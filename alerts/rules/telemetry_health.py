@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from alerts.alarms import Priority
 from alerts.alignment import SECOND, stale_after_s
 from alerts.config import HealthRules
+from alerts.heard import Heard
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
 from telemetry.batch import ReadingBatch
 from telemetry.devices import Device
@@ -169,21 +170,23 @@ class TelemetryHealth:
         """Grades and delays of a condition."""
         return self._timing[key]
 
-    def observe(self, batch: ReadingBatch) -> None:
+    def observe(self, batch: ReadingBatch | Heard) -> None:
         """Notes what was received."""
         known = batch.point < len(self._row_of)
         rows = self._row_of[batch.point[known].astype(np.int64)]
         used = rows >= 0
         rows, quality, t = rows[used], batch.quality[known][used], batch.t_source[known][used]
+        received = np.broadcast_to(batch.t_received, len(batch))[known][used]
         self._last_quality[rows] = quality
         lost = _NOT_FRESH[self._last_quality[rows]]
         before = self._lost_at[rows]
-        self._lost_at[rows] = np.where(lost, np.where(before > 0, before, batch.t_received), 0)
+        self._lost_at[rows] = np.where(lost, np.where(before > 0, before, received), 0)
         fresh = ~_NOT_FRESH[quality]
-        rows, t = rows[fresh], t[fresh]
-        self._fresh_at[rows] = np.maximum(self._fresh_at[rows], batch.t_received)
+        rows, t, received = rows[fresh], t[fresh], received[fresh]
+        self._fresh_at[rows] = np.maximum(self._fresh_at[rows], received)
         # a clock that was set back stands no more still than one that goes on
-        self._advanced_at[rows[t != self._source[rows]]] = batch.t_received
+        moved = t != self._source[rows]
+        self._advanced_at[rows[moved]] = received[moved]
         self._source[rows] = t
 
     def findings(self, now: int, open_keys: Collection[str] = ()) -> Iterator[Finding]:
