@@ -304,8 +304,11 @@ class ModbusSource:
 def _batch(
     source: str, session: int, seq: int, t_received: int, rows: Sequence[Columns | Answer]
 ) -> ReadingBatch:
-    parts = [row.columns() if isinstance(row, Answer) else row for row in rows]
-    whole = parts[0] if len(parts) == 1 else Columns.joined(parts)
+    answers = [row for row in rows if isinstance(row, Answer)]
+    if len(answers) == len(rows):
+        whole = Answer.joined(answers)
+    else:
+        whole = Columns.joined([row.columns() if isinstance(row, Answer) else row for row in rows])
     return ReadingBatch(
         source, session, seq, t_received, whole.point, whole.t_source, whole.value, whole.quality
     )

@@ -6,6 +6,7 @@ A failure is told once, when it begins: a value that is not known is never sent 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,19 @@ class Answer:
 
     def columns(self) -> Columns:
         """The readings."""
-        value, quality = self._reply.decoded()
-        return Columns(self._point, np.full(len(value), self._now_ns, np.int64), value, quality)
+        return self.joined([self])
+
+    @classmethod
+    def joined(cls, answers: Sequence[Answer]) -> Columns:
+        """The readings of at least one answer, one after the other."""
+        decoded = [answer._reply.decoded() for answer in answers]
+        t_ns = np.array([answer._now_ns for answer in answers], np.int64)
+        return Columns(
+            np.concatenate([answer._point for answer in answers]),
+            np.repeat(t_ns, [len(answer) for answer in answers]),
+            np.concatenate([value for value, _ in decoded]),
+            np.concatenate([quality for _, quality in decoded]),
+        )
 
 
 class ReadState:

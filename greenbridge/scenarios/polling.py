@@ -17,7 +17,7 @@ from adapters.modbus.planner import planned
 from adapters.modbus.schedule import Schedule
 from adapters.modbus.unit import Answer, Poll, Unit
 from greenbridge.scenarios.virtual import whole
-from telemetry.batch import Columns, ReadingBatch
+from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError
 from telemetry.site import SitePoint
@@ -100,10 +100,9 @@ class CalmPolls:
         """What was polled since the last call; None for nothing. Reads of one kind are decoded together."""
         if not self._answers:
             return None
-        parts = [answer.columns() for answer in self._answers]
+        columns = Answer.joined(self._answers)
         self._answers.clear()
         self._seq += 1
-        columns = Columns.joined(parts)
         behind_ns = round((self._clock.monotonic() - self._heard_s) * 1e9)
         return ReadingBatch(
             self.name,

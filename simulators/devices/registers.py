@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -183,8 +183,9 @@ class Register(Generic[T]):
         return number if fits else self.encoding.not_available
 
 
-_Packed = tuple[struct.Struct, struct.Struct, tuple[Callable[[T], Value | bytes], ...]]
-"""Structure of some registers, the same as words, and what stands in its fields."""
+_Field = Callable[[T], Value | bytes]
+_Packed = tuple[struct.Struct, struct.Struct, list[Value | bytes], tuple[tuple[int, _Field[T]], ...]]
+"""Some registers as one structure and as words; what its fields hold always, and by place what they show."""
 _MOST_PARTS = 256
 """Different reads of a map whose structures are kept."""
 
@@ -254,8 +255,11 @@ class RegisterMap(Generic[T]):
         if order is WordOrder.ABCD:
             packed = self._packed(address, count)
             if packed is not None:
-                form, split, fields = packed
-                return list(split.unpack(form.pack(*[look(observation) for look in fields])))
+                form, split, constants, fields = packed
+                filled = constants.copy()
+                for at, look in fields:
+                    filled[at] = look(observation)
+                return list(split.unpack(form.pack(*filled)))
         words = self._constants(order).copy()
         for register in self._live:
             self._put(words, register, register.encode(observation), order)
@@ -275,21 +279,23 @@ class RegisterMap(Generic[T]):
 
     def _pack(self, first: int, end: int) -> _Packed[T] | None:
         words = self._constants(WordOrder.ABCD)
-        form, fields, at = ">", list[Callable[[T], Value | bytes]](), first
+        form, filled, fields, at = ">", list[Value | bytes](), list[tuple[int, _Field[T]]](), first
         for register in sorted(self._live, key=lambda register: register.address):
             if register.address + register.words <= first or register.address >= end:
                 continue
             if register.address < first or register.address + register.words > end:
                 return None
-            between = _bytes(words[at - self.start : register.address - self.start])
+            if between := _bytes(words[at - self.start : register.address - self.start]):
+                form += f"{len(between)}s"
+                filled.append(between)
             text = register.encoding is Encoding.TEXT
-            code = f"{2 * register.words}s" if text else register.encoding.value
-            form += f"{len(between)}s{code}"
-            fields += [partial(_first, between), register.field()]
+            form += f"{2 * register.words}s" if text else register.encoding.value
+            fields.append((len(filled), register.field()))
+            filled.append(b"")
             at = register.address + register.words
         rest = _bytes(words[at - self.start : end - self.start])
-        fields.append(partial(_first, rest))
-        return struct.Struct(f"{form}{len(rest)}s"), struct.Struct(f">{end - first}H"), tuple(fields)
+        filled.append(rest)
+        return struct.Struct(f"{form}{len(rest)}s"), struct.Struct(f">{end - first}H"), filled, tuple(fields)
 
     @cached_property
     def _live(self) -> tuple[Register[T], ...]:
@@ -331,7 +337,3 @@ class RegisterMap(Generic[T]):
 
 def _bytes(words: Sequence[int]) -> bytes:
     return struct.pack(f">{len(words)}H", *words)
-
-
-def _first(constant: bytes, _observation: object) -> bytes:
-    return constant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
 from simulators.faults.model import MeterFault
@@ -109,11 +109,10 @@ def _shown(struck: _Struck, reading: Reading, now_ns: int) -> Reading:  # noqa: 
             hours = (now_ns - struck.since_ns) / 3.6e12
             return _amplified(reading, 1 + fault.pct_per_h / 100 * hours)
         case Offset():
-            return replace(reading, p_mw=reading.p_mw + fault.mw)
+            return reading._replace(p_mw=reading.p_mw + fault.mw)
         case Stuck():
             counted = abs(first.p_mw) * (now_ns - struck.since_ns) * _WH_PER_MW_NS
-            return replace(
-                reading,
+            return reading._replace(
                 p_mw=first.p_mw,
                 q_mvar=first.q_mvar,
                 i_a=first.i_a,
@@ -123,16 +122,14 @@ def _shown(struck: _Struck, reading: Reading, now_ns: int) -> Reading:  # noqa: 
         case Skew() | ClockDrift():
             return _delayed(struck, reading, now_ns, -_ahead_s(struck, now_ns))
         case Polarity():
-            return replace(
-                reading,
+            return reading._replace(
                 p_mw=-reading.p_mw,
                 q_mvar=-reading.q_mvar,
                 export_wh=first.export_wh + reading.import_wh - first.import_wh,
                 import_wh=first.import_wh + reading.export_wh - first.export_wh,
             )
         case WrongScale():
-            return replace(
-                reading,
+            return reading._replace(
                 p_mw=reading.p_mw * fault.factor,
                 q_mvar=reading.q_mvar * fault.factor,
                 export_wh=round(reading.export_wh * fault.factor),
@@ -155,14 +152,13 @@ def _ahead_s(struck: _Struck, now_ns: int) -> float:
 
 
 def _amplified(reading: Reading, gain: float) -> Reading:
-    return replace(
-        reading, p_mw=reading.p_mw * gain, q_mvar=reading.q_mvar * gain, i_a=reading.i_a * abs(gain)
+    return reading._replace(
+        p_mw=reading.p_mw * gain, q_mvar=reading.q_mvar * gain, i_a=reading.i_a * abs(gain)
     )
 
 
 def _recounted(reading: Reading, first: Reading) -> Reading:
-    return replace(
-        reading,
+    return reading._replace(
         export_wh=reading.export_wh - first.export_wh,
         import_wh=reading.import_wh - first.import_wh,
     )
@@ -172,8 +168,7 @@ def _of_serial(reading: Reading, fault: Exchanged) -> Reading:
     """The reading as a meter of the new serial number would have it."""
     (old_v, old_i), (new_v, new_i) = class_errors(fault.target), class_errors(fault.serial)
     voltage, current = (1 + new_v) / (1 + old_v), (1 + new_i) / (1 + old_i)
-    return replace(
-        reading,
+    return reading._replace(
         p_mw=reading.p_mw * voltage * current,
         q_mvar=reading.q_mvar * voltage * current,
         v_kv=reading.v_kv * voltage,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +62,7 @@ class Instrument:
     """What keeps its clock right."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What one instrument shows."""
 
     p_mw: float
@@ -119,7 +118,7 @@ class Readings(Sequence[Reading]):
     def __getitem__(self, position: int | slice) -> Reading | list[Reading]:
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(len(self)))]
-        return Reading(*[column[position] for column in self._values])
+        return Reading._make([column[position] for column in self._values])
 
 
 class MeterBank:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,8 +38,8 @@ def test_gain_offset_polarity_and_scale() -> None:
     assert (gain.p_mw, gain.q_mvar, gain.i_a) == pytest.approx((306.0, 40.8, 357.0))
     assert (gain.v_kv, gain.export_wh) == (SOUND.v_kv, SOUND.export_wh)
     (offset,) = shown(fault("offset", mw=-15.0), SOUND)
-    assert offset == replace(SOUND, p_mw=285.0)
-    moved = replace(SOUND, export_wh=SOUND.export_wh + 500)
+    assert offset == SOUND._replace(p_mw=285.0)
+    moved = SOUND._replace(export_wh=SOUND.export_wh + 500)
     reversed_ = shown(fault("polarity"), SOUND, moved)[-1]
     assert (reversed_.p_mw, reversed_.q_mvar) == (-300.0, -40.0)
     assert (reversed_.export_wh, reversed_.import_wh) == (SOUND.export_wh, SOUND.import_wh + 500)
@@ -54,7 +53,7 @@ def test_drift_grows_with_time() -> None:
 
 
 def test_stuck_power_stands_and_its_counter_goes_on_with_it() -> None:
-    later = replace(SOUND, p_mw=100.0, v_kv=490.0, export_wh=SOUND.export_wh + 1)
+    later = SOUND._replace(p_mw=100.0, v_kv=490.0, export_wh=SOUND.export_wh + 1)
     stuck = shown(fault("stuck"), SOUND, later, step_s=3600)[-1]
     assert (stuck.p_mw, stuck.q_mvar, stuck.i_a, stuck.v_kv) == (300.0, 40.0, 350.0, 490.0)
     assert stuck.export_wh == SOUND.export_wh + 300_000_000
@@ -62,7 +61,7 @@ def test_stuck_power_stands_and_its_counter_goes_on_with_it() -> None:
 
 
 def test_a_late_meter_shows_the_past_and_its_clock_offset() -> None:
-    measured = [replace(SOUND, p_mw=float(k)) for k in range(8)]
+    measured = [SOUND._replace(p_mw=float(k)) for k in range(8)]
     assert [r.p_mw for r in shown(fault("skew", seconds=-3.0), *measured)] == [0, 0, 0, 0, 1, 2, 3, 4]
     faults = MeterFaults({"a": 0})
     faults.shown({"x": fault("skew", seconds=-3.0), "y": fault("skew", seconds=10.0)}, [SOUND], 0)
@@ -70,7 +69,7 @@ def test_a_late_meter_shows_the_past_and_its_clock_offset() -> None:
 
 
 def test_counters_begin_again_and_a_new_meter_has_its_own_error() -> None:
-    later = replace(SOUND, export_wh=SOUND.export_wh + 700)
+    later = SOUND._replace(export_wh=SOUND.export_wh + 700)
     reset = shown(fault("counter_reset"), SOUND, later)[-1]
     assert (reset.export_wh, reset.import_wh, reset.p_mw) == (700, 0, 300.0)
     new = shown(fault("exchanged", serial="spare"), SOUND, later)[-1]
@@ -86,7 +85,7 @@ def test_after_the_faults_a_meter_shows_what_it_measures(kinds: list[str]) -> No
     faults = MeterFaults({"a": 0})
     active = {kind: fault(kind, **parameters.get(kind, {})) for kind in kinds}
     for k in range(5):
-        faults.shown(active, [replace(SOUND, p_mw=300.0 + k)], k * SECOND)
+        faults.shown(active, [SOUND._replace(p_mw=300.0 + k)], k * SECOND)
     assert list(faults.shown({}, [SOUND], 6 * SECOND)) == [SOUND]
     assert not faults.swapped
     assert not faults.clock_offset_s
@@ -95,7 +94,7 @@ def test_after_the_faults_a_meter_shows_what_it_measures(kinds: list[str]) -> No
 def test_a_meter_that_sends_its_own_time_shows_the_present_with_a_wrong_stamp() -> None:
     faults = MeterFaults({"a": 0, "b": 1}, stamped=["a"])
     for k in range(5):
-        now = replace(SOUND, p_mw=float(k))
+        now = SOUND._replace(p_mw=float(k))
         a, _ = faults.shown({"x": fault("skew", seconds=-3.0)}, [now, OTHER], k * SECOND)
         assert a == now
     assert faults.clock_offset_s == {0: -3.0}
@@ -111,11 +110,11 @@ def test_a_drifting_clock_moves_ever_further() -> None:
     drift = fault("clock_drift", s_per_h=-120.0)
     faults = MeterFaults({"a": 0, "b": 1}, stamped=["a"])
     for minute in range(31):
-        now = replace(SOUND, p_mw=float(minute))
+        now = SOUND._replace(p_mw=float(minute))
         a, _ = faults.shown({"x": drift}, [now, OTHER], minute * 60 * SECOND)
         assert a == now
         assert faults.clock_offset_s == {0: pytest.approx(-2.0 * minute)}
-    measured = [replace(SOUND, p_mw=float(second)) for second in range(121)]
+    measured = [SOUND._replace(p_mw=float(second)) for second in range(121)]
     polled = shown(fault("clock_drift", s_per_h=-360.0), *measured)
     assert polled[60].p_mw == 54.0, "six seconds late after a minute"
     assert polled[120].p_mw == 108.0

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -48,7 +47,7 @@ def test_pm5xxx_counts_in_whole_watt_hours(register: int, value: int) -> None:
 
 def test_pm5xxx_tells_the_time_of_its_own_clock_and_has_nothing_between() -> None:
     moment = datetime(2026, 11, 24, 17, 5, 59, 250_000, UTC)
-    reading = replace(READING, t_ns=round(moment.timestamp() * 1e3) * 10**6)
+    reading = READING._replace(t_ns=round(moment.timestamp() * 1e3) * 10**6)
     unit = MappedUnit(PM5XXX, lambda: reading)
     assert unit.read(3, 1844, 4) == [26, 11 << 8 | 24, 17 << 8 | 5, 59_250]
     assert unit.read(3, 1847, 2) == unit.read(3, 1848, 1) == unit.read(3, 2998, 2) == Refusal.ILLEGAL_ADDRESS

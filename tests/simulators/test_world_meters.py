@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,7 +81,7 @@ def test_a_dark_grid_reads_zero_and_counts_nothing(make_world: MakeWorld) -> Non
     bank.observe(world.step(), 1.0)
     after = bank.readings()[0]
     same = {"export_wh": 0, "import_wh": 0, "t_ns": 0}
-    assert replace(after, **same) == replace(before, **same)
+    assert after._replace(**same) == before._replace(**same)
     assert (after.p_mw, after.v_kv, after.f_hz) == (0.0, 0.0, 0.0)
     assert after.export_wh == before.export_wh
 
@@ -103,7 +102,7 @@ def test_circuits_and_units_are_observed_like_the_rest(make_world: MakeWorld) ->
 
 
 def test_narrow_counters_roll_over() -> None:
-    reading = replace(NOTHING, export_wh=2**32 + 5, import_wh=10 * 2**32 + 25)
+    reading = NOTHING._replace(export_wh=2**32 + 5, import_wh=10 * 2**32 + 25)
     assert reading.acc32() == (5, 25)
     assert reading.acc32(10) == ((2**32 + 5) // 10, 2)
 
