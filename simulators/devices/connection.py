@@ -26,6 +26,8 @@ async def connection(
 ) -> AsyncIterator[aiomqtt.Client]:
     """Connects with a clean session, through a relay if there is one, and says DISCONNECT at the end.
 
+    :func:`knock` first.
+
     The client waits without a limit of its own: aiomqtt would set one by ``asyncio.wait_for``, which until
     Python 3.12 loses a cancellation that comes in the same turn of the loop as the awaited answer, and the
     task would never end. Callers bound each wait with ``asyncio.timeout``.
@@ -51,8 +53,6 @@ async def connection(
     )
     client.pending_calls_threshold = broker.in_flight
     async with asyncio.timeout(broker.ack_timeout_s):
-        if via is not None:
-            await _knock(broker)
         await client.__aenter__()
     try:
         yield client
@@ -62,10 +62,22 @@ async def connection(
                 await client.__aexit__(None, None, None)
 
 
-async def _knock(broker: Broker) -> None:
-    """Finds out at once that there is no broker behind a relay, which itself can always be reached."""
+async def knock(broker: Broker) -> None:
+    """Finds out whether there is a broker at all: a relay that leads to it can always be reached.
+
+    Raises
+    ------
+    aiomqtt.MqttError
+        Nobody listens there.
+    TimeoutError
+        Nothing answers in time.
+
+    """
     try:
-        _, writer = await asyncio.open_connection(broker.host, broker.port)
+        async with asyncio.timeout(broker.ack_timeout_s):
+            _, writer = await asyncio.open_connection(broker.host, broker.port)
+    except TimeoutError:
+        raise
     except OSError as error:
         raise aiomqtt.MqttError(error.strerror or str(error)) from None
     writer.close()

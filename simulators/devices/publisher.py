@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from simulators.bench import Broker
-from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, Address, connection
+from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, Address, connection, knock
 from simulators.devices.payloads import Message
 from simulators.faults.link import LinkFaults
 from simulators.metrics import BROKER_CONNECTED, PUBLISH_DROPPED, PUBLISH_PENDING, PUBLISHED
@@ -158,6 +158,7 @@ class Publisher:
             await self._clock.sleep(delay_s)
 
     async def _session(self) -> None:
+        await knock(self._broker)
         async with connection(self._broker, via=self._via) as client:
             self._connection(up=True)
             try:

@@ -10,6 +10,7 @@ import aiomqtt
 import pytest
 
 from simulators.bench import Bench, SimulatedDevice, load
+from simulators.devices.connection import KEEPALIVE_S
 from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.observation import METRICS
 from simulators.devices.sparkplug.runner import Moment
@@ -128,6 +129,14 @@ def test_devices_are_found_without_comparing_them(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(SimulatedDevice, "__eq__", compared)
     again = BenchState(state.bench, NOW_NS)
     assert readings(again.bench.edge_node[0], again)(MOMENT).keys() == {"mast", "wtg-1", "wtg-2", "wtg-3"}
+
+
+def test_what_is_sent_until_a_silent_loss_is_noticed_is_sent_again() -> None:
+    bench = load(BENCH + NODE, "x.toml", {})
+    # paho asks after one keep-alive and gives up after another; it looks each second
+    noticed_s = 2 * KEEPALIVE_S + 1
+    assert bench.edge_node[0].replay_s > noticed_s
+    assert node_plan(bench.edge_node[0], bench).replay_ms > 1000 * noticed_s
 
 
 def test_a_device_that_only_answers_with_exceptions_is_lost() -> None:

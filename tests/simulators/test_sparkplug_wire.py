@@ -240,3 +240,16 @@ async def test_a_host_that_comes_late_asks_for_births(port: int, start_broker: S
             assert host.view.bd_seq == 1
             assert max(at for *_, at, _ in host.view.heard) > min(at for *_, at, _ in host.view.historical)
             assert device.looks > looks
+
+
+async def test_attempts_without_a_broker_are_not_counted(port: int, start_broker: StartBroker) -> None:
+    async with running(port) as device:
+        # attempts at 0, 0.5 and 1.5 s at the latest; a look takes 0.02 s
+        while device.looks < 100:
+            await SystemClock().sleep(0)
+        await start_broker()
+        async with watching(port, late=True) as host:
+            while not host.view.births:
+                await host.request_rebirth()
+                await host.until("DDATA")
+            assert host.view.bd_seq == 0

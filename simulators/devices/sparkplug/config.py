@@ -37,8 +37,9 @@ class EdgeNodeSettings(Settings):
     """Values kept for each device while nobody can be told; beyond it the oldest is dropped and counted."""
     batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Kept values in one message."""
-    replay_s: Annotated[float, Field(ge=0, le=3600)] = 15.0
-    """Values sent this long before a session ended are sent again as historical [s]."""
+    replay_s: Annotated[float, Field(ge=0, le=3600)] = 25.0
+    """Values sent this long before a session ended are sent again as historical [s]; a silent connection is
+    known to be lost within two keep-alives and a second, which is what the default covers in real time."""
     memory: str = ""
     """File that keeps the number of the last birth through restarts; empty to begin at 0 each time."""
 

@@ -55,7 +55,7 @@ class NodePlan:
     """Samples kept for each device while nobody can be told."""
     batch: int = 500
     """Kept samples in one message."""
-    replay_ms: int = 15_000
+    replay_ms: int = 25_000
     """What was sent this long before a session ended is sent again."""
 
     def units(self) -> Iterator[tuple[str | None, tuple[MetricPlan, ...]]]:

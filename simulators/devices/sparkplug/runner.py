@@ -13,7 +13,7 @@ import structlog
 from paho.mqtt.reasoncodes import ReasonCode
 
 from simulators.bench import Broker
-from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, Address, connection
+from simulators.devices.connection import FIRST_RETRY_S, LAST_RETRY_S, Address, connection, knock
 from simulators.devices.sparkplug.births import BirthMemory
 from simulators.devices.sparkplug.edge_node import Action, Disconnect, EdgeNode, Ignored, Publish
 from simulators.devices.sparkplug.history import Sample
@@ -128,15 +128,19 @@ class EdgeNodeRunner:
         while True:
             accepted = False
             try:
-                accepted = await self._session()
+                # no CONNECT is sent where nobody listens, and bdSeq counts those
+                # (tck-id-topics-nbirth-bdseq-increment)
+                await knock(self._broker)
+                try:
+                    accepted = await self._session()
+                finally:
+                    accepted = accepted or self.node.phase is Phase.BORN
+                    self._outbox.clear()
+                    self._link.forget()
+                    self.node.disconnected(self._now_ms())
+                    BORN.labels(self.node.plan.id).set(0)
             except* (aiomqtt.MqttError, SubscriptionRefusedError, TimeoutError) as errors:
-                accepted = self.node.phase is Phase.BORN
                 self._log.warning("edge_node_lost", reason=str(errors.exceptions[0]) or "no answer in time")
-            finally:
-                self._outbox.clear()
-                self._link.forget()
-                self.node.disconnected(self._now_ms())
-                BORN.labels(self.node.plan.id).set(0)
             delay_s = FIRST_RETRY_S if accepted else min(2 * delay_s, LAST_RETRY_S)
             await self._clock.sleep(delay_s)
 
