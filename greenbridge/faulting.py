@@ -133,17 +133,19 @@ def _registers(
     control: Control = CONTROL_URL,
     as_json: Json = False,
 ) -> None:
-    """Shows what every register of a simulated device holds: name, raw words, engineering value."""
+    """Shows what every register of a simulated device holds: name, raw words, engineering value.
+
+    Of a device that publishes over MQTT it shows the latest message on each topic.
+    """
     path = f"devices/{quote(device, safe='')}/registers" if device else "devices"
     answer = _ask(control, "GET", path)
     if as_json or not device:
         typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(answer))
         return
-    for held in answer:
-        words = " ".join(f"{word:04x}" for word in held["words"])
-        shown = f"{held['value']:.10g}" if isinstance(held["value"], float) else str(held["value"])
-        value = "not available" if held["value"] is None else f"{shown} {held['unit']}".strip()
-        typer.echo(f"{held['address']:>5}  {held['name']:<34} {words:<40} {value}")
+    for shown in answer:
+        typer.echo(_said_line(shown) if "topic" in shown else _held_line(shown))
+    if not answer:
+        typer.echo("nothing published yet")
 
 
 @faults.command("speed")
@@ -160,6 +162,17 @@ def _speed(
     pace = _ask(control, "PUT", "clock", {"speed": factor})
     shown = " ".join(f"{name}={value}" for name, value in pace["environment"].items())
     typer.echo(json.dumps(pace, indent=2) if as_json else shown)
+
+
+def _held_line(held: dict[str, Any]) -> str:
+    words = " ".join(f"{word:04x}" for word in held["words"])
+    shown = f"{held['value']:.10g}" if isinstance(held["value"], float) else str(held["value"])
+    value = "not available" if held["value"] is None else f"{shown} {held['unit']}".strip()
+    return f"{held['address']:>5}  {held['name']:<34} {words:<40} {value}"
+
+
+def _said_line(said: dict[str, Any]) -> str:
+    return f"{_moment(said['t_ns'])}  {said['topic']}  {json.dumps(said['payload'])}"
 
 
 def _fault_line(fault: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from simulators.devices.payloads import Said
 from simulators.devices.registers import Held
 from simulators.exercise import Announcement, Exercise, FaultError, NoSuchFaultError
 from simulators.faults.complaints import complaints
@@ -73,8 +74,8 @@ class Controlled(Protocol):
         ...
 
     @property
-    def silent(self) -> Collection[str]:
-        """Ids of the devices that publish and cannot be asked."""
+    def publishers(self) -> Collection[str]:
+        """Ids of the devices that publish over MQTT."""
         ...
 
     def status(self) -> Status:
@@ -83,6 +84,10 @@ class Controlled(Protocol):
 
     def registers(self, device_id: str) -> Sequence[Held]:
         """What every register of a device holds right now."""
+        ...
+
+    def said(self, device_id: str) -> Sequence[Said]:
+        """What a publishing device said last on each of its topics."""
         ...
 
     def restore(self) -> None:
@@ -97,7 +102,7 @@ class _ClockRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _NoSuchDeviceError(FaultError):
-    """No device of that id has registers."""
+    """No device of that id."""
 
 
 def application(bench: Controlled, clock: Clock) -> Starlette:
@@ -143,14 +148,15 @@ def application(bench: Controlled, clock: Clock) -> Starlette:
         return _json(200, [injected.document() for injected in cleared])
 
     async def devices(_request: Request) -> Response:
-        return _json(200, sorted(bench.units))
+        return _json(200, sorted([*bench.units, *bench.publishers]))
 
     async def registers(request: Request) -> Response:
         device = request.path_params["id"]
-        if device in bench.silent:
-            raise _NoSuchDeviceError(f"{device} publishes over MQTT: it has no registers")
+        if device in bench.publishers:
+            return _json(200, bench.said(device))
         if device not in bench.units:
-            raise _NoSuchDeviceError(f'no device with registers "{device}" ({nearest(device, bench.units)})')
+            known = [*bench.units, *bench.publishers]
+            raise _NoSuchDeviceError(f'no device "{device}" ({nearest(device, known)})')
         return _json(200, bench.registers(device))
 
     async def retime(request: Request) -> Response:

@@ -13,7 +13,7 @@ from simulators.control import Status
 from simulators.devices import catalogue
 from simulators.devices.generation import WHOLE, Generation, GenerationBank, Sight
 from simulators.devices.modbus import MappedUnit, Unit
-from simulators.devices.payloads import PAYLOADS, Message, Writer
+from simulators.devices.payloads import PAYLOADS, Message, Said, Writer
 from simulators.devices.registers import Held, WordOrder
 from simulators.exercise import Exercise
 from simulators.faults.frames import UNFRAMED
@@ -98,8 +98,8 @@ class BenchState:
             if device.gateway is not None and device.unit is not None:
                 unit = self._unit(device)
                 self.units[device.id] = self.lines[device.gateway][device.unit] = unit
-        self.silent = frozenset(device.id for device in self.devices if not device.kind.modbus)
-        """Ids of the devices that publish and cannot be asked."""
+        self.publishers = frozenset(device.id for device in self.devices if not device.kind.modbus)
+        """Ids of the devices that publish."""
         self._mapped = {name: unit for name, unit in self.units.items() if isinstance(unit, MappedUnit)}
         self._orders = {
             self.position[name]: (unit, unit.word_order)
@@ -113,6 +113,7 @@ class BenchState:
             i: Writer(self.metered[i].topic or "", self.metered[i].shape, self.metered[i].batch)
             for i in self.publishing
         }
+        self._said: dict[int, dict[str, Said]] = {i: {} for i in self.publishing}
         self._plant = [self.world.fleet.index.get(device.plant or "", -1) for device in self.metered]
 
     def step(self, elapsed_s: float, now_ns: int, dt_s: float = STEP_S) -> None:
@@ -142,7 +143,9 @@ class BenchState:
             self._plant[position],
             self.device_time(position, now_ns) // 1_000_000,
         )
-        return self._writers[position].messages(members)
+        messages = self._writers[position].messages(members)
+        self._said[position] |= {m.topic: Said(now_ns, m.topic, m.payload) for m in messages}
+        return messages
 
     def device_time(self, position: int, now_ns: int) -> int:
         """What the clock of the metered device at ``position`` shows at a true time [ns, UTC]."""
@@ -164,6 +167,17 @@ class BenchState:
 
         """
         return self.units[device_id].registers()
+
+    def said(self, device_id: str) -> list[Said]:
+        """What a publishing device said last on each of its topics.
+
+        Raises
+        ------
+        KeyError
+            No device of that id publishes.
+
+        """
+        return list(self._said[self.position[device_id]].values())
 
     def restore(self) -> None:
         """Energises again what has collapsed; the next step shows it."""

@@ -38,6 +38,16 @@ class Message:
         return (self.payload,) if isinstance(self.payload, dict) else self.payload
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a device published last on a topic."""
+
+    t_ns: int
+    """When [ns, UTC], by true time: the device's own stands in the payload."""
+    topic: str
+    payload: Members | Sequence[Members]
+
+
 class Writer:
     """Writes what one device says in its shape; keeps the samples of a message that is not full yet."""
 

@@ -23,6 +23,7 @@ KINDS = {
     "tap": {"what": "A load.", "target": "line", "targets": ["SHY-TAS"], "parameters": {"mw": "above 0"}}
 }
 HELD = {"address": 3059, "name": "P", "words": [1, 0xABCD], "value": 344.6409606933594, "unit": "kW"}
+SAID = {"t_ns": 1_795_500_000_000_000_000, "topic": "c/b", "payload": {"p_mw": -1.5}}
 STATUS = {
     "started_ns": FAULT["began_ns"],
     "speed": 2.0,
@@ -55,6 +56,13 @@ TIMES = "from 2026-11-24 06:00:00Z to 2026-11-24 06:01:00Z"
         (["restore"], ("POST", "grid/restore", None), STATUS, ["restored"]),
         (["registers"], ("GET", "devices", None), ["a", "b"], ["a\nb"]),
         (["registers", "a"], ("GET", "devices/a/registers", None), [HELD], ["0001 abcd", "344.6409607 kW"]),
+        (
+            ["registers", "b"],
+            ("GET", "devices/b/registers", None),
+            [SAID],
+            ['06:00:00Z  c/b  {"p_mw": -1.5}'],
+        ),
+        (["registers", "b"], ("GET", "devices/b/registers", None), [], ["nothing published yet"]),
         (["speed", "2"], ("PUT", "clock", {"speed": 2.0}), {"environment": {"A": "2"}}, ["A=2"]),
     ],
 )

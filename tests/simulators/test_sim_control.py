@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from simulators.control import MAX_BODY, ControlServer, Status, application
+from simulators.devices.payloads import Said
 from simulators.devices.registers import Held
 from simulators.exercise import Exercise
 from simulators.faults.model import Assets, Where
@@ -23,7 +24,7 @@ class Stand:
         assets = Assets({Where.LINE: ["SHY-TAS", "KUN-AKT"], Where.METER: ["meter-1"]}, ["meter-1"])
         self.exercise = Exercise([], assets)
         self.units = {"meter-1": object()}
-        self.silent = {"bus-1"}
+        self.publishers = {"bus-1"}
         self.restored = 0
 
     def status(self) -> Status:
@@ -32,6 +33,9 @@ class Stand:
 
     def registers(self, device_id: str) -> list[Held]:
         return [Held("holding", 3059, device_id, (0x447A, 0), 1000.0, "kW")]
+
+    def said(self, device_id: str) -> list[Said]:
+        return [Said(5, f"plants/{device_id}", {"ts": 4, "p_mw": -1.5})]
 
     def restore(self) -> None:
         self.restored += 1
@@ -139,7 +143,7 @@ async def test_all_faults_are_cleared_at_once(api: aiohttp.ClientSession, stand:
         ("POST", "faults", b" " * (MAX_BODY + 1), 413, "larger"),
         ("PUT", "clock", b'{"speed": 2}', 422, "cannot be changed"),
         ("GET", "devices/meter-2/registers", None, 404, "meter-1"),
-        ("GET", "devices/bus-1/registers", None, 404, "publishes over MQTT"),
+        ("GET", "devices/bus-2/registers", None, 404, "bus-1"),
         ("DELETE", "faults/tap-9", None, 404, "tap-9"),
         ("PUT", "faults", b"", 405, "Not Allowed"),
         ("GET", "nothing", None, 404, "Not Found"),
@@ -168,9 +172,11 @@ async def test_kinds_devices_registers_and_restoration(api: aiohttp.ClientSessio
     assert kinds["weather"]["parameters"] == {"weather": "dry_snow, rain or hoarfrost"}
     assert kinds["exception_storm"]["parameters"]["code"] == "1 to 255, usually 6"
     assert kinds["exchanged"]["parameters"] == {"serial": "a text"}
-    assert await call(api, "GET", "devices") == (200, ["meter-1"])
+    assert await call(api, "GET", "devices") == (200, ["bus-1", "meter-1"])
     _, (held,) = await call(api, "GET", "devices/meter-1/registers")
     assert (held["address"], held["words"], held["value"], held["unit"]) == (3059, [0x447A, 0], 1000.0, "kW")
+    said = {"t_ns": 5, "topic": "plants/bus-1", "payload": {"ts": 4, "p_mw": -1.5}}
+    assert await call(api, "GET", "devices/bus-1/registers") == (200, [said])
     assert (await call(api, "POST", "grid/restore"))[0] == 200
     assert stand.restored == 1
 

@@ -59,6 +59,19 @@ def test_samples_are_sent_when_the_array_is_full() -> None:
     ]  # fmt: skip
 
 
+def test_the_latest_on_each_topic_is_kept_to_be_seen() -> None:
+    state = BenchState(load(BENCH, "b.toml", {}), 0)
+    assert state.said("points") == state.said("samples-1") == []
+    for second in range(5):
+        sent = {p: state.messages(p, second * 10**9) for p in state.publishing}
+    assert [(said.topic, said.payload) for said in state.said("points")] == [
+        (message.topic, message.payload) for message in sent[state.position["points"]]
+    ]
+    assert {said.t_ns for said in state.said("points")} == {4 * 10**9}
+    (samples,) = state.said("samples-1")
+    assert (samples.t_ns, len(samples.payload)) == (2 * 10**9, 3)
+
+
 def test_a_bench_speaks_in_its_devices_shapes() -> None:
     state = BenchState(load(BENCH, "b.toml", {}), 0)
     heard: dict[str, list[Message]] = {}

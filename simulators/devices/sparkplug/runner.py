@@ -128,8 +128,7 @@ class EdgeNodeRunner:
         while True:
             accepted = False
             try:
-                # no CONNECT is sent where nobody listens, and bdSeq counts those
-                # (tck-id-topics-nbirth-bdseq-increment)
+                # bdSeq counts CONNECTs, and where nobody listens none is sent
                 await knock(self._broker)
                 try:
                     accepted = await self._session()
