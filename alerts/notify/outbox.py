@@ -67,20 +67,21 @@ class Outbox:
         give_up_after_s: float = 86400.0,
     ) -> None:
         self._journal = journal
-        self._channels = list(channels)
         self._clock = clock
-        self._give_up_after = round(give_up_after_s * _SECOND)
         self._failing_since: dict[str, int] = {}
         self._last_error: dict[str, str] = {}
-        self._urgent: dict[str, asyncio.Queue[Notification]] = {
-            channel.id: asyncio.Queue(_MAX_URGENT) for channel in self._channels
-        }
+        self._urgent: dict[str, asyncio.Queue[Notification]] = {}
         self._told: set[tuple[str, str]] = set()
+        self.reconfigure(channels, give_up_after_s)
 
     def reconfigure(self, channels: Sequence[Channel], give_up_after_s: float) -> None:
         """Serves other channels from the next :meth:`run` on; not while one is under way."""
         self._channels = list(channels)
         self._give_up_after = round(give_up_after_s * _SECOND)
+        # what waits for a channel that stays goes on waiting
+        self._urgent = {
+            channel.id: self._urgent.get(channel.id) or asyncio.Queue(_MAX_URGENT) for channel in channels
+        }
 
     async def run(self) -> None:
         """Delivers until cancelled."""

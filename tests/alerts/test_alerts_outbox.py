@@ -213,3 +213,22 @@ async def test_a_file_that_is_no_alarm_journal_is_refused(tmp_path: Path) -> Non
     with pytest.raises(StorageError, match="alarm journal"):
         async with AlarmJournal(path):
             pass
+
+
+async def test_channels_that_come_and_go_while_it_runs(tmp_path: Path, clock: ManualClock) -> None:
+    a, b, c = Channel("a"), Channel("b"), Channel("c")
+    async with AlarmJournal(tmp_path / "a.sqlite", ["a", "b"]) as journal:
+        outbox = Outbox(journal, [a, b], clock)
+        outbox.tell(Notification("urgent-1", Occasion.RAISED, clock.now_ns(), alarm(clock, 1)))
+        journal.announce(["b", "c"], [Occasion.RAISED], 100)
+        outbox.reconfigure([b, c], 3600)
+        outbox.tell(Notification("urgent-2", Occasion.RAISED, clock.now_ns(), alarm(clock, 2)))
+        await change(journal, alarm(clock, 3))
+        task = asyncio.create_task(outbox.run())
+        await passed(journal, clock)
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait([task])
+    assert a.keys == []
+    assert b.keys == ["urgent-1", "urgent-2", "R6-A-B-3-1"]
+    assert c.keys == ["urgent-2", "R6-A-B-3-1"]
