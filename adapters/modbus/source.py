@@ -262,9 +262,6 @@ class ModbusSource:
 
     def _connected(self) -> None:
         self._begin_session()
-        if self._lost:
-            for unit in self._units:
-                unit.wake()
         self._lost = False
         self._unknown = self._sunspec()
         self.state.up(self._clock.now_ns())

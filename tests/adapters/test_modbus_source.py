@@ -157,6 +157,35 @@ async def test_telegraf_14671_an_illegal_address_costs_only_the_points_behind_it
     assert "illegal_data_address" in rig.source.state.last_error
 
 
+async def test_a_register_that_was_missing_is_asked_for_at_once_when_the_link_is_back(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    """The gateway may have been away to be given new firmware, or to be replaced."""
+    rig = make_rig(units=1)
+    port = rig.gateway.port
+
+    async def script(request: bytes) -> bytes:
+        first, count = struct.unpack(">HH", request[8:12])
+        if first <= 100 < first + count:
+            return request[:4] + b"\0\3" + request[6:7] + bytes([request[7] | 0x80, 2])
+        return await rig.gateway.answer_honestly(request)
+
+    def polls() -> int:
+        return sum(name == "R102" for name, _, _ in rig.readings("d1"))
+
+    rig.gateway.script = script
+    async with run_source(rig.source.run()):
+        await rig.until(lambda: polls() >= 20, 0.2)  # by now it rests for 16 polls at a time
+        await rig.gateway.stop()
+        await rig.until(lambda: rig.counts["connect_failures"] > 0)
+        rig.gateway.script = rig.gateway.answer_honestly
+        await rig.gateway.start(port)
+        before = polls()
+        good = ("R100", 1100.0, Quality.GOOD)
+        await rig.until(lambda: good in rig.readings("d1") or polls() > before + 4)
+    assert good in rig.readings("d1")
+
+
 async def test_a_gateway_that_cannot_reach_its_unit_says_so_without_a_reconnect(
     make_rig: MakeRig, run_source: Run
 ) -> None:

@@ -232,6 +232,17 @@ async def test_a_line_that_does_not_exist_is_told_by_its_name() -> None:
         await opener(gone)()
 
 
+async def test_bytes_behind_a_reply_that_begin_no_other_make_a_doubt_of_it(gateway: Scripted) -> None:
+    async def script(request: bytes) -> bytes:
+        return await gateway.answer_honestly(request) + b"\0\1"
+
+    gateway.script = script
+    async with await opener(settings(host="127.0.0.1", port=gateway.port))() as link:
+        with pytest.raises(ProtocolDoubtError, match="begin no reply that is due"):
+            await link.ask(Request(1, 1, RegisterTable.HOLDING, 100, 4), 1.0)
+        assert not link.alive
+
+
 async def test_what_cannot_be_the_name_of_a_host_is_told() -> None:
     with pytest.raises(ConnectionLostError, match=r"a\.\.b:502 cannot be reached: no name of a host"):
         await opener(settings(host="a..b", port=502))()
