@@ -117,6 +117,20 @@ class HealthSettings(Settings):
     """Some points of a device are stale, or its clock stands still."""
 
 
+class StateEstimateSettings(Settings):
+    """R18: the measurements contradict each other and the network; also explains other alarms."""
+
+    enabled: bool = True
+    every_s: Annotated[float, Field(ge=1, le=60)] = 3.0
+    """Time between two estimates [s]."""
+    priority: Priority = Priority.MEDIUM
+    on_s: Seconds = 0.0
+    """Beyond the three scans of five that must fail [s]."""
+    off_s: Seconds = 30.0
+    clock_sigma_s: Seconds = 0.2
+    """Standard uncertainty of the meters' source times [s]; counts while power ramps."""
+
+
 class ExchangeOverride(Settings):
     """R1 for one tie; what is not given is as for all."""
 
@@ -213,6 +227,7 @@ class AlertsSettings(Settings):
     exchange: Annotated[ExchangeRules, Field(alias="R1")] = ExchangeRules()
     two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
     health: Annotated[HealthRules, Field(alias="R13")] = HealthRules()
+    state_estimate: Annotated[StateEstimateSettings, Field(alias="R18")] = StateEstimateSettings()
     webhook: tuple[Webhook, ...] = ()
     desk: DeskSettings = DeskSettings()
     outage: tuple[Outage, ...] = ()

@@ -14,6 +14,7 @@ from alerts.alarms import HELD, Alarm, Indeterminate, Priority
 from alerts.alignment import SECOND
 from alerts.book import AlarmBook, Change, Tracked
 from alerts.config import AlertsSettings, Occasion
+from alerts.estimating import Estimating, Publish
 from alerts.evaluation import Evaluation
 from alerts.holds import Design, Hold
 from alerts.journal import AlarmJournal, Progress
@@ -90,6 +91,8 @@ class AlarmEngine:
         What the parts of greenbridge complain of now; each becomes an alarm.
     urgent
         Takes the notifications of such alarms while the alarm journal cannot be written.
+    publish
+        Told of every state estimate.
 
     """
 
@@ -104,7 +107,10 @@ class AlarmEngine:
         cursors: JournalCursors | None = None,
         ailments: Callable[[], Sequence[Ailment]] = tuple,
         urgent: Callable[[Notification], None] | None = None,
+        publish: Publish | None = None,
     ) -> None:
+        self._publish = publish
+        self._estimating: Estimating | None = None
         self._ailments = ailments
         self._urgent = urgent
         self._own_ailment: Ailment | None = None
@@ -144,6 +150,8 @@ class AlarmEngine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._consume(), name="alerts-consume")
                 group.create_task(self._tick(), name="alerts-tick")
+                if self._estimating is not None:
+                    group.create_task(self._estimating.run(), name="alerts-estimate")
         finally:
             await self._uncancelled(self._finish())
 
@@ -207,7 +215,12 @@ class AlarmEngine:
             # under the lock: an acknowledgement between two runs must not be missed
             progress, tracked = await self._journal.load()
             book = self._book(tracked, progress.number)
-            self._evaluation = Evaluation(self._site, self._settings, book, progress.instant)
+            settings, self._estimating = self._settings.state_estimate, None
+            if settings.enabled:
+                self._estimating = Estimating(self._site, settings, self._clock, self._publish)
+            self._evaluation = Evaluation(
+                self._site, self._settings, book, progress.instant, self._estimating
+            )
             self._offset, self._pending, self._stored = progress.resume_after, [], progress
             while self._offset < progress.offset:
                 records = [r for r in await self._reader.read(self._offset) if r.offset <= progress.offset]

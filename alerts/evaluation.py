@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -17,6 +18,9 @@ from alerts.alarms import Priority
 from alerts.alignment import SECOND, Alignment, Snapshot, stale_after_s
 from alerts.book import AlarmBook, Change
 from alerts.config import AlertsSettings
+from alerts.estimating import Estimating
+from alerts.estimator.judgement import RULE as ESTIMATE
+from alerts.estimator.judgement import WHOLE as NETWORK
 from alerts.heard import Heard
 from alerts.rules.catalogue import rules_of
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
@@ -47,6 +51,7 @@ FAILED_RULE = "RULES"
 """Rule name of the alarms about rules that raised an exception."""
 
 _HEALTH = Subject(RULE, VERSION, WHOLE, "")
+_ESTIMATE = Subject(ESTIMATE, 1, NETWORK, "")
 _FAILED_TIMING = Timing((Grade(Priority.HIGH, 0.0),), 0.0)
 
 
@@ -79,10 +84,19 @@ class Evaluation:
         Alarms as the latest commit left them.
     instant
         Newest instant that was judged before [ns, UTC]; it is not judged again.
+    estimating
+        The state estimation that runs beside the rules, if any.
 
     """
 
-    def __init__(self, site: Site, settings: AlertsSettings, book: AlarmBook, instant: int = 0) -> None:
+    def __init__(
+        self,
+        site: Site,
+        settings: AlertsSettings,
+        book: AlarmBook,
+        instant: int = 0,
+        estimating: Estimating | None = None,
+    ) -> None:
         self.book = book
         rules, gaps = rules_of(site, settings)
         self._rules: dict[str, Rule] = {rule.subject.key: rule for rule in rules}
@@ -91,7 +105,9 @@ class Evaluation:
         self._health = TelemetryHealth(site, settings.health) if settings.health.enabled else None
         self._health_started = False
         self._delay = round(settings.watermark_s * SECOND)
-        points = sorted({point for rule in rules for point in rule.inputs})
+        self._estimating = estimating
+        watched = {point for rule in rules for point in rule.inputs}
+        points = sorted(watched.union(() if estimating is None else estimating.inputs))
         periods = {point: site.points[point].profile.period_s for point in points}
         silent = {point for point in points if site.points[point].profile.by_exception}
         self._alignment = Alignment(periods, settings.watermark_s, silent)
@@ -148,6 +164,9 @@ class Evaluation:
                 }
             )
         known |= {key for key in self.book.kept_keys() if key.startswith(PREFIX)}
+        if self._estimating is not None:
+            known |= {key for key in self.book.kept_keys() if key.startswith(f"{ESTIMATE}/")}
+            known.add(_failed(_ESTIMATE).key)
         changes = self.book.retire(sorted(self.book.kept_keys() - known), now)
         for gap in self._gaps:
             self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
@@ -295,10 +314,35 @@ class Evaluation:
                 changes += self._disabled(error, now)
                 continue
             if instant > self._settled:
-                change = self.book.judge(finding, rule.timing, now)
+                change = self.book.judge(self._with_evidence(finding), rule.timing, now)
                 changes += [change] if change is not None else []
                 changes += self._recovered(rule.subject, now)
+        if self._estimating is not None and instant > self._settled:
+            changes += self._estimated(self._estimating, snapshot, now)
         return changes
+
+    def _estimated(self, estimating: Estimating, snapshot: Snapshot, now: int) -> list[Change]:
+        """Hands the instant to the state estimation, and judges what it has found meanwhile."""
+        changes = []
+        for finding in estimating.findings():
+            metrics.EVALUATIONS.labels(ESTIMATE).inc()
+            change = self.book.judge(finding, estimating.timing, now)
+            changes += [change] if change is not None else []
+        try:
+            _guarded(_ESTIMATE, lambda: estimating.take(snapshot, self.book.open_keys()))
+        except RuleFailedError as error:
+            self._estimating = None
+            return changes + self._disabled(error, now)
+        return changes + self._recovered(_ESTIMATE, now)
+
+    def _with_evidence(self, finding: Finding) -> Finding:
+        """A finding with what the state estimate says of its asset."""
+        if finding.texts is None or self._estimating is None:
+            return finding
+        subject = finding.subject
+        further = self._estimating.evidence(subject.rule, subject.asset, finding.at)
+        texts = replace(finding.texts, evidence={**finding.texts.evidence, **further})
+        return replace(finding, texts=texts)
 
     def _follow_clock(self, t_received: int, now: int) -> None:
         """Begins anew when the wall clock was stepped back: buffers hold times that now lie in the future."""

@@ -20,6 +20,15 @@ READ_TO_ALARM = Histogram(
     ["rule"],
     buckets=(0.1, 0.25, 0.5, 1, 2, 3, 3.5, 4, 5, 7.5, 10, 30, 60),
 )
+ESTIMATES = Counter("greenbridge_state_estimates", "State estimates: solved, failed", ["result"])
+ESTIMATE_SECONDS = Histogram(
+    "greenbridge_state_estimate_seconds",
+    "Duration of a state estimate",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+SCANS_DROPPED = Counter(
+    "greenbridge_state_estimate_scans_dropped", "Scans that the estimator was too slow to look at"
+)
 WATERMARK_LAG = Gauge("greenbridge_alerts_watermark_lag_seconds", "Time from the judged instant to now")
 LATE_READINGS = Counter(
     "greenbridge_alerts_late_readings", "Readings of rule inputs that came after their instant was judged"

@@ -24,7 +24,7 @@ FIXED = ("state_dir", "journal", "dead_letters", "embedded", "console")
 """Settings that only a restart changes: files under the state directory, the address of the console."""
 
 _PLAIN = ("name", "simulators_url", "logs")
-_RULES = {"exchange": "R1", "two_end": "R6", "health": "R13"}
+_RULES = {"exchange": "R1", "two_end": "R6", "health": "R13", "state_estimate": "R18"}
 _IDENTITY = ("id", "asset")
 
 

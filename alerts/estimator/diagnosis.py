@@ -18,6 +18,9 @@ from telemetry.grid import Grid
 
 SIGNIFICANCE = 0.001
 """How often J exceeds its limit although nothing is wrong."""
+LARGEST_SIGNIFICANCE = 0.0001
+"""How often the largest of all tests exceeds its limit although nothing is wrong: J spreads one error
+over all degrees of freedom, and misses what stands out when the meters are better than stated."""
 ACCEPT_T = 16.0
 """Test value from which an error is accepted: a normalised residual of 4, because the largest of many is
 looked at."""
@@ -82,6 +85,10 @@ class Diagnosis:
     """Weighted sum of squared residuals."""
     limit: float
     """Limit of J at its significance."""
+    largest: float
+    """Largest test value of all possible errors."""
+    largest_limit: float
+    """Limit of the largest of so many test values at its significance."""
     freedom: int
     """Degrees of freedom: measurements more than unknowns."""
     redundancy: float
@@ -109,7 +116,7 @@ class Diagnosis:
     @property
     def consistent(self) -> bool:
         """The measurements do not contradict each other and the branches' data."""
-        return self.freedom > 0 and self.j <= self.limit
+        return self.freedom > 0 and self.j <= self.limit and self.largest <= self.largest_limit
 
     @property
     def unexplained(self) -> bool:
@@ -176,6 +183,8 @@ class Estimator:
             scan.instant,
             j,
             _limit(freedom),
+            ranking[0].t if ranking else 0.0,
+            _largest_limit(fit),
             freedom,
             freedom / rows if rows else 0.0,
             accepted,
@@ -252,12 +261,14 @@ class _Found:
 
 
 def _sequence(found: _Found, freedom: int) -> tuple[tuple[Hypothesis, ...], tuple[Hypothesis, ...], bool]:
-    """Explains one error after the other while J fails; stops where the next one cannot be told."""
+    """Explains one error after the other while a test fails; stops where the next cannot be told."""
     accepted: list[Hypothesis] = []
     fit = found.fit
-    while freedom > 0 and fit.j > _limit(freedom) and len(accepted) < MOST_ERRORS:
+    while freedom > 0 and len(accepted) < MOST_ERRORS:
         tests, order = found.tests(), found.order()
         if not order or tests[order[0]] <= ACCEPT_T:
+            break
+        if fit.j <= _limit(freedom) and tests[order[0]] <= _largest_limit(fit):
             break
         best = order[0]
         rivals = [i for i in order[1:] if tests[i] * ACCEPT_RATIO > tests[best]]
@@ -274,3 +285,8 @@ def _sequence(found: _Found, freedom: int) -> tuple[tuple[Hypothesis, ...], tupl
 def _limit(freedom: int) -> float:
     """Limit of J for a number of degrees of freedom; infinite without any."""
     return float(chdtri(freedom, SIGNIFICANCE)) if freedom > 0 else float("inf")
+
+
+def _largest_limit(fit: Fit) -> float:
+    """Limit of the largest of the tests of a fit, by Bonferroni's inequality."""
+    return float(chdtri(1, LARGEST_SIGNIFICANCE / max(int(np.count_nonzero(fit.visible)), 1)))

@@ -91,12 +91,13 @@ class Explainer:
             return told + self._circumstances(best, diagnosis)
         if any(self._concerns(h, asset) for h in diagnosis.ambiguous):
             told = " or ".join(f"{self._described(h)} ({_test(h)})" for h in diagnosis.ambiguous)
+            lines = [h for h in diagnosis.ambiguous if h.kind is Kind.LINE]
             why = (
                 "the measurements cannot tell them apart"
                 if diagnosis.inseparable
                 else "none stands out enough"
             )
-            return f"ambiguous: {told}; {why}" + self._circumstances(diagnosis.ambiguous[0], diagnosis)
+            return f"ambiguous: {told}; {why}" + self._circumstances(lines[0] if lines else None, diagnosis)
         elsewhere = [*diagnosis.accepted, *diagnosis.ambiguous]
         if elsewhere:
             told = " or ".join(self._described(h) for h in elsewhere[:2])
@@ -135,11 +136,11 @@ class Explainer:
             case Kind.METER:
                 return f"meter {subject} reads {amount} too {'much' if size > 0 else 'little'}"
 
-    def _circumstances(self, hypothesis: Hypothesis, diagnosis: Diagnosis) -> str:
+    def _circumstances(self, hypothesis: Hypothesis | None, diagnosis: Diagnosis) -> str:
         """What else speaks for or against an extra loss of a line: circuits, weather, neighbours."""
-        line = self._lines.get(hypothesis.subject) if hypothesis.kind is Kind.LINE else None
-        if line is None or hypothesis.size_mw <= 0:
+        if hypothesis is None or hypothesis.kind is not Kind.LINE or hypothesis.size_mw <= 0:
             return ""
+        line = self._lines[hypothesis.subject]
         circuits = diagnosis.branches[line.id].circuits
         told = f"; {circuits} of {line.circuits} circuits in service" if line.circuits > 1 else ""
         most = HOARFROST_KW_PER_KM - self._fair[line.id]
@@ -167,11 +168,16 @@ class Explainer:
     def _verdict(self, diagnosis: Diagnosis) -> str:
         if diagnosis.freedom <= 0:
             return "no redundancy"
-        verb = "within" if diagnosis.consistent else "above"
+        verb = "within" if diagnosis.j <= diagnosis.limit else "above"
+        stands_out = (
+            f", largest test T = {diagnosis.largest:.0f} above its limit of {diagnosis.largest_limit:.0f}"
+            if diagnosis.largest > diagnosis.largest_limit
+            else ""
+        )
         left_out = f", {len(diagnosis.unusable)} meters left out" if diagnosis.unusable else ""
         return (
             f"J = {diagnosis.j:.0f}, {verb} its limit of {diagnosis.limit:.0f} at {diagnosis.freedom} "
-            f"degrees of freedom{left_out}"
+            f"degrees of freedom{stands_out}{left_out}"
         )
 
     def _concerns(self, hypothesis: Hypothesis, asset: str) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 TAP_FROM, ACKNOWLEDGE_AT, TAP_UNTIL, END = 2, 20, 22, 36
 
 QUICK = AlertsSettings.model_validate_json(
-    '{"R6": {"off_s": 4, "limits": [{"priority": "high", "sigmas": 6, "pct_p": 2, "on_s": 10}]}}'
+    '{"R18": {"enabled": false}, '
+    '"R6": {"off_s": 4, "limits": [{"priority": "high", "sigmas": 6, "pct_p": 2, "on_s": 10}]}}'
 )
 
 

@@ -288,7 +288,9 @@ async def test_an_alarm_of_a_rule_that_is_taken_out_returns(bench: Bench) -> Non
     async with bench.running():
         bench.tap(30)
         await bench.run(70)
-    bench.settings = AlertsSettings.model_validate_json('{"R6": {"enabled": false}}')
+    bench.settings = AlertsSettings.model_validate_json(
+        '{"R6": {"enabled": false}, "R18": {"enabled": false}}'
+    )
     async with bench.running() as desk:
         assert only(desk.active()).state is AlarmState.RETURNED
 
@@ -425,13 +427,14 @@ async def test_other_thresholds_take_over_while_it_runs_and_alarms_keep_their_st
         alarm = only(desk.active())
         await desk.acknowledge(alarm.id, "A", "seen")
         looser = AlertsSettings.model_validate_json(
-            '{"R6": {"limits": [{"priority": "high", "sigmas": 900, "pct_p": 90, "on_s": 60}]}}'
+            '{"R18": {"enabled": false}, '
+            '"R6": {"limits": [{"priority": "high", "sigmas": 900, "pct_p": 90, "on_s": 60}]}}'
         )
         await bench.rerun(bench.site, looser)
         assert only(desk.active()).acknowledged_by == "A", "shown at once, as it was"
         await bench.run(40)
         assert desk.active() == (), "30 MW are within the new limit"
-        await bench.rerun(bench.site, AlertsSettings.model_validate({}))
+        await bench.rerun(bench.site, bench.settings)
         await bench.run(70)
         assert only(desk.active()).id != alarm.id
         assert [event for _, event, _ in await story(bench)] == ["raise", "acknowledge", "clear", "raise"]
