@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ class Summary:
     rules: dict[str, int]
     stores: list[str]
     webhooks: int
+    warnings: list[str]
+    """What is allowed and hardly meant."""
 
     def document(self) -> dict[str, Any]:
         """For machines."""
@@ -53,6 +56,7 @@ class Summary:
                 f"  stores    {', '.join(self.stores)} ({self.series} series where it is InfluxDB)",
                 f"  rules     {rules}",
                 f"  webhooks  {self.webhooks}",
+                *(f"  warning   {warning}" for warning in self.warnings),
             ]
         )
 
@@ -107,4 +111,17 @@ def summarise(configuration: Configuration) -> Summary:
             *(name for name, store in further.items() if store is not None and store.enabled),
         ],
         webhooks=sum(webhook.enabled for webhook in alerts.webhook),
+        warnings=list(_warnings(configuration, links)),
     )
+
+
+def _warnings(configuration: Configuration, links: Set[str]) -> Iterator[str]:
+    settings = configuration.settings
+    if not links:
+        disabled = any(device.link for device in configuration.devices)
+        why = "every device is disabled" if disabled else f"no device in {', '.join(settings.devices)}"
+        yield f"nothing is read: {why}"
+    named = {f"modbus/{gateway.id}": "Modbus gateway" for gateway in settings.modbus.gateway}
+    named |= {f"mqtt/{broker.id}": "MQTT broker" for broker in settings.mqtt.broker}
+    for link in sorted(named.keys() - links):
+        yield f"{named[link]} {link.partition('/')[2]} is used by no device that is enabled"

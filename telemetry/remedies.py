@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _FORMS = {
@@ -61,6 +61,21 @@ def of_value(fault: Mapping[str, Any], key: str) -> str:
         case _:
             pass
     return fix
+
+
+def of_range(constraints: Iterable[object]) -> str:
+    """The whole range of a number, from the constraints of its field; empty unless it ends on both sides.
+
+    A validator names only the end that a value is beyond.
+    """
+    ends: dict[str, object] = {}
+    for constraint in constraints:
+        for name in ("ge", "gt", "le", "lt"):
+            if (end := getattr(constraint, name, None)) is not None:
+                ends.setdefault(name, end)
+    low = f"{ends['ge']}" if "ge" in ends else f"more than {ends['gt']}" if "gt" in ends else ""
+    high = f"{ends['le']}" if "le" in ends else f"less than {ends['lt']}" if "lt" in ends else ""
+    return f"valid: {low} to {high}" if low and high else ""
 
 
 def _unquoted(value: object, otherwise: str) -> str:

@@ -208,6 +208,7 @@ def _problem(fault: dict[str, Any], file: str, model: type[Settings], data: Any)
             fix = nearest(str(fault["input"]), names) if names else f"valid: {expected}"
         case _:
             fix = remedies.of_value(fault, ".".join(part for part in location if isinstance(part, str)))
+            fix = fix or remedies.of_range(_limits_at(model, location))
     return Problem(file, key_path(_written(location, data)), shown, reason, fix)
 
 
@@ -220,7 +221,34 @@ def key_path(location: Location) -> str:
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
-    """Valid keys at a location, following the models that annotations mention."""
+    """Valid keys at a location."""
+    found = _models_at(model, location)
+    return {info.alias or name for candidate in found for name, info in candidate.model_fields.items()}
+
+
+def _limits_at(model: type[BaseModel], location: Location) -> list[Any]:
+    """The constraints of the value at a location."""
+    names = [part for part in location if isinstance(part, str)]
+    limits: list[Any] = []
+    for candidate in _models_at(model, tuple(names[:-1])):
+        for name, info in candidate.model_fields.items():
+            if names[-1:] and names[-1] in {name, info.alias}:
+                limits += [*info.metadata, *_constraints_in(info.annotation)]
+    return limits
+
+
+def _constraints_in(annotation: Any) -> list[Any]:
+    """Constraints of the members of a union, which pydantic leaves in the annotation."""
+    found = [
+        limit for info in getattr(annotation, "__metadata__", ()) for limit in getattr(info, "metadata", ())
+    ]
+    for part in getattr(annotation, "__args__", ()):
+        found += _constraints_in(part)
+    return found
+
+
+def _models_at(model: type[BaseModel], location: Location) -> set[type[BaseModel]]:
+    """What a location may be, following the models that annotations mention."""
     current: set[type[BaseModel]] = {model}
     for part in location:
         found: set[type[BaseModel]] = set()
@@ -230,7 +258,7 @@ def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
                     found |= _models_in(info.annotation)
         # an index or a dictionary key stays within the same models; so does the tag of a union
         current = found or current
-    return {info.alias or name for candidate in current for name, info in candidate.model_fields.items()}
+    return current
 
 
 def _models_in(annotation: Any) -> set[type[BaseModel]]:

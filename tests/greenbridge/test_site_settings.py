@@ -172,6 +172,35 @@ host_id = "scada"
 host = "127.0.0.1"
 client_id = "spb"
 """
+
+
+@pytest.mark.parametrize(
+    ("devices", "warnings"),
+    [
+        (DEVICE, []),
+        (
+            "",
+            [
+                "nothing is read: no device in devices.toml",
+                "Modbus gateway SHY is used by no device that is enabled",
+            ],
+        ),
+        (
+            DEVICE + "enabled = false\n",
+            [
+                "nothing is read: every device is disabled",
+                "Modbus gateway SHY is used by no device that is enabled",
+            ],
+        ),
+    ],
+)
+def test_what_is_allowed_and_hardly_meant_is_a_warning(site: Path, devices: str, warnings: list[str]) -> None:
+    (site / "devices.toml").write_text(devices)
+    summary = summarise(load(str(site), {}))
+    assert summary.warnings == summary.document()["warnings"] == warnings
+    assert summary.text().count("  warning   ") == len(warnings)
+
+
 EDGE = """
 [[device]]
 id = "t1"

@@ -42,6 +42,8 @@ class Config(Settings):
     item: tuple[Item, ...] = ()
     sink: Annotated[Plain | Secured, Field(discriminator="kind")] | None = None
     by_name: dict[str, Item] = Field(default_factory=dict)
+    unit: Annotated[int, Field(ge=1, le=247)] = 1
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 def problems(text: str, **environment: str) -> list[Problem]:
@@ -191,3 +193,16 @@ def test_a_faulty_entry_does_not_make_its_list_too_short_as_well() -> None:
     assert [problem.key for problem in caught.value.problems] == ["link[0].period_s"]
     with pytest.raises(ConfigError, match="at least 1 item"):
         parse("link = []", "a.toml", Chain, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("unit = 248", "valid: 1 to 247"),
+        ("unit = 0", "valid: 1 to 247"),
+        ("share = 1.0", "valid: more than 0 to less than 1"),
+        ("item = [{ name = 'a', period_s = 0 }]", ""),
+    ],
+)
+def test_a_number_out_of_range_is_told_the_whole_range(text: str, fix: str) -> None:
+    assert only(text).fix == fix
