@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,8 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
     """
     state = Path(configuration.settings.state_dir)
     async with AsyncExitStack() as stack:
+        # from the first moment on: a hang-up ends a process that has no handler for it
+        hangup = stack.enter_context(_hangups())
         stack.enter_context(claimed(state))
         audit = await stack.enter_async_context(AuditLog(state / AUDIT, clock))
         running = await stack.enter_async_context(application(configuration, state, clock, environment))
@@ -52,11 +54,18 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
             group.create_task(running.run(), name="supervisor")
             # a page that showed no alarms before the stored ones are read would be a false all-clear
             await running.engine.resumed.wait()
-            await _serve(running, state, audit=audit, clock=clock, environment=environment)
+            reload = partial(_reload_at_hangups, hangup)
+            await _serve(running, state, reload, audit=audit, clock=clock, environment=environment)
 
 
 async def _serve(
-    running: Application, state: Path, *, audit: AuditLog, clock: Clock, environment: Mapping[str, str]
+    running: Application,
+    state: Path,
+    reload: Callable[[Reloader], Awaitable[None]],
+    *,
+    audit: AuditLog,
+    clock: Clock,
+    environment: Mapping[str, str],
 ) -> None:
     """Serves people and commands until cancelled."""
     console = running.configuration.settings.console
@@ -82,19 +91,25 @@ async def _serve(
                 running.status.not_ready = ""
                 site = running.site
                 log.info("greenbridge_started", site=site.name, devices=len(site.devices), console=page.url)
-                await _reload_at_hangups(reloader)
+                await reload(reloader)
 
 
-async def _reload_at_hangups(reloader: Reloader) -> None:
-    """Reads the configuration again at each SIGHUP, until cancelled."""
+@contextlib.contextmanager
+def _hangups() -> Iterator[asyncio.Event]:
+    """An event that each SIGHUP sets."""
     hangup = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)
     try:
-        while True:
-            await hangup.wait()
-            hangup.clear()
-            with contextlib.suppress(GreenbridgeError):  # it is in the log and in the audit
-                await reloader.reload("SIGHUP")
+        yield hangup
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _reload_at_hangups(hangup: asyncio.Event, reloader: Reloader) -> None:
+    """Reads the configuration again at each SIGHUP, also one that came during the start, until cancelled."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        with contextlib.suppress(GreenbridgeError):  # it is in the log and in the audit
+            await reloader.reload("SIGHUP")
