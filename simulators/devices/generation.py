@@ -67,6 +67,8 @@ class Generation:
     q_mvar: float
     available_mw: float
     """What wind or sun would allow."""
+    limit_mw: float
+    """Most that the whole plant may deliver, by its set-point."""
     energy_wh: int
     """Energy delivered, in whole watt-hours."""
     v_pu: float
@@ -146,6 +148,7 @@ class GenerationBank:
             p_mw=p_mw,
             q_mvar=float(plants.q_mvar[plant]) * (p_mw / total_mw if total_mw else 0.0),
             available_mw=float(available),
+            limit_mw=float(plants.limit_mw[plant]),
             energy_wh=int(self._energy_ws[position]) // _WS_PER_WH,
             v_pu=float(now.node_v_kv[self._node[position]]) / self._kv_rated,
             f_hz=f_hz,

@@ -97,6 +97,7 @@ WIND_FARM = RegisterMap[Generation](
         _f32(116, "WMET.HorWdSpd", "m/s", lambda u: u.wind_m_s),
         _f32(118, "WMET.HorWdDir", "deg", lambda u: u.wind_dir_deg),
         Register(120, Encoding.UINT32, lambda u: u.t_ns // 10**9, "clock", "s"),
+        _f32(122, "WAPC.SptW", "kW", lambda u: u.limit_mw * 1e3),
     ),
 )
 

@@ -76,6 +76,8 @@ class PlantState:
     q_mvar: Array
     available_mw: Array
     """What wind or sun would allow the units in service."""
+    limit_mw: Array
+    """Set-point of a curtailment; the rating without one."""
     wind_m_s: Array
     wind_dir_deg: Array
     ghi_w_m2: Array
@@ -257,6 +259,7 @@ class Fleet:
             p_mw=p,
             q_mvar=REACTIVE_SHARE * p,
             available_mw=available,
+            limit_mw=np.minimum(self._limit, self.rated_mw),
             wind_m_s=speed,
             wind_dir_deg=direction,
             ghi_w_m2=ghi,

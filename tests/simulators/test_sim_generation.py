@@ -99,6 +99,7 @@ def test_counters_integrate_and_all_units_are_the_plant() -> None:
 
 def test_a_tripped_plant_is_off_and_a_curtailed_one_held_back() -> None:
     state = BenchState(load(BENCH, "b.toml", {}), START_NS)
+    assert values(state, "farm")["WAPC.SptW"] == values(state, "farm")["WAPC.WRtg"] == 1e6
     state.world.set_curtailment("mirny-wind", 20.0)
     for second in range(40):
         state.step(second + 1.0, START_NS)
@@ -107,6 +108,8 @@ def test_a_tripped_plant_is_off_and_a_curtailed_one_held_back() -> None:
     for k in running:
         assert values(state, f"turbine-{k}")["WTUR.TurSt"] == TURBINE_STATES[Condition.THROTTLED]
     assert values(state, "farm")["WAPC.Curtailed"] == 1
+    assert values(state, "farm")["WAPC.SptW"] == 20e3
+    assert values(state, "farm")["WAPC.W"] == pytest.approx(20e3, rel=1e-3)
     state.world.trip_plant("mirny-wind")
     state.step(41.0, START_NS)
     assert values(state, "turbine-1")["WTUR.TurSt"] in {1, 8, 9}
