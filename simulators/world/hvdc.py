@@ -13,7 +13,8 @@ class HvdcLink:
     """Two coupled converters with two poles between two busbars.
 
     A pole that is lost takes its power with it at once; the other takes over what its rating allows (run-back
-    to half the rating). Without an energised busbar at both ends the link is blocked.
+    to half the rating). Without an energised busbar at both ends the link is blocked. It sends one way only:
+    of a schedule that is negative it delivers nothing.
     """
 
     def __init__(self, link: Hvdc, scheduled_mw: float) -> None:
@@ -24,7 +25,7 @@ class HvdcLink:
         """Order of the operator [MW]; without one the link follows its schedule."""
         self.runback_mw: float | None = None
         """Limit that an armed run-back sets [MW]."""
-        self.sent_mw = min(scheduled_mw, link.limit_mw)
+        self.sent_mw = min(max(scheduled_mw, 0.0), link.limit_mw)
         """Power at the sending busbar [MW]."""
 
     @property
@@ -42,6 +43,6 @@ class HvdcLink:
         limit = self.capability_mw if energised else 0.0
         if self.runback_mw is not None:
             limit = min(limit, self.runback_mw)
-        wanted = scheduled_mw if self.order_mw is None else self.order_mw
+        wanted = max(scheduled_mw if self.order_mw is None else self.order_mw, 0.0)
         ramp = RAMP_MW_PER_S * dt_s
         self.sent_mw = min(self.sent_mw + min(max(wanted - self.sent_mw, -ramp), ramp), limit)

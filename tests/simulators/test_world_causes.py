@@ -130,6 +130,13 @@ def test_hvdc_order_ramps_and_a_lost_pole_runs_back_at_once(world: World) -> Non
     assert sent() == 800
 
 
+def test_the_link_delivers_nothing_of_a_schedule_that_is_turned_round(world: World) -> None:
+    world.set_schedule("AKT-ALT", [(world.t_ns - 600 * 10**9, -500.0)])
+    run(world, 60)
+    ends = [world.end("AKT-ALT", node) for node in ("AKT", "ALT")]
+    assert [float(world.snapshot.end_p_mw[end]) for end in ends] == [0, 0], "power out of nothing"
+
+
 def test_one_pole_loses_more_in_its_cables_than_two(world: World) -> None:
     link = world.plan.corridor.hvdc
     lost = [500 - link.received_mw(500, poles) for poles in (1, 2)]
