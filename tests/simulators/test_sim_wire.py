@@ -158,6 +158,13 @@ def test_conformity_says_how_far_the_identification_goes(last: int, level: int) 
     assert Identification({0: "a", last: "b"}).level == level
 
 
+def test_a_stream_from_an_object_that_is_not_there_begins_anew() -> None:
+    """V1.1b3, 6.21: as if object 0 had been asked for."""
+    identity = Identification({0: "a", 1: "b", 2: "c", 4: "d"})
+    assert identity.answer(b"\x0e\x02\x01") == b"\x0e\x02\x82\x00\x00\x03\x01\x01b\x02\x01c\x04\x01d"
+    assert identity.answer(b"\x0e\x02\x03") == identity.answer(b"\x0e\x02\x00")
+
+
 def test_a_long_identification_comes_in_pieces() -> None:
     texts = {n: f"{n:03d}" * 33 for n in range(0x80, 0x85)}
     identity, first, seen, rounds = Identification(texts), 0, {}, 0
