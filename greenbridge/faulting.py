@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -82,6 +83,8 @@ def _inject(
     as_json: Json = False,
 ) -> None:
     """Lets a fault begin: weather, orders and set-points are faults too, which are cleared again."""
+    if for_ is not None and not 0 < for_ < math.inf:
+        raise typer.BadParameter("a number of seconds above 0", param_hint="--for")
     body: dict[str, Any] = {"kind": kind, "target": target, "for_s": for_, **pairs(parameters)}
     answer = _ask(control, "POST", "faults", body)
     typer.echo(json.dumps(answer, indent=2) if as_json else _fault_line(answer))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -48,6 +49,10 @@ class Assets:
     names: Mapping[Where, Collection[str]]
     polled: Collection[str] = ()
     """Meters that are polled, and so show no time of their own."""
+    circuits: Mapping[str, int] = field(default_factory=dict)
+    """How many circuits each line has."""
+    link_mw: float = math.inf
+    """Most that the HVDC link can send [MW]."""
 
     @classmethod
     def of(cls, bench: Bench) -> Assets:
@@ -74,6 +79,8 @@ class Assets:
                 Where.BROKER: [BROKER],
             },
             [s.device.id for s in bench.served() if s.device.kind.modbus],
+            {line.id: line.circuits for line in corridor.lines},
+            corridor.hvdc.limit_mw,
         )
 
 

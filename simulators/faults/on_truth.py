@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulators.faults.fault import Duration, Fault, Where
+from simulators.faults.fault import Assets, Duration, Fault, Where
+from telemetry.errors import Problem
 
 
 class Tap(Fault):
@@ -36,6 +38,13 @@ class Circuits(Fault):
     kind: Literal["circuits"]
     in_service: Annotated[int, Field(ge=0, le=8)]
 
+    def problems(self, file: str, key: str, assets: Assets) -> Iterator[Problem]:
+        """What is wrong with the fault on a bench with these assets."""
+        yield from super().problems(file, key, assets)
+        if self.in_service >= (count := assets.circuits.get(self.target, 9)):
+            reason = f"{self.target} has only {count} circuits, so none is lost"
+            yield Problem(file, f"{key}.in_service", str(self.in_service), reason, f"0 to {count - 1}")
+
 
 class PlantTrip(Fault):
     """A plant trips."""
@@ -61,6 +70,13 @@ class HvdcOrder(Fault):
     title_format = "order of {mw:g} MW on {target}"
     kind: Literal["hvdc_order"]
     mw: Annotated[float, Field(ge=0, le=5000)]
+
+    def problems(self, file: str, key: str, assets: Assets) -> Iterator[Problem]:
+        """What is wrong with the fault on a bench with these assets."""
+        yield from super().problems(file, key, assets)
+        if self.mw > assets.link_mw:
+            reason, fix = f"{self.target} cannot send so much", f"0 to {assets.link_mw:g}"
+            yield Problem(file, f"{key}.mw", f"{self.mw:g}", reason, fix)
 
 
 class HvdcPoles(Fault):

@@ -89,6 +89,7 @@ def test_what_is_asked_and_said(
         (["clear"], 2, "give the id of a fault, or --all"),
         (["clear", "tap-1", "--all"], 2, "give the id of a fault, or --all"),
         (["inject", "tap", "SHY-TAS", "30"], 2, "write name=value"),
+        (["inject", "tap", "SHY-TAS", "mw=30", "--for", "nan"], 2, "above 0"),
         (["speed", "0"], 2, "0.1"),
         (["list", "--control", "nonsense"], 3, "nonsense is no address"),
         (["list", "--control", "http://127.0.0.1:1"], 3, "do not answer (Cannot connect"),

@@ -88,3 +88,30 @@ def test_weather_of_all_lines_comes_back_when_that_of_one_ends(make_world: MakeW
     assert world.grid.weather["KUN-AKT"] == "rain"
     faults.follow({})
     assert set(world.grid.weather.values()) == {"fair"}
+
+
+UTMOST = [
+    fault("tap", "SHY-TAS", mw=1000),
+    fault("theft", "ALM", mw=1000),
+    fault("circuits", "SHY-TAS", in_service=0),
+    fault("curtailment", "mirny-wind", mw=0),
+    fault("hvdc_order", "AKT-ALT", mw=1000),
+    fault("hvdc_poles", "AKT-ALT", in_service=0),
+    fault("load_scale", "KZ", factor=5),
+    fault("frequency_event", "IPS/UPS", mw=20_000),
+    fault("storm", "KZ", wind_ms=60, duration_s=86_400),
+    fault("cloud_front", "AZ", duration_s=86_400),
+    fault("schedule", "AKT-ALT", mw=5000),
+    fault("schedule", "AKT-ALT", mw=-5000),
+]
+
+
+def test_the_utmost_of_a_fault_does_not_end_the_world(make_world: MakeWorld) -> None:
+    world = make_world()
+    faults = TruthFaults(world)
+    for utmost in UTMOST:
+        for active in ({"x": utmost}, {}):
+            faults.follow(active)
+            for _ in range(5):
+                assert np.isfinite(world.step(60).end_p_mw).all(), utmost
+        world.restore()
