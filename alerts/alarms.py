@@ -10,7 +10,11 @@ from telemetry.errors import GreenbridgeError
 
 
 class AlarmError(GreenbridgeError):
-    """An action on an alarm that its state or existence does not allow."""
+    """An action on an alarm that cannot be taken: there is no such alarm, or as its subclass says."""
+
+
+class NotAllowedError(AlarmError):
+    """An action that the state of an alarm does not allow."""
 
 
 class Priority(StrEnum):

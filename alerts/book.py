@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
-from alerts.alarms import HELD, OPEN, Alarm, AlarmError, AlarmState, Indeterminate, Priority
+from alerts.alarms import (
+    HELD,
+    OPEN,
+    Alarm,
+    AlarmError,
+    AlarmState,
+    Indeterminate,
+    NotAllowedError,
+    Priority,
+)
 from alerts.desk_config import DeskSettings
 from alerts.holds import Design, Explained, Hold, Standing
 from alerts.kinship import Effect
@@ -38,6 +48,9 @@ NO_LONGER_EXPLAINED = "no_longer_explained"
 """Reason of a release."""
 STILL_HOLDS = "still_holds"
 """Reason of the raise that follows the end of a hold, and of a hold that another one gives way to."""
+
+LONGEST_OUTAGE_H = 24.0 * 31
+"""Longest time that a person can suppress a condition for [h]; longer outages belong in the configuration."""
 
 _RANK = {priority: rank for rank, priority in enumerate(reversed(Priority))}
 _TURN = {
@@ -169,9 +182,7 @@ class AlarmBook:
         change = None
         if decision.event is None:
             if before.level and decision.reason is not Reason.INDETERMINATE and before.alarm:
-                alarm = replace(
-                    before.alarm, value=finding.value, limit=finding.limit, quality=finding.quality
-                )
+                alarm = replace(_measured(before.alarm, finding), quality=finding.quality)
                 after = replace(after, alarm=alarm)
         elif decision.event is Event.RAISE and self._waits(before, finding):
             self._waiting[key] = (finding, timing)
@@ -205,15 +216,17 @@ class AlarmBook:
         Raises
         ------
         AlarmError
-            No alarm of this id is open, it is not latched, or it is not acknowledged.
+            No alarm of this id is open.
+        NotAllowedError
+            It is not latched, or not acknowledged.
 
         """
         tracked, alarm = self.holding(alarm_id)
         if alarm.state not in _LATCHED:
-            raise AlarmError(f"{alarm_id} is not latched: it is {_words(alarm.state)}")
+            raise NotAllowedError(f"{alarm_id} is not latched: it is {_words(alarm.state)}")
         state = next_state(alarm.state, Event.RESET)
         if state is None:
-            raise AlarmError(f"{alarm_id} is not acknowledged; acknowledge it before you reset it")
+            raise NotAllowedError(f"{alarm_id} is not acknowledged; acknowledge it before you reset it")
         reset = replace(alarm, state=state, updated_at=now)
         self._keep(self._with_alarm(tracked, reset), was_kept=True)
         return Change(Event.RESET, BY_PERSON, alarm.state, reset)
@@ -231,13 +244,16 @@ class AlarmBook:
         Raises
         ------
         AlarmError
-            There is no such condition, or shelving is refused.
+            There is no such condition.
+        NotAllowedError
+            The time or the reason is missing, or it is urgent or latched and was to be shelved.
 
         """
         tracked = self.named(name)
         alarm = tracked.alarm
+        self._check_hold(name, hold)
         if hold.kind is AlarmState.SHELVED:
-            self._check_shelving(name, hold, alarm)
+            self._check_shelving(name, alarm)
         others = tuple(other for other in tracked.holds if other.kind is not hold.kind)
         after = replace(tracked, holds=(*others, hold))
         changes = []
@@ -256,13 +272,15 @@ class AlarmBook:
         Raises
         ------
         AlarmError
-            There is no such condition, or it is not held in this way.
+            There is no such condition.
+        NotAllowedError
+            It is not held in this way.
 
         """
         tracked = self.named(name)
         rest = tuple(hold for hold in tracked.holds if hold.kind is not kind)
         if len(rest) == len(tracked.holds):
-            raise AlarmError(f"{name} is not {_words(kind)}")
+            raise NotAllowedError(f"{name} is not {_words(kind)}")
         return self._left(replace(tracked, holds=rest), kind, reason, now)
 
     def settle(self, now: int) -> list[Change]:
@@ -402,16 +420,25 @@ class AlarmBook:
     def _alarms(self) -> list[Alarm]:
         return [entry.alarm for key in self._open if (entry := self._tracked[key]).alarm is not None]
 
-    def _check_shelving(self, name: str, hold: Hold, alarm: Alarm | None) -> None:
-        longest = self._settings.max_shelve_h
-        if alarm is not None and alarm.priority is Priority.URGENT:
-            raise AlarmError(f"{name} is urgent: urgent alarms cannot be shelved; acknowledge it and act")
-        if alarm is not None and alarm.state in _LATCHED:
-            raise AlarmError(f"{name} is latched: acknowledge and reset it, there is nothing to shelve")
-        if hold.until is None or not 0 < hold.until - hold.since <= longest * 3600 * SECOND:
-            raise AlarmError(f"{name} can be shelved for at most {longest:g} h; give a time within that")
+    def _check_hold(self, name: str, hold: Hold) -> None:
+        what = "taken out of service" if hold.kind is AlarmState.OUT_OF_SERVICE else _words(hold.kind)
         if not hold.reason:
-            raise AlarmError(f"{name} cannot be shelved without a reason; say why")
+            raise NotAllowedError(f"{name} cannot be {what} without a reason; say why")
+        longest = {AlarmState.SHELVED: self._settings.max_shelve_h, AlarmState.SUPPRESSED: LONGEST_OUTAGE_H}
+        hours = longest.get(hold.kind)
+        lasts = 0 if hold.until is None else hold.until - hold.since
+        if hours is not None and not 0 < lasts <= hours * 3600 * SECOND:
+            raise NotAllowedError(f"{name} can be {what} for at most {hours:g} h; give a time within that")
+
+    def _check_shelving(self, name: str, alarm: Alarm | None) -> None:
+        if alarm is not None and alarm.priority is Priority.URGENT:
+            raise NotAllowedError(
+                f"{name} is urgent: urgent alarms cannot be shelved; acknowledge it and act"
+            )
+        if alarm is not None and alarm.state in _LATCHED:
+            raise NotAllowedError(
+                f"{name} is latched: acknowledge and reset it, there is nothing to be shelved"
+            )
 
     def _waits(self, tracked: Tracked, finding: Finding) -> bool:
         """Whether a cause that is about to show explains what would be raised."""
@@ -503,15 +530,8 @@ class AlarmBook:
         if event in {Event.CLEAR, Event.LATCH}:
             if tracked.alarm is None:
                 raise AlarmError(f"{tracked.key}: cleared without an alarm")
-            alarm = replace(
-                tracked.alarm,
-                state=after,
-                updated_at=now,
-                cleared_at=now,
-                value=finding.value,
-                limit=finding.limit,
-                chattering=False,
-            )
+            alarm = _measured(tracked.alarm, finding)
+            alarm = replace(alarm, state=after, updated_at=now, cleared_at=now, chattering=False)
             tracked = replace(tracked, level=0)
         else:
             priority = timing.grades[decision.level - 1].priority
@@ -581,8 +601,8 @@ class AlarmBook:
             title=texts.title,
             priority=priority,
             state=AlarmState.UNACKNOWLEDGED,
-            value=finding.value,
-            limit=finding.limit,
+            value=_known(finding.value),
+            limit=_known(finding.limit),
             unit=finding.unit,
             quality=finding.quality,
             t_source=finding.t_source,
@@ -592,7 +612,10 @@ class AlarmBook:
             cause=texts.cause,
             consequence=texts.consequence,
             response=texts.response,
-            evidence=texts.evidence,
+            evidence={
+                name: value if isinstance(value, str) or isfinite(value) else "not known"
+                for name, value in texts.evidence.items()
+            },
             occurrences=(old.occurrences if old else 0) + again,
             began_at=old.began_at if old and not again else finding.at - max(held, 0),
             parent=old.parent if old else "",
@@ -645,6 +668,17 @@ class AlarmBook:
         elif was is not None:
             del standing[asset]
             self._stirred = True
+
+
+def _known(value: float, otherwise: float = 0.0) -> float:
+    """A number that every format can carry."""
+    return value if isfinite(value) else otherwise
+
+
+def _measured(alarm: Alarm, finding: Finding) -> Alarm:
+    """The alarm with what was measured now; what is not known stays as it was."""
+    value, limit = _known(finding.value, alarm.value), _known(finding.limit, alarm.limit)
+    return replace(alarm, value=value, limit=limit)
 
 
 def _suppresses(explained: Explained, priority: Priority) -> bool:

@@ -4,13 +4,14 @@ seen."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
 from alerts import metrics
-from alerts.alarms import HELD, Alarm, Indeterminate, Priority
+from alerts.alarms import HELD, Alarm, AlarmError, AlarmState, Indeterminate, NotAllowedError, Priority
 from alerts.alignment import SECOND
 from alerts.book import AlarmBook, Change, Tracked
 from alerts.config import AlertsSettings, Occasion
@@ -19,13 +20,16 @@ from alerts.evaluation import Evaluation
 from alerts.holds import Design, Hold
 from alerts.journal import AlarmJournal, Progress
 from alerts.kinship import Kinship
+from alerts.kpi import ALL, DAY, INTERVAL, AlarmKpis, Indicators
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification
+from alerts.orders import Order
 from alerts.revision import Revision
 from alerts.rules.system_health import ALARMS
 from alerts.rules.system_health import RULE as SYSTEM
 from alerts.rules.telemetry_health import RULE as HEALTH
-from ingest.ports import Ailment, JournalCursors, JournalReader, Position
+from ingest.audit_chain import Act
+from ingest.ports import Ailment, EventRecord, JournalCursors, JournalReader, Position
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
 from telemetry.site import Site
@@ -93,6 +97,8 @@ class AlarmEngine:
         Takes the notifications of such alarms while the alarm journal cannot be written.
     publish
         Told of every state estimate.
+    audit
+        Makes durable what people do, before it takes effect.
 
     """
 
@@ -108,9 +114,11 @@ class AlarmEngine:
         ailments: Callable[[], Sequence[Ailment]] = tuple,
         urgent: Callable[[Notification], None] | None = None,
         publish: Publish | None = None,
+        audit: Callable[[Act], Awaitable[object]] | None = None,
     ) -> None:
         self._publish = publish
         self._estimating: Estimating | None = None
+        self._audit = audit
         self._ailments = ailments
         self._urgent = urgent
         self._own_ailment: Ailment | None = None
@@ -132,6 +140,9 @@ class AlarmEngine:
         self._offset = 0
         self._newest_committed = 0
         self._pending: list[Change] = []
+        self._records: list[EventRecord] = []
+        self._kpis = AlarmKpis(settings.desk.fleeting_s)
+        self._interval = 0
         self._stored = Progress()
         self._stored_at = clock.monotonic()
 
@@ -167,18 +178,21 @@ class AlarmEngine:
         """
         self._site, self._settings = site, settings
 
-    async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
-        """Acknowledges an alarm, durably, also when the caller is cancelled meanwhile.
+    async def order(self, order: Order) -> Alarm | None:
+        """Does what a person wants of a condition, durably, also when the caller is cancelled meanwhile.
+
+        It is written into the audit first; what is refused is written there too. Returns the alarm after it;
+        None when the condition has none.
 
         Raises
         ------
         AlarmError
-            No alarm of this id is open.
+            There is no such alarm or condition, or its state does not allow it.
         StorageError
-            It could not be made durable; the alarm is as it was.
+            It could not be audited or made durable; the alarm is as it was.
 
         """
-        return await self._uncancelled(self._acknowledge(alarm_id, who, comment))
+        return await self._uncancelled(self._order(order))
 
     async def _uncancelled(self, work: Coroutine[None, None, Result]) -> Result:
         """Lets work that holds a transaction finish, also when its caller is cancelled."""
@@ -192,22 +206,39 @@ class AlarmEngine:
         if not task.cancelled() and task.exception() is not None:
             _log.debug("alarm_transaction_failed", error=str(task.exception()))
 
-    async def _acknowledge(self, alarm_id: str, who: str, comment: str) -> Alarm:
+    async def _order(self, order: Order) -> Alarm | None:
         async with self._lock:
             book = self._evaluation.book
-            before, alarm = book.holding(alarm_id)
-            change = book.acknowledge(alarm_id, who, comment, self._clock.now_ns())
-            if change is None:
-                return alarm
-            self._pending.append(change)
+            before = book.named(order.name)
             try:
-                await self._commit()
+                changes = order.apply(book, self._clock.now_ns())
+            except NotAllowedError as error:
+                await self._audited(order, "refused", {"error": str(error)})
+                raise
+            after = book.named(before.key)
+            if after is before:
+                return before.alarm
+            try:
+                await self._audited(order, "done")
             except StorageError:
-                self._pending.remove(change)
                 book.restore(before)
                 raise
-            _log.info("alarm_acknowledged", alarm=alarm_id, by=who, comment=comment)
-            return change.alarm
+            self._pending += changes
+            try:
+                await self._commit()
+            except StorageError as error:
+                self._pending = [change for change in self._pending if change not in changes]
+                book.restore(before)
+                await self._audited(order, "failed", {"error": str(error)})
+                raise
+            _log.info("alarm_ordered", action=order.action, name=order.name, by=order.who)
+            return changes[-1].alarm if changes else after.alarm
+
+    async def _audited(
+        self, order: Order, outcome: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        if self._audit is not None:
+            await self._audit(Act(order.who, order.action, order.name, outcome, {**order.details, **more}))
 
     async def _resume(self) -> None:
         """Takes up the latest commit, and fills buffers and means from the records before it."""
@@ -232,6 +263,7 @@ class AlarmEngine:
             self._offset = progress.offset
             self._pending += self._evaluation.begin(self._clock.now_ns())
             self._pending += book.settle(self._clock.now_ns())
+            await self._recount()
         _log.info("alarms_resumed", offset=self._offset, open=len(book.active()), head=self._reader.head)
         await self._store()
 
@@ -263,6 +295,7 @@ class AlarmEngine:
                 if at_head or now - self._newest_committed < NEAR_HEAD:
                     self._pending += self._evaluation.tick(now, at_head)
                 self._pending += self._evaluation.book.settle(now)
+                self._count(now)
                 metrics.WATERMARK_LAG.set((now - self._evaluation.instant) / SECOND)
             await self._store()
 
@@ -306,7 +339,7 @@ class AlarmEngine:
 
     async def _store_once(self) -> None:
         async with self._lock:
-            if self._pending or self._due():
+            if self._pending or self._records or self._due():
                 await self._commit()
             else:
                 self._show()
@@ -327,13 +360,15 @@ class AlarmEngine:
     async def _commit(self) -> None:
         """One transaction: position, conditions, changes and notifications. The caller holds the lock."""
         book, progress = self._evaluation.book, self._progress()
-        changes, dirty = list(self._pending), book.take_dirty()
+        changes, dirty, records = list(self._pending), book.take_dirty(), list(self._records)
         try:
-            overflowed = await self._journal.commit(progress, dirty, changes)
+            overflowed = await self._journal.commit(progress, dirty, changes, records)
         except StorageError:
             book.mark_dirty(dirty)
             raise
         self._pending.clear()
+        self._records.clear()
+        self._note(changes)
         self._told.clear()
         self._own_ailment = None
         self._stored, self._stored_at = progress, self._clock.monotonic()
@@ -343,6 +378,45 @@ class AlarmEngine:
         for change in changes:
             _report(change)
         self._show()
+
+    async def _recount(self) -> None:
+        """Counts the last day anew from the history, as after a restart. The caller holds the lock."""
+        now = self._clock.now_ns()
+        self._kpis = AlarmKpis(self._settings.desk.fleeting_s)
+        self._interval = now // INTERVAL
+        for step in await self._journal.steps_since(now - DAY):
+            self._kpis.take(Event(step.event), AlarmState(step.before), step.alarm)
+
+    def _note(self, changes: Sequence[Change]) -> None:
+        ends = {change.alarm.id: change.alarm.state for change in changes}
+        for change in changes:
+            if change.event is not Event.RAISE or ends[change.alarm.id] not in HELD:
+                self._kpis.take(change.event, change.before, change.alarm)
+
+    def _count(self, now: int) -> None:
+        """Makes records of the indicators at the end of every interval. The caller holds the lock."""
+        if now // INTERVAL <= self._interval:
+            return
+        self._interval = now // INTERVAL
+        for position in (ALL, *(area.id for area in self._site.grid.area)):
+            found = self._kpis.indicators(
+                self._interval * INTERVAL, self.view.active, self.view.held, position
+            )
+            self._records.append(found.record())
+
+    def kpi(self, position: str = ALL) -> Indicators:
+        """The indicators of the alarms now, for an area or for all.
+
+        Raises
+        ------
+        AlarmError
+            There is no such area.
+
+        """
+        areas = [area.id for area in self._site.grid.area]
+        if position not in {ALL, *areas}:
+            raise AlarmError(f"there is no area {position}; there are {', '.join(areas)}, or {ALL} for all")
+        return self._kpis.indicators(self._clock.now_ns(), self.view.active, self.view.held, position)
 
     async def _tell_cursor(self, progress: Progress) -> None:
         if self._cursors is not None:

@@ -30,7 +30,7 @@ from telemetry.errors import StorageError
 _KIND = DatabaseKind(
     title="alarm journal",
     application_id=0x47424131,
-    version=1,
+    version=2,
     schema="""
     CREATE TABLE progress (
         one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL, resume_after INTEGER NOT NULL,
@@ -38,10 +38,13 @@ _KIND = DatabaseKind(
     );
     CREATE TABLE condition (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE transition (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq INTEGER PRIMARY KEY,
         alarm_id TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL, before TEXT NOT NULL,
         at INTEGER NOT NULL, alarm BLOB NOT NULL
     );
+    CREATE INDEX transition_by_time ON transition (at);
+    CREATE TABLE record (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL);
+    CREATE INDEX transition_of_alarm ON transition (alarm_id);
     CREATE TABLE occurrence (alarm_id TEXT PRIMARY KEY, raised_at INTEGER NOT NULL, alarm BLOB NOT NULL);
     CREATE INDEX occurrence_by_time ON occurrence (raised_at);
     CREATE TABLE outbox (
@@ -65,6 +68,9 @@ _OCCASIONS = {
 
 _KEPT_ENDED = 1000
 """Notifications that stay in the outbox after their end, for people to look at."""
+
+_KEPT_RECORDS = 31 * 86_400 * 1_000_000_000
+"""How long records stay for stores that are behind [ns]."""
 
 DELIVERED, OVERFLOW = "delivered", "overflow"
 """Ends of a notification that the journal and the outbox share."""
@@ -97,6 +103,19 @@ class Entry:
     """Not to be tried before [ns, UTC]."""
     created_at: int
     notification: Notification
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an occurrence, as the append-only history has it."""
+
+    at: int
+    """[ns, UTC]."""
+    event: str
+    reason: str
+    before: str
+    alarm: Alarm
+    """After the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +204,16 @@ class AlarmJournal:
         return await self._call(self._load)
 
     async def commit(
-        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+        self,
+        progress: Progress,
+        conditions: Sequence[Tracked],
+        changes: Sequence[Change],
+        records: Sequence[EventRecord] = (),
     ) -> int:
         """Makes a step durable, whole or not at all; returns the number of notifications that overflowed.
+
+        ``records`` are further events for the stores, in one order with the steps of alarms; they are kept
+        here for a month.
 
         Raises
         ------
@@ -195,7 +221,7 @@ class AlarmJournal:
             Nothing of it was stored.
 
         """
-        newest, outgoing, overflowed = await self._call(self._commit, progress, conditions, changes)
+        newest, outgoing, overflowed = await self._call(self._commit, progress, conditions, changes, records)
         self.transitions.move_to(newest)
         self.notifications.move_to(outgoing)
         return overflowed
@@ -211,13 +237,33 @@ class AlarmJournal:
         rows = await self._rows("SELECT alarm FROM occurrence WHERE alarm_id = ?", alarm_id)
         return _ALARM.decode(rows[0][0]) if rows else None
 
+    async def steps(self, alarm_id: str) -> Sequence[Step]:
+        """Every step of an occurrence, oldest first."""
+        query = "SELECT at, event, reason, before, alarm FROM transition WHERE alarm_id = ? ORDER BY seq"
+        rows = await self._rows(query, alarm_id)
+        return [
+            Step(at, event, reason, before, _ALARM.decode(body)) for at, event, reason, before, body in rows
+        ]
+
     async def events(self, after: int, limit: int = 1000) -> Sequence[tuple[int, EventRecord]]:
-        """Transitions after a sequence number as event records of kind ``alarm``, in order."""
-        query = "SELECT seq, event, reason, before, alarm FROM transition WHERE seq > ? ORDER BY seq LIMIT ?"
-        rows = await self._rows(query, after, limit)
+        """Events after a sequence number, in order: steps of alarms (kind ``alarm``) and further records."""
+        query = (
+            "SELECT seq, event, reason, before, alarm FROM transition WHERE seq > ? UNION ALL"
+            " SELECT seq, '', '', '', body FROM record WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
         return [
             (seq, _event_record(seq, event, reason, before, _ALARM.decode(body)))
-            for seq, event, reason, before, body in rows
+            if event
+            else (seq, _RECORD.decode(body))
+            for seq, event, reason, before, body in await self._rows(query, after, after, limit)
+        ]
+
+    async def steps_since(self, at: int) -> Sequence[Step]:
+        """Every step of every alarm since a time [ns, UTC], oldest first."""
+        query = "SELECT at, event, reason, before, alarm FROM transition WHERE at >= ? ORDER BY seq"
+        return [
+            Step(at, event, reason, before, _ALARM.decode(body))
+            for at, event, reason, before, body in await self._rows(query, at)
         ]
 
     async def wait_events(self, after: int) -> None:
@@ -290,8 +336,7 @@ class AlarmJournal:
 
     def _open(self) -> int:
         self._connection = open_database(self._path, _KIND)
-        row = self._connection.execute("SELECT coalesce(max(seq), 0) FROM transition").fetchone()
-        return int(row[0])
+        return _newest(self._connection)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -314,7 +359,11 @@ class AlarmJournal:
                 connection.execute(statement, values)
 
     def _commit(
-        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+        self,
+        progress: Progress,
+        conditions: Sequence[Tracked],
+        changes: Sequence[Change],
+        records: Sequence[EventRecord],
     ) -> tuple[int, int, int]:
         connection = self._open_connection
         overflowed = 0
@@ -333,17 +382,22 @@ class AlarmJournal:
             ends = {change.alarm.id: change.alarm.state for change in changes}
             for change in changes:
                 overflowed += self._append(connection, change, tell=ends[change.alarm.id] not in HELD)
-            newest = connection.execute("SELECT coalesce(max(seq), 0) FROM transition").fetchone()[0]
+            for record in records:
+                row = (_newest(connection) + 1, record.t, msgspec.json.encode(record))
+                connection.execute("INSERT INTO record VALUES (?, ?, ?)", row)
+                connection.execute("DELETE FROM record WHERE at < ?", (record.t - _KEPT_RECORDS,))
+            newest = _newest(connection)
             outgoing = connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
         return newest, outgoing, overflowed
 
     def _append(self, connection: sqlite3.Connection, change: Change, *, tell: bool) -> int:
         """Adds a step to the history and tells the channels; returns how many old notifications gave way."""
         alarm, body = change.alarm, msgspec.json.encode(change.alarm)
-        seq = connection.execute(
-            "INSERT INTO transition (alarm_id, event, reason, before, at, alarm) VALUES (?, ?, ?, ?, ?, ?)",
-            (alarm.id, change.event, change.reason, change.before, alarm.updated_at, body),
-        ).lastrowid
+        seq = _newest(connection) + 1
+        connection.execute(
+            "INSERT INTO transition VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (seq, alarm.id, change.event, change.reason, change.before, alarm.updated_at, body),
+        )
         connection.execute(
             "INSERT INTO occurrence VALUES (?, ?, ?) ON CONFLICT (alarm_id)"
             " DO UPDATE SET raised_at = excluded.raised_at, alarm = excluded.alarm",
@@ -368,6 +422,16 @@ class AlarmJournal:
         return overflowed
 
 
+def _newest(connection: sqlite3.Connection) -> int:
+    """Newest number of the one order in which steps of alarms and further records stand."""
+    query = (
+        "SELECT max(coalesce((SELECT max(seq) FROM transition), 0),"
+        " coalesce((SELECT max(seq) FROM record), 0))"
+    )
+    return int(connection.execute(query).fetchone()[0])
+
+
+_RECORD = msgspec.json.Decoder(EventRecord)
 _ALARM = msgspec.json.Decoder(Alarm)
 _TRACKED = msgspec.json.Decoder(Tracked)
 _NOTIFICATION = msgspec.json.Decoder(Notification)

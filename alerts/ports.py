@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from alerts.alarms import Alarm, Indeterminate
+from alerts.alarms import Alarm, AlarmState, Indeterminate
+from alerts.holds import Hold
 
 
 class AlarmDesk(Protocol):
@@ -17,10 +18,18 @@ class AlarmDesk(Protocol):
         ...
 
     def active(self) -> Sequence[Alarm]:
-        """Alarms that are not normal: unacknowledged, then returned unacknowledged, then acknowledged ones.
+        """Alarms that people are told of: unacknowledged ones first, those that are acknowledged last.
 
-        Within each the most urgent come first, then the newest.
+        Within each state the most urgent come first, then the newest.
         """
+        ...
+
+    def held(self) -> Sequence[Alarm]:
+        """Alarms that are shelved, suppressed or out of service."""
+        ...
+
+    def orders(self) -> Sequence[tuple[str, Hold]]:
+        """What people hold back, by condition, also while there is no alarm."""
         ...
 
     def indeterminate(self) -> Sequence[Indeterminate]:
@@ -38,6 +47,41 @@ class AlarmDesk(Protocol):
         ------
         AlarmError
             There is no such alarm.
+
+        """
+        ...
+
+    async def reset(self, alarm_id: str, who: str) -> Alarm | None:
+        """Resets a latched alarm, durably.
+
+        Raises
+        ------
+        AlarmError
+            There is no such open alarm, it is not latched, or not acknowledged.
+
+        """
+        ...
+
+    async def hold(
+        self, name: str, kind: AlarmState, who: str, reason: str, for_s: float | None
+    ) -> Alarm | None:
+        """Shelves a condition, suppresses it or takes it out of service, for so long [s], durably.
+
+        Raises
+        ------
+        AlarmError
+            There is no such condition, or its state, the time or the reason does not allow it.
+
+        """
+        ...
+
+    async def unhold(self, name: str, kind: AlarmState, who: str) -> Alarm | None:
+        """Ends what :meth:`hold` began, durably; the condition is judged anew.
+
+        Raises
+        ------
+        AlarmError
+            There is no such condition, or it is not held in this way.
 
         """
         ...

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from alerts.alarms import Alarm, AlarmState
 from console import metrics
 from console.backoff import Backoff
 from console.config import ConsoleSettings
@@ -22,6 +23,7 @@ from console.views import (
     announcement_views,
     indeterminate_views,
     ms,
+    order_views,
     reading_views,
     status_view,
 )
@@ -58,6 +60,17 @@ class Acknowledge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of an acknowledgement."""
 
     comment: str = ""
+
+
+class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a shelving."""
+
+    reason: str
+    minutes: Annotated[float, msgspec.Meta(gt=0, le=10_080)]
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An empty body."""
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -214,13 +227,15 @@ class Api:
         return int(found.t_source[0]), float(found.value[0]), int(found.quality[0])
 
     async def alarms(self, _: Request) -> Response:
-        """GET /api/v1/alarms: those that are not normal, with the version of the list."""
+        """GET /api/v1/alarms: those that people are told of, those held back, and the list's version."""
         # the version first: a change in between makes the page ask again, never miss one
         version = self._desk.version
         return json_response(
             {
                 "version": version,
                 "alarms": [alarm_view(alarm) for alarm in self._desk.active()],
+                "held": [alarm_view(alarm) for alarm in self._desk.held()],
+                "orders": order_views(self._desk.orders()),
                 "indeterminate": indeterminate_views(self._desk.indeterminate()),
             }
         )
@@ -232,14 +247,34 @@ class Api:
 
     async def acknowledge(self, request: Request) -> Response:
         """POST /api/v1/alarms/ID/acknowledge with an optional comment."""
-        comment = (await _body(request, Acknowledge)).comment.strip()
-        if len(comment) > MAX_COMMENT:
-            raise ApiError(
-                400, f"the comment has {len(comment)} characters", f"use at most {MAX_COMMENT} of them"
-            )
+        comment = _text("comment", (await _body(request, Acknowledge)).comment)
         alarm = await self._desk.acknowledge(request.path_params["alarm"], self.who(request) or "", comment)
         await self._feed.turn()
         return json_response(alarm_view(alarm))
+
+    async def shelve(self, request: Request) -> Response:
+        """POST /api/v1/alarms/ID/shelve with a reason and for how many minutes."""
+        wanted = await _body(request, Shelve)
+        reason = _text("reason", wanted.reason)
+        alarm, who = request.path_params["alarm"], self.who(request) or ""
+        found = await self._desk.hold(alarm, AlarmState.SHELVED, who, reason, wanted.minutes * 60.0)
+        return await self._acted(found)
+
+    async def unshelve(self, request: Request) -> Response:
+        """POST /api/v1/alarms/ID/unshelve."""
+        await _body(request, Nothing)
+        alarm, who = request.path_params["alarm"], self.who(request) or ""
+        return await self._acted(await self._desk.unhold(alarm, AlarmState.SHELVED, who))
+
+    async def reset(self, request: Request) -> Response:
+        """POST /api/v1/alarms/ID/reset: lets an acknowledged latched alarm go."""
+        await _body(request, Nothing)
+        alarm, who = request.path_params["alarm"], self.who(request) or ""
+        return await self._acted(await self._desk.reset(alarm, who))
+
+    async def _acted(self, alarm: Alarm | None) -> Response:
+        await self._feed.turn()
+        return json_response(None if alarm is None else alarm_view(alarm))
 
     async def indeterminate(self, _: Request) -> Response:
         """GET /api/v1/indeterminate: rules that cannot be judged now."""
@@ -259,6 +294,13 @@ class Api:
         if point is None:
             raise ApiError(404, f"no point is called {_shown(path)}", "see points in /api/v1/site")
         return point
+
+
+def _text(name: str, text: str) -> str:
+    text = text.strip()
+    if len(text) > MAX_COMMENT:
+        raise ApiError(400, f"the {name} has {len(text)} characters", f"use at most {MAX_COMMENT} of them")
+    return text
 
 
 async def _body(request: Request, kind: type[Body]) -> Body:

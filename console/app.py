@@ -17,7 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alerts.alarms import AlarmError
+from alerts.alarms import AlarmError, NotAllowedError
 from console import metrics
 from console.api import COOKIE, Api
 from console.config import ConsoleSettings
@@ -93,6 +93,9 @@ class Console:
             Rule("GET", "/api/v1/alarms", Access.SESSION, api.alarms),
             Rule("GET", "/api/v1/alarms/history", Access.SESSION, api.history),
             Rule("POST", "/api/v1/alarms/{alarm}/acknowledge", Access.SESSION, api.acknowledge),
+            Rule("POST", "/api/v1/alarms/{alarm}/shelve", Access.SESSION, api.shelve),
+            Rule("POST", "/api/v1/alarms/{alarm}/unshelve", Access.SESSION, api.unshelve),
+            Rule("POST", "/api/v1/alarms/{alarm}/reset", Access.SESSION, api.reset),
             Rule("GET", "/api/v1/indeterminate", Access.SESSION, api.indeterminate),
             Rule("GET", "/api/v1/status", Access.SESSION, api.status),
             Rule("GET", "/api/v1/announcements", Access.SESSION, api.announcements),
@@ -197,6 +200,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     match error:
         case ApiError():
             problem = error
+        case NotAllowedError():
+            problem = ApiError(409, str(error), "see /api/v1/alarms for what it is now")
         case AlarmError():
             problem = ApiError(404, str(error), "see /api/v1/alarms for those that are there")
         case StorageError() | UnavailableError():

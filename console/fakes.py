@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from alerts.alarms import Alarm, AlarmError, AlarmState, Indeterminate, Priority
+from alerts.alarms import HELD, OPEN, Alarm, AlarmError, AlarmState, Indeterminate, NotAllowedError, Priority
+from alerts.holds import Hold
 from console.ports import Announcement, Latency, LinkStatus, Status, StoreStatus
 from ingest.ports import Totals
 from telemetry.batch import Columns
@@ -113,6 +114,7 @@ class FakeAlarmDesk:
         self._alarms: dict[str, Alarm] = {}
         self._version = 0
         self._changed = asyncio.Condition()
+        self._orders: dict[str, Hold] = {}
         self.unjudged: list[Indeterminate] = []
 
     @property
@@ -138,9 +140,17 @@ class FakeAlarmDesk:
     def active(self) -> Sequence[Alarm]:
         """Alarms that are not normal, most urgent first, then newest first."""
         return sorted(
-            (alarm for alarm in self._alarms.values() if alarm.state is not AlarmState.NORMAL),
+            (alarm for alarm in self._alarms.values() if alarm.state in OPEN),
             key=lambda alarm: (_URGENCY.index(alarm.priority), -alarm.raised_at),
         )
+
+    def held(self) -> Sequence[Alarm]:
+        """Alarms that are shelved, suppressed or out of service."""
+        return [alarm for alarm in self._alarms.values() if alarm.state in HELD]
+
+    def orders(self) -> Sequence[tuple[str, Hold]]:
+        """What people hold back."""
+        return list(self._orders.items())
 
     def indeterminate(self) -> Sequence[Indeterminate]:
         """What was put into ``unjudged``."""
@@ -168,6 +178,41 @@ class FakeAlarmDesk:
             )
             await self.put(alarm)
         return alarm
+
+    async def reset(self, alarm_id: str, who: str) -> Alarm | None:
+        """Resets an acknowledged latched alarm."""
+        alarm = self._found(alarm_id)
+        if alarm.state is not AlarmState.LATCHED_ACKNOWLEDGED:
+            raise NotAllowedError(f"{alarm_id} is not latched, or not acknowledged")
+        await self.put(replace(alarm, state=AlarmState.NORMAL, updated_at=self._clock.now_ns()))
+        return self._alarms[alarm_id]
+
+    async def hold(
+        self, name: str, kind: AlarmState, who: str, reason: str, for_s: float | None
+    ) -> Alarm | None:
+        """Holds an alarm back; urgent ones cannot be shelved."""
+        alarm, now = self._found(name), self._clock.now_ns()
+        if kind is AlarmState.SHELVED and alarm.priority is Priority.URGENT:
+            raise NotAllowedError(f"{name} is urgent and cannot be shelved; acknowledge it and act")
+        until = None if for_s is None else now + round(for_s * 1e9)
+        self._orders[alarm.key] = Hold(kind, who, reason, now, until)
+        held = replace(alarm, state=kind, held_by=who, held_reason=reason, held_at=now, held_until=until)
+        await self.put(held)
+        return held
+
+    async def unhold(self, name: str, kind: AlarmState, who: str) -> Alarm | None:
+        """Ends that; the alarm is raised again."""
+        alarm = self._found(name)
+        if alarm.state is not kind:
+            raise NotAllowedError(f"{name} is not {kind}")
+        self._orders.pop(alarm.key, None)
+        await self.put(replace(alarm, state=AlarmState.UNACKNOWLEDGED, held_by="", held_reason=""))
+        return self._alarms[name]
+
+    def _found(self, alarm_id: str) -> Alarm:
+        if alarm_id not in self._alarms:
+            raise AlarmError(f"there is no alarm {alarm_id}")
+        return self._alarms[alarm_id]
 
     async def wait(self, version: int) -> int:
         """Returns the new version as soon as it is above ``version``."""

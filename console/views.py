@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from alerts.alarms import Alarm, Indeterminate
+from alerts.holds import Hold
 from console.ports import Announcement, Status
 from telemetry.batch import Columns
 from telemetry.quality import reason_of
@@ -81,6 +82,14 @@ class AlarmView(msgspec.Struct, frozen=True):
     response: str
     evidence: Mapping[str, float | str | None]
     occurrences: int
+    began_at: int
+    parent: str
+    """Id of the alarm that explains this one, or empty."""
+    chattering: bool
+    held_reason: str
+    """Why people are not told of it; empty while they are."""
+    held_by: str
+    held_until: int | None
 
 
 def alarm_view(alarm: Alarm) -> AlarmView:
@@ -113,7 +122,39 @@ def alarm_view(alarm: Alarm) -> AlarmView:
             for name, found in alarm.evidence.items()
         },
         occurrences=alarm.occurrences,
+        began_at=ms(alarm.began_at),
+        parent=alarm.parent,
+        chattering=alarm.chattering,
+        held_reason=alarm.held_reason,
+        held_by=alarm.held_by,
+        held_until=None if alarm.held_until is None else ms(alarm.held_until),
     )
+
+
+class OrderView(msgspec.Struct, frozen=True):
+    """What a person holds back, also while it has no alarm."""
+
+    condition: str
+    kind: str
+    who: str
+    reason: str
+    since: int
+    until: int | None
+
+
+def order_views(orders: Sequence[tuple[str, Hold]]) -> list[OrderView]:
+    """Views in the order given."""
+    return [
+        OrderView(
+            condition,
+            hold.kind.value,
+            hold.who,
+            hold.reason,
+            ms(hold.since),
+            None if hold.until is None else ms(hold.until),
+        )
+        for condition, hold in orders
+    ]
 
 
 class IndeterminateView(msgspec.Struct, frozen=True):

@@ -33,6 +33,7 @@ from greenbridge.settings import Configuration
 from greenbridge.sources import Source, sources_of
 from greenbridge.status import SystemStatus, WatchedStore, ailments
 from greenbridge.stores import FurtherStore, further_stores, in_use
+from ingest.audit_chain import Act
 from ingest.deadletters import DeadLetters
 from ingest.derivation import CONSUMER as DERIVATION
 from ingest.derivation import Deriving
@@ -73,6 +74,7 @@ class Application:
         letters: DeadLetters,
         embedded: EmbeddedStore,
         alarms: AlarmJournal,
+        audit: Callable[[Act], Awaitable[object]],
     ) -> None:
         self.configuration = configuration
         """What is running."""
@@ -105,6 +107,7 @@ class Application:
             cursors=journal.cursors,
             ailments=lambda: ailments(journal, [watched.pump for watched in self._stores]),
             urgent=self._outbox.tell,
+            audit=audit,
         )
         self._announcements = SimulatorAnnouncements(settings.simulators_url, clock)
         self._live = LiveValues(site, self._table, clock, self._links)
@@ -117,9 +120,8 @@ class Application:
             stores=self._stores,
             links=self._links,
         )
-        self.ports = Ports(
-            self._live, embedded.query, Desk(self.engine, alarms), self.status, self._announcements
-        )
+        self.desk = Desk(self.engine, alarms)
+        self.ports = Ports(self._live, embedded.query, self.desk, self.status, self._announcements)
 
     async def start(self, registry: PointRegistry) -> None:
         """Puts every part under supervision; they run with :meth:`run`.
@@ -362,9 +364,15 @@ def channels_of(settings: AlertsSettings) -> list[Channel]:
 
 @asynccontextmanager
 async def application(
-    configuration: Configuration, state: Path, clock: Clock, environment: Mapping[str, str]
+    configuration: Configuration,
+    state: Path,
+    clock: Clock,
+    environment: Mapping[str, str],
+    audit: Callable[[Act], Awaitable[object]],
 ) -> AsyncIterator[Application]:
     """Opens the files of a site and builds its parts; the caller holds the state directory.
+
+    What people do about alarms goes to ``audit`` before it takes effect.
 
     Raises
     ------
@@ -399,6 +407,7 @@ async def application(
             letters=letters,
             embedded=embedded,
             alarms=alarms,
+            audit=audit,
         )
         stack.push_async_callback(running.close)
         await running.start(registry)

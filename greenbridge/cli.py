@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from greenbridge.alarming import alarms
 from greenbridge.changing import audit, reload
 from greenbridge.faulting import faults, pairs
 from greenbridge.keeping import backup, export, restore
@@ -47,6 +48,7 @@ scenario = typer.Typer(
 )
 app.add_typer(scenario, name="scenario")
 app.add_typer(faults, name="faults")
+app.add_typer(alarms, name="alarms")
 deadletter = typer.Typer(
     no_args_is_help=True, help="Shows what could not become a reading, and has it decoded again."
 )

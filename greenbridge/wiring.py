@@ -17,6 +17,7 @@ import structlog
 from console.server import serving
 from console.sessions import Sessions
 from greenbridge import control
+from greenbridge.alarm_answers import ALARMS, AlarmAnswers
 from greenbridge.application import Application, application
 from greenbridge.claim import claimed
 from greenbridge.reloading import Reloader
@@ -48,7 +49,9 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         hangup = stack.enter_context(_hangups())
         stack.enter_context(claimed(state))
         audit = await stack.enter_async_context(AuditLog(state / AUDIT, clock))
-        running = await stack.enter_async_context(application(configuration, state, clock, environment))
+        running = await stack.enter_async_context(
+            application(configuration, state, clock, environment, audit.append)
+        )
         stack.callback(log.info, "greenbridge_stopped")
         async with asyncio.TaskGroup() as group:
             group.create_task(running.run(), name="supervisor")
@@ -78,6 +81,7 @@ async def _serve(
         async with serving(console, clock, running.site, running.ports, sessions) as page:
             reloader = Reloader(running, environment, audit, page.show)
             commands = {
+                ALARMS: AlarmAnswers(running.desk).answer,
                 "reload": reloader.answer,
                 "backup": running.answer_backup,
                 "export": running.answer_export,

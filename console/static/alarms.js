@@ -9,8 +9,24 @@ const STATES = {
   unacknowledged: "Unacknowledged",
   acknowledged: "Acknowledged",
   returned_unacknowledged: "Over, not acknowledged",
+  latched_unacknowledged: "Latched, not acknowledged",
+  latched_acknowledged: "Latched, to be reset",
+  shelved: "Shelved",
+  suppressed: "Suppressed",
+  out_of_service: "Out of service",
   normal: "Normal",
 };
+
+const DUE = new Set(["unacknowledged", "returned_unacknowledged", "latched_unacknowledged"]);
+
+// How long an alarm can be shelved for, in minutes.
+const TIMES = [
+  [30, "30 min"],
+  [60, "1 h"],
+  [120, "2 h"],
+  [240, "4 h"],
+  [480, "8 h"],
+];
 
 function time(ms) {
   return el("time", { title: utcDateTime(ms), datetime: new Date(ms).toISOString() }, localDateTime(ms));
@@ -53,10 +69,59 @@ class Row {
     this.acknowledge = el("button", { type: "button", class: "acknowledge", onclick: () => this.send() }, "Acknowledge");
     this.comment = el("input", { type: "text", maxlength: 500, placeholder: "optional" });
     this.commentLine = el("label", { class: "comment" }, "Comment", this.comment);
+    this.reset = el("button", { type: "button", class: "reset", onclick: () => this.desk.act(this.alarm, "reset", {}, "reset") }, "Reset");
+    this.shelving = this.shelveForm();
+    this.children = el("ul", { class: "children" });
     this.facts = el("dl", { class: "facts" });
-    this.detail = el("div", { class: "detail", hidden: true }, this.commentLine, this.facts);
-    this.node = el("li", {}, el("div", { class: "head" }, this.toggle, el("div", { class: "side" }, this.sinceTime, this.acknowledge)), this.detail);
+    this.detail = el("div", { class: "detail", hidden: true }, this.commentLine, this.shelving, this.children, this.facts);
+    this.node = el("li", {}, el("div", { class: "head" }, this.toggle, el("div", { class: "side" }, this.sinceTime, this.acknowledge, this.reset)), this.detail);
     this.update(alarm);
+  }
+
+  // Closed until somebody wants it: shelving is the exception.
+  shelveForm() {
+    const reason = el("input", { type: "text", maxlength: 500, required: true, "aria-label": "Reason" , placeholder: "reason" });
+    const time = el(
+      "select",
+      { "aria-label": "For how long" },
+      ...TIMES.map(([minutes, text]) => el("option", { value: minutes, selected: minutes === 60 }, text)),
+    );
+    const form = el(
+      "form",
+      {
+        onsubmit: (event) => {
+          event.preventDefault();
+          this.desk.act(this.alarm, "shelve", { reason: reason.value, minutes: Number(time.value) }, "shelved");
+        },
+      },
+      reason,
+      time,
+      el("button", { type: "submit" }, "Shelve"),
+    );
+    return el("details", { class: "shelving" }, el("summary", {}, "Shelve"), form);
+  }
+
+  // What this alarm explains; part of the one event that it is.
+  showChildren(children) {
+    this.children.hidden = children.length === 0;
+    this.children.replaceChildren(
+      ...children.map((child) => el("li", {}, `${child.rule} ${child.title}`, el("span", { class: "note" }, ` ${(STATES[child.state] ?? child.state).toLowerCase()}`))),
+    );
+    this.explains = children.length;
+    this.showMeta();
+  }
+
+  showMeta() {
+    const alarm = this.alarm;
+    const parts = [
+      `${alarm.priority[0].toUpperCase()}${alarm.priority.slice(1)}`,
+      STATES[alarm.state] ?? alarm.state,
+      alarm.asset,
+      `${withUnit(alarm.value, alarm.unit)}, limit ${withUnit(alarm.limit, alarm.unit)}`,
+    ];
+    if (this.explains) parts.push(`explains ${this.explains} more`);
+    if (alarm.parent) parts.push(`part of ${alarm.parent}`);
+    setText(this.meta, parts.join(" · "));
   }
 
   setOpen(open) {
@@ -74,15 +139,16 @@ class Row {
 
   update(alarm) {
     this.alarm = alarm;
-    const due = alarm.state !== "acknowledged";
+    const due = DUE.has(alarm.state);
     this.node.className = `alarm ${alarm.priority} ${alarm.state}`;
     this.node.dataset.alarm = alarm.id;
     this.icon.replaceChildren(badge(alarm.priority, alarm.state));
     setText(this.title, alarm.title);
-    setText(
-      this.meta,
-      `${alarm.priority[0].toUpperCase()}${alarm.priority.slice(1)} · ${STATES[alarm.state] ?? alarm.state} · ${alarm.asset} · ${withUnit(alarm.value, alarm.unit)}, limit ${withUnit(alarm.limit, alarm.unit)}`,
-    );
+    this.showMeta();
+    this.reset.hidden = alarm.state !== "latched_acknowledged";
+    this.reset.setAttribute("aria-label", `Reset ${alarm.title}`);
+    // urgent and latched ones cannot be shelved
+    this.shelving.hidden = alarm.priority === "urgent" || alarm.state.startsWith("latched");
     this.acknowledge.hidden = !due;
     this.acknowledge.setAttribute("aria-label", `Acknowledge ${alarm.title}`);
     this.commentLine.hidden = !due;
@@ -124,11 +190,12 @@ export class Alarms {
   async refresh() {
     const turn = ++this.asked;
     try {
-      const { alarms } = await request("alarms");
+      const { alarms, held, orders } = await request("alarms");
       // a newer question is on its way: its answer counts
       if (turn !== this.asked) return;
       this.problem("");
-      this.show(alarms);
+      this.show(alarms, held);
+      this.showHeld(held, orders, alarms);
       await this.refreshHistory();
     } catch (error) {
       this.problem(`The alarms could not be read (${error.message}). The list may be out of date.`);
@@ -145,16 +212,50 @@ export class Alarms {
   }
 
   async acknowledge(alarm, comment) {
+    await this.act(alarm, "acknowledge", { comment }, "acknowledged");
+  }
+
+  async act(alarm, action, body, done) {
     try {
-      await post(`alarms/${encodeURIComponent(alarm.id)}/acknowledge`, { comment });
+      await post(`alarms/${encodeURIComponent(alarm.id)}/${action}`, body);
     } catch (error) {
-      this.problem(`${alarm.title} was not acknowledged (${error.message}).`);
+      this.problem(`${alarm.title} was not ${done} (${error.message}).`);
       return;
     }
     await this.refresh();
   }
 
-  show(alarms) {
+  // Everything that nobody is told of, so that nothing is forgotten: who, why and until when.
+  showHeld(held, orders, alarms) {
+    const shown = new Set(alarms.map((alarm) => alarm.id));
+    const rest = held.filter((alarm) => !(alarm.state === "suppressed" && shown.has(alarm.parent)));
+    const silent = orders.filter((order) => !held.some((alarm) => alarm.key === order.condition));
+    const count = rest.length + silent.length;
+    document.getElementById("held").hidden = count === 0;
+    setText(document.getElementById("held-title"), `Held back (${count})`);
+    document.getElementById("held-list").replaceChildren(
+      ...rest.map((alarm) =>
+        el(
+          "li",
+          {},
+          el("div", {}, el("strong", {}, STATES[alarm.state] ?? alarm.state), ` ${alarm.title}`),
+          this.why(alarm.held_by, alarm.held_until, alarm.held_reason),
+          alarm.state === "shelved"
+            ? el("button", { type: "button", class: "quiet", "aria-label": `Unshelve ${alarm.title}`, onclick: () => this.act(alarm, "unshelve", {}, "unshelved") }, "Unshelve")
+            : null,
+        ),
+      ),
+      ...silent.map((order) =>
+        el("li", {}, el("div", {}, el("strong", {}, STATES[order.kind] ?? order.kind), ` ${order.condition}`), this.why(order.who, order.until, order.reason)),
+      ),
+    );
+  }
+
+  why(who, until, reason) {
+    return el("div", { class: "note" }, reason, who ? ` · ${who}` : "", until ? " · until " : "", until ? time(until) : "");
+  }
+
+  show(alarms, held = []) {
     const shown = new Set(alarms.map((alarm) => alarm.id));
     for (const [id, row] of this.rows) {
       if (!shown.has(id)) {
@@ -168,16 +269,19 @@ export class Alarms {
       else this.rows.set(alarm.id, (row = new Row(this, alarm)));
       const there = this.list.children[place];
       if (there !== row.node) this.list.insertBefore(row.node, there ?? null);
+      row.showChildren([...alarms, ...held].filter((child) => child.parent === alarm.id));
     });
     const active = alarms.filter((alarm) => !isOver(alarm));
     const due = active.filter((alarm) => alarm.state === "unacknowledged").length;
-    const over = alarms.length - active.length;
+    const latched = alarms.filter((alarm) => alarm.state === "latched_acknowledged").length;
+    const over = alarms.length - active.length - latched;
     document.getElementById("alarm-none").hidden = alarms.length > 0;
     setText(
       document.getElementById("alarm-count"),
       [
         active.length > 0 ? `${active.length} active, ${due} to acknowledge` : "",
         over > 0 ? `${over} over, to acknowledge` : "",
+        latched > 0 ? `${latched} over, to reset` : "",
       ]
         .filter(Boolean)
         .join("; "),

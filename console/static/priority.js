@@ -37,7 +37,7 @@ export function badge(priority, state) {
 
 // The condition is over, but nobody has acknowledged it: no longer active.
 export function isOver(alarm) {
-  return alarm.state === "returned_unacknowledged";
+  return alarm.state === "returned_unacknowledged" || alarm.state.startsWith("latched");
 }
 
 export function worstOf(alarms) {

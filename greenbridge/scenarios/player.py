@@ -381,7 +381,7 @@ class _Run:
         while events := await log.events(after):
             for number, event in events:
                 after = number
-                if event.tags["state"] in HELD:
+                if event.kind != "alarm" or event.tags["state"] in HELD:
                     continue  # a line under its cause, not an alarm that anybody is told of
                 t_s = round((event.t - self._start_ns) / SECOND, 3)
                 if t_s <= self._duration_s:

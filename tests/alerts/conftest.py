@@ -18,8 +18,9 @@ from alerts.engine import AlarmEngine
 from alerts.estimating import Publish
 from alerts.journal import AlarmJournal, Entry, Progress
 from alerts.notify.channel import Notification
+from ingest.audit_chain import Act
 from ingest.fakes import FakeCursors, FakeJournal
-from ingest.ports import Ailment
+from ingest.ports import Ailment, EventRecord
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock, settle
 from telemetry.devices import Device
@@ -164,10 +165,14 @@ class MortalJournal(AlarmJournal):
         self._skip = skip
 
     async def commit(
-        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+        self,
+        progress: Progress,
+        conditions: Sequence[Tracked],
+        changes: Sequence[Change],
+        records: Sequence[EventRecord] = (),
     ) -> int:
         name = changes[0].event.value if changes else "position"
-        return await self._mortal(name, super().commit(progress, conditions, changes))
+        return await self._mortal(name, super().commit(progress, conditions, changes, records))
 
     async def next_entry(self, channel: str) -> Entry | None:
         if self.dead:
@@ -197,11 +202,15 @@ class RefusingJournal(AlarmJournal):
     full = False
 
     async def commit(
-        self, progress: Progress, conditions: Sequence[Tracked], changes: Sequence[Change]
+        self,
+        progress: Progress,
+        conditions: Sequence[Tracked],
+        changes: Sequence[Change],
+        records: Sequence[EventRecord] = (),
     ) -> int:
         if self.full:
             raise StorageError("disk full")
-        return await super().commit(progress, conditions, changes)
+        return await super().commit(progress, conditions, changes, records)
 
     async def end(self, entry: Entry, result: str, detail: str, now: int) -> None:
         if self.full:
@@ -225,6 +234,7 @@ class Bench:
         self.ailments: list[Ailment] = []
         self.urgent: list[Notification] = []
         self.publish: Publish | None = None
+        self.audit: Callable[[Act], Awaitable[object]] | None = None
         self._seq = 0
 
     def append(self, device: str, values: tuple[float, ...], t_source: int = 0, quality: int = 0) -> None:
@@ -284,6 +294,7 @@ class Bench:
                 ailments=lambda: self.ailments,
                 urgent=self.urgent.append,
                 publish=self.publish,
+                audit=self.audit,
             )
             self.task = asyncio.create_task(self.engine.run())
             await settle()

@@ -343,6 +343,17 @@ def test_a_device_that_names_its_kin(grid: Grid, site: Site) -> None:
     assert list(found.values()) == [True] * 6 + [False] * 6
 
 
+def test_what_is_not_known_can_be_stored(site: Site) -> None:
+    desk = Desk()
+    nan = float("nan")
+    texts = Texts("", "", "", "", {"P [MW]": nan, "Q [Mvar]": 1.0})
+    found = Finding(Subject("R6", 1, "A-B", "KZ"), T0, 1, 1, nan, nan, "MW", texts=texts)
+    change = desk.book.judge(found, AT_ONCE, T0)
+    assert change is not None
+    assert (change.alarm.value, change.alarm.limit) == (0.0, 0.0)
+    assert change.alarm.evidence == {"P [MW]": "not known", "Q [Mvar]": 1.0}
+
+
 def test_rules_that_explain_each_other_are_found() -> None:
     assert cycle([Relation("R1", "R2", Kin.ANY), Relation("R2", "R1", Kin.ANY)])
     assert not cycle(RELATIONS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from alerts.alarms import Indeterminate
+from alerts.alarms import AlarmState, Indeterminate, Priority
 from console.ports import Announcement
 from ingest.ports import JournalRecord
 from telemetry.batch import ReadingBatch
@@ -121,6 +121,39 @@ async def test_alarms_are_listed_and_acknowledged(operator: httpx.AsyncClient, r
         "operator",
         "calling Tashkent",
     )
+
+
+async def test_alarms_are_shelved_taken_back_and_reset(operator: httpx.AsyncClient, rig: Rig) -> None:
+    now = rig.clock.now_ns()
+    await rig.desk.put(make_alarm(now))
+    await rig.desk.put(make_alarm(now, id="R8-A-2", key="R8/A", priority=Priority.URGENT))
+    await rig.desk.put(make_alarm(now, id="R8-B-3", key="R8/B", state=AlarmState.LATCHED_ACKNOWLEDGED))
+    body = {"reason": " patrol ", "minutes": 30}
+    answer = await operator.post("/api/v1/alarms/R6-SHY-TAS-1/shelve", json=body)
+    assert (answer.json()["state"], answer.json()["held_reason"]) == ("shelved", "patrol")
+    listed = (await operator.get("/api/v1/alarms")).json()
+    assert [alarm["id"] for alarm in listed["held"]] == ["R6-SHY-TAS-1"]
+    assert [(o["condition"], o["who"], o["until"] - o["since"]) for o in listed["orders"]] == [
+        ("R6/SHY-TAS", "operator", 1_800_000)
+    ]
+    for path, sent, status in [
+        ("R8-A-2/shelve", body, 409),
+        ("R9-X-1/shelve", body, 404),
+        ("R8-B-3/shelve", {"reason": "x", "minutes": 0}, 400),
+        ("R8-B-3/shelve", {"minutes": 5}, 400),
+        ("R8-B-3/shelve", {"reason": "x" * 501, "minutes": 5}, 400),
+        ("R8-A-2/unshelve", {}, 409),
+        ("R8-A-2/reset", {}, 409),
+        ("R8-B-3/reset", {"why": 1}, 400),
+        ("R8-B-3/reset", {}, 200),
+        ("R6-SHY-TAS-1/unshelve", {}, 200),
+    ]:
+        answer = await operator.post(f"/api/v1/alarms/{path}", json=sent)
+        assert answer.status_code == status, (path, answer.text)
+        if status >= 400:
+            assert answer.json()["fix"]
+    listed = (await operator.get("/api/v1/alarms")).json()
+    assert (listed["held"], listed["orders"]) == ([], [])
 
 
 async def test_status_and_announcements(operator: httpx.AsyncClient, rig: Rig) -> None:
