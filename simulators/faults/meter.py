@@ -24,11 +24,15 @@ from simulators.faults.on_meters import (
 from simulators.world.meters import Reading, class_errors
 
 _WH_PER_MW_NS = 1e6 / 3.6e12
+_MOST = 1e15
+"""Largest power and current: in watts a float32 still holds it [MW, A]."""
+_FULL = (1 << 64) - 1
+"""Largest count of an unsigned counter of 64 bits [Wh]."""
 
 
 @dataclass(slots=True)
 class _Struck:
-    """A fault at work on one meter, with what the meter measured when it began."""
+    """A fault at work on one meter, with what the meter showed when it began, earlier faults included."""
 
     fault: MeterFault
     position: int
@@ -36,6 +40,8 @@ class _Struck:
     first: Reading
     past: deque[tuple[int, Reading]]
     """Of a skewed meter: what it measured and has not shown yet."""
+    begun: bool = False
+    """Whether ``first`` is known."""
 
 
 class MeterFaults:
@@ -82,7 +88,10 @@ class MeterFaults:
         for struck in self._struck.values():
             if isinstance(struck.fault, Skew | ClockDrift) and struck.position in self._stamped:
                 continue
-            readings[struck.position] = _shown(struck, readings[struck.position], now_ns)
+            so_far = readings[struck.position]
+            if not struck.begun:
+                struck.first, struck.begun = so_far, True
+            readings[struck.position] = _within(_shown(struck, so_far, now_ns))
         return readings
 
     def _follow(self, active: Mapping[str, MeterFault], measured: Sequence[Reading], now_ns: int) -> None:
@@ -142,6 +151,17 @@ def _shown(struck: _Struck, reading: Reading, now_ns: int) -> Reading:  # noqa: 
         case WordSwap():
             return reading
     assert_never(fault)
+
+
+def _within(reading: Reading) -> Reading:
+    """The reading within what registers and metrics can hold, however many faults pile up."""
+    return reading._replace(
+        p_mw=min(max(reading.p_mw, -_MOST), _MOST),
+        q_mvar=min(max(reading.q_mvar, -_MOST), _MOST),
+        i_a=min(max(reading.i_a, -_MOST), _MOST),
+        export_wh=min(max(reading.export_wh, 0), _FULL),
+        import_wh=min(max(reading.import_wh, 0), _FULL),
+    )
 
 
 def _ahead_s(struck: _Struck, now_ns: int) -> float:

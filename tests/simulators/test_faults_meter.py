@@ -91,6 +91,41 @@ def test_after_the_faults_a_meter_shows_what_it_measures(kinds: list[str]) -> No
     assert not faults.clock_offset_s
 
 
+def test_a_counter_that_is_scaled_wrongly_begins_again_at_zero() -> None:
+    faults = MeterFaults({"a": 0})
+    scaled = {"s": fault("wrong_scale", factor=0.001)}
+    faults.shown(scaled, [SOUND], 0)
+    both = scaled | {"r": fault("counter_reset")}
+    counted = [
+        faults.shown(both, [SOUND._replace(export_wh=SOUND.export_wh + k * 5000)], (k + 1) * SECOND)[0]
+        for k in range(3)
+    ]
+    assert [reading.export_wh for reading in counted] == [0, 5, 10]
+
+
+PILED = [
+    fault("wrong_scale", factor=1e6),
+    fault("wrong_scale", factor=0.001),
+    fault("gain", pct=1000),
+    fault("offset", mw=1e300),
+    fault("polarity"),
+    fault("counter_reset"),
+    fault("stuck"),
+]
+
+
+@given(st.lists(st.sampled_from(PILED), max_size=12))
+def test_what_piled_up_faults_show_fits_in_a_register(piled: list[MeterFault]) -> None:
+    faults = MeterFaults({"a": 0})
+    for k in range(3):
+        active = {str(n): broken for n, broken in enumerate(piled)}
+        (reading,) = faults.shown(active, [SOUND._replace(export_wh=SOUND.export_wh + k)], k * SECOND)
+        assert 0 <= reading.export_wh < 2**64
+        assert 0 <= reading.import_wh < 2**64
+        # in microwatts a float32 still holds it
+        assert max(abs(reading.p_mw), abs(reading.q_mvar), abs(reading.i_a)) * 1e12 < 3.4e38
+
+
 def test_a_meter_that_sends_its_own_time_shows_the_present_with_a_wrong_stamp() -> None:
     faults = MeterFaults({"a": 0, "b": 1}, stamped=["a"])
     for k in range(5):
