@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import sunspec2.mdef  # type: ignore[import-untyped]
 import sunspec2.modbus.client as independent  # type: ignore[import-untyped]
 
 from simulators.bench import Bench, SimulatedDevice, load
+from simulators.devices.generation import Condition, Generation
 from simulators.devices.modbus import Gateway, Line, Transport, Unit
 from simulators.devices.registers import Held, WordOrder
 from simulators.devices.sunspec import inverter
@@ -233,3 +236,31 @@ def test_a_value_too_large_reads_as_not_implemented_and_a_counter_rolls_over() -
     held = {h.name: h for h in layout.held(layout.encode(5_000_000.0), WordOrder.ABCD, 0)}
     assert held["103.W"].words == (0x8000,)
     assert held["103.WH"].value == 5_000_000_000 - 2**32
+
+
+STATES = {
+    Condition.OFF: ("OFF", "OFF"),
+    Condition.MAINTENANCE: ("OFF", "OFF"),
+    Condition.WAITING: ("SLEEPING", "SLEEPING"),
+    Condition.STARTING: ("STARTING", "STARTING"),
+    Condition.RUNNING: ("MPPT", "RUNNING"),
+    Condition.THROTTLED: ("THROTTLED", "THROTTLED"),
+    Condition.FAULT: ("FAULT", "FAULT"),
+    Condition.NO_GRID: ("STANDBY", "STANDBY"),
+}
+"""What 103 and 701 call each condition of an inverter."""
+
+
+@pytest.mark.parametrize(("model", "point"), [(103, "St"), (701, "InvSt")])
+def test_states_have_the_codes_of_the_independent_model(model: int, point: str) -> None:
+    folder = resources.files("sunspec2").joinpath("models", "json", f"model_{model}.json")
+    points = json.loads(folder.read_text("utf-8"))["group"]["points"]
+    symbols = next(p["symbols"] for p in points if p["name"] == point)
+    codes = {symbol["name"]: symbol["value"] for symbol in symbols}
+    plate = inverter.Nameplate(2.5e6, 660.0, 3)
+    state = inverter.contents(plate, (model,), 0)[model].values[point]
+    assert callable(state)
+    nan = math.nan
+    for condition, names in STATES.items():
+        unit = Generation(0, 2.5, 1, 0, 1, 2.5, 5, 1, 50, 1, 1, nan, nan, 800, 20, 45, condition)
+        assert state(unit) == codes[names[model == 701]], condition
