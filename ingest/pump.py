@@ -95,7 +95,7 @@ class StorePump:
         *,
         cursors: JournalCursors | None = None,
         every_s: float = 0.0,
-        max_readings: int = 100_000,
+        max_readings: int = 50_000,
         backoff: Backoff | None = None,
         refill: Refill | None = None,
     ) -> None:
