@@ -20,6 +20,8 @@ from prove.ledger import POINTS, SOURCES, STORE, Ledger, Message, values
 from telemetry.batch import Columns
 from telemetry.clock import SystemClock
 
+_ROOMY = STORE.model_copy(update={"memory_mb": 2048})
+"""To read all of it in order at once."""
 _SPAN = 1 << 40
 """More than a source sends messages."""
 _ALL_TIME = (-(1 << 62), 1 << 62)
@@ -79,7 +81,7 @@ def audit(state: Path, ledger: Ledger, settings: dict[str, Any]) -> Audit:
 async def _audit(state: Path, ledger: Ledger, settings: dict[str, Any]) -> Audit:
     async with (
         Journal(state / "journal", JournalSettings(**settings), SystemClock()) as journal,
-        EmbeddedStore(state / "store.duckdb", STORE) as store,
+        EmbeddedStore(state / "store.duckdb", _ROOMY) as store,
         DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
         AlarmJournal(state / "alarms.sqlite", ["log"]) as alarms,
     ):
