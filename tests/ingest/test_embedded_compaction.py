@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ingest.config import EmbeddedSettings
 from ingest.stores.embedded.compaction import compact
@@ -22,7 +24,7 @@ def test_a_partition_is_sorted_whatever_is_sorted_at_once(tmp_path: Path, piece:
     rng.shuffle(point)
     # some of the day, some of the day before, some of a wrong clock
     time = NOW + rng.choice([0, 0, -RAW.span, 4000 * RAW.span], len(point)) + np.arange(len(point)) * 1000
-    rows = {"point": point, "t_source": time, "value": rng.random(len(point))}
+    rows: dict[str, NDArray[Any]] = {"point": point, "t_source": time, "value": rng.random(len(point))}
     db = open_store(tmp_path / "store.duckdb", EmbeddedSettings())
     try:
         with view(db, "fresh", rows):
