@@ -31,6 +31,7 @@ from ingest.ports import DeadLetter, OnFull
 from ingest.pump import StorePump
 from ingest.refill import Refill
 from ingest.stores.embedded.store import EmbeddedStore
+from prove.broker import mqtt_source
 from prove.influx import influx_store
 from prove.ledger import LETTER_EVERY, SOURCES, STORE, conversation
 from telemetry.clock import Pace, SystemClock
@@ -42,9 +43,9 @@ PILE = 100
 """Messages of a source that are appended at once when they pile up."""
 LEVEL = 200
 """A store that lacks fewer records has caught up."""
-OPTIONS = ("careless", "clock_s", "pile_up", "influx")
+OPTIONS = ("careless", "clock_s", "pile_up", "influx", "mqtt")
 """What is no setting of the journal: no flushing; a clock that is wrong [s]; how many messages pile up;
-address of an InfluxDB to write to as well."""
+address of an InfluxDB to write to as well; port of a broker that the sources publish to."""
 
 
 class Careless(sqlite3.Connection):
@@ -89,6 +90,9 @@ async def ingest(
         group.create_task(pump.run())
         group.create_task(raise_alarms(alarms, session, clock, say))
         group.create_task(watch(journal, pump, clock, say))
+        if port := options.get("mqtt"):
+            group.create_task(mqtt_source(port, intake, clock, say).run())
+            return
         for source in range(SOURCES):
             group.create_task(send(intake, source, session, clock, say))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from prove.audit import audit
+from prove.broker import STRIKES, mosquitto
 from prove.disks import Image, fill, memory
 from prove.influx import audit_influx
 from prove.influxd import ANSWERS, influx_server
 from prove.ledger import POINTS, Ledger, Message
 from prove.outcome import FRESH_WITHIN_S, MIN_MESSAGES, Outcome, Size
-from prove.subject import CLOCK, SMALL, running
+from prove.subject import CLOCK, SMALL, Subject, running
 
 MORE_MEMORY_MB = 80
 """What a backlog may cost beyond an idle process [MB]; the store may use 64 of it, and idle does not."""
@@ -231,6 +233,47 @@ def influx(directory: Path, size: Size, rng: random.Random, answer: str) -> Outc
     return outcome.end()
 
 
+def broker(directory: Path, size: Size, rng: random.Random, how: str) -> Outcome:
+    """The broker fails while sources publish through it, and the process is killed once in every round."""
+    outcome, ledger, state = Outcome(f"broker {how}"), Ledger(), directory / "state"
+    with mosquitto(directory / "mosquitto", ledger) as (server, sources):
+
+        def follow(subject: Subject, seconds: float, messages: int = sys.maxsize) -> None:
+            until = CLOCK.monotonic() + seconds
+            while CLOCK.monotonic() < until and subject.messages < messages:
+                sources.go_on()
+                subject.follow(0.02, messages=subject.messages + 1)
+
+        settings = SMALL | {"mqtt": server.port}
+        for number in range(2 * size.broker_faults):
+            with running(state, ledger, settings) as subject:
+                sources.begin(ledger.sessions - 1)
+                follow(subject, FRESH_WITHIN_S, MIN_MESSAGES)
+                follow(subject, rng.uniform(0.0, size.longest_s))
+                if number % 2 == 0:
+                    server.strike(how)
+                    follow(subject, size.broker_s * rng.uniform(0.5, 1.0))
+                    server.recover()
+                    back, before = CLOCK.monotonic(), subject.messages
+                    follow(subject, FRESH_WITHIN_S, before + 1)
+                    fresh = CLOCK.monotonic() - back
+                    follow(subject, FRESH_WITHIN_S, before + MIN_MESSAGES)
+                    outcome.seen(subject.messages - before, fresh)
+                subject.kill()
+                outcome.replayed += max(0, subject.replayed)
+        sources.end()
+        with running(state, ledger, settings) as subject:
+            until = CLOCK.monotonic() + FRESH_WITHIN_S
+            while sources.owed and CLOCK.monotonic() < until:
+                subject.follow(0.1)
+            subject.kill()
+        if sources.owed and how != "kill":  # which may cost a broker what it has taken
+            outcome.problems.append(f"{sources.owed} messages that the broker took were never received")
+        outcome.judge(audit(state, ledger, SMALL))
+        outcome.figures = {"said_again": sources.again}
+    return outcome.end()
+
+
 def rot(journal: Path, rng: random.Random) -> int:
     """Changes a byte in some of the newest records; returns in how many."""
     newest = max(journal.glob("*.journal"))
@@ -252,6 +295,7 @@ FAULTS: dict[str, Callable[[Path, Size, random.Random], Outcome]] = {
     "clock": skews,
     "backlog": backlog,
     **{f"influx-{answer}": partial(influx, answer=answer) for answer in ANSWERS},
+    **{f"broker-{how}": partial(broker, how=how) for how in STRIKES},
 }
 """Every fault by its name on the command line."""
 

@@ -78,7 +78,7 @@ class InfluxServer:
         if program is None:
             raise UnavailableError("influxd is not there; on Debian: apt-get install influxdb")
         folder.mkdir()
-        self._port, rpc = _free_ports()
+        self._port, rpc = free_ports()
         config = folder / "influxdb.conf"
         config.write_text(_CONFIG.format(folder=folder, http=self._port, rpc=rpc))
         self._command = [program, "-config", str(config)]
@@ -261,6 +261,7 @@ def _cut(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-def _free_ports() -> tuple[int, int]:
+def free_ports() -> tuple[int, int]:
+    """Two ports that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         return one.getsockname()[1], two.getsockname()[1]

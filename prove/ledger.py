@@ -23,8 +23,9 @@ STORE = EmbeddedSettings(memory_mb=64, keep_days=3650, keep_10s_days=3650, keep_
 """Settings of the embedded store; the readings are of one fixed day, which must not age."""
 LETTER_EVERY = 40
 """Every so many messages a source sends one that cannot become a reading."""
-_START = 1_767_225_600_000_000_000
-_SESSION = 10_000_000
+START = 1_767_225_600_000_000_000
+"""Source time of the first message [ns, UTC]."""
+SESSION = 10_000_000
 """Messages that a session has at most."""
 
 
@@ -41,7 +42,7 @@ class Message(NamedTuple):
     @property
     def time(self) -> int:
         """Source time of its readings [ns, UTC], different for every message of a source."""
-        return _START + (self.session * _SESSION + self.seq) * 1000
+        return START + (self.session * SESSION + self.seq) * 1000
 
     def batch(self, t_received: int) -> ReadingBatch:
         """Its readings."""
@@ -59,7 +60,7 @@ class Message(NamedTuple):
 
 def values(time: NDArray[np.int64], offset: NDArray[np.int64], version: int) -> NDArray[np.float64]:
     """Values of readings by time [ns] and place within their source."""
-    return np.asarray((time - _START) // 1000 % 1_000_003 + offset / 100 + version / 7, np.float64)
+    return np.asarray((time - START) // 1000 % 1_000_003 + offset / 100 + version / 7, np.float64)
 
 
 def conversation(session: int, source: int) -> Iterable[Message]:

@@ -28,6 +28,10 @@ class Size:
     """Rounds of each answer of InfluxDB."""
     refused_s: float
     """Time for which it answers so [s]."""
+    broker_faults: int
+    """How often the broker fails in each way."""
+    broker_s: float
+    """Longest time for which it does [s]."""
     outage_s: float
     """Time for which it is stopped [s]."""
     longest_s: float
@@ -46,6 +50,8 @@ FULL = Size(
     refusals=5,
     refused_s=20.0,
     outage_s=600.0,
+    broker_faults=20,
+    broker_s=15.0,
 )
 SMOKE = Size(
     "smoke",
@@ -59,6 +65,8 @@ SMOKE = Size(
     refusals=1,
     refused_s=0.5,
     outage_s=1.0,
+    broker_faults=1,
+    broker_s=0.5,
 )
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from prove.__main__ import main
 from prove.audit import audit
+from prove.broker import mosquitto
 from prove.child import Careless
 from prove.faults import FAULTS, strike
 from prove.influx import audit_influx
 from prove.influxd import influx_server
-from prove.ledger import POINTS, Ledger, Message, conversation
+from prove.ledger import POINTS, SOURCES, Ledger, Message, conversation
 from prove.outcome import MIN_MESSAGES, SMOKE, Outcome
 from prove.subject import SMALL, running
 from telemetry.errors import UnavailableError
@@ -121,6 +122,20 @@ def test_only_a_refused_line_among_the_dead_letters_may_be_missing(tmp_path: Pat
             subject.kill()
         assert audit_influx(state, ledger, SMALL, url, server.refused).holds
         assert audit_influx(state, ledger, SMALL, url, set()).spurious == len(server.refused) > 0
+
+
+def test_what_the_broker_took_and_nobody_confirmed_is_owed(tmp_path: Path) -> None:
+    ledger = Ledger()
+    with mosquitto(tmp_path / "mosquitto", ledger) as (_, sources):
+        sources.begin(0)
+        while not sources.taken:
+            sources.go_on()
+        sources.end()
+        owed = sources.owed
+        assert owed > 0
+        for source in range(SOURCES):
+            ledger.acknowledge(Message(source, 0, 0, 0))
+        assert sources.owed == 0
 
 
 def test_what_a_source_sends_holds_repetitions_and_revisions() -> None:
