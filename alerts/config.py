@@ -129,6 +129,8 @@ class StateEstimateSettings(Settings):
     off_s: Seconds = 30.0
     clock_sigma_s: Seconds = 0.2
     """Standard uncertainty of the meters' source times [s]; counts while power ramps."""
+    points_at: str = ""
+    """Node at which the estimates are shown as points of a device, and stored; empty for none."""
 
 
 class ExchangeOverride(Settings):

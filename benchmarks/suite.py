@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks import (
     asking,
     decoding,
+    estimating,
     influx,
     polling,
     publishing,
@@ -30,6 +31,7 @@ ALL: tuple[Benchmark, ...] = (
     decoding.REGISTERS,
     decoding.JSON,
     decoding.SPARKPLUG,
+    estimating.ESTIMATED,
     storage.STORED,
     querying.TREND,
     querying.NEWEST,

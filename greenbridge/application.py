@@ -27,6 +27,7 @@ from greenbridge.announcements import SimulatorAnnouncements
 from greenbridge.backup import JOURNAL, REGISTRY, STORE, back_up_running
 from greenbridge.derived import formulas
 from greenbridge.difference import Difference
+from greenbridge.estimates import Publication
 from greenbridge.exporting import Request, export_from
 from greenbridge.live import LiveValues
 from greenbridge.settings import Configuration
@@ -108,6 +109,7 @@ class Application:
             ailments=lambda: ailments(journal, [watched.pump for watched in self._stores]),
             urgent=self._outbox.tell,
             audit=audit,
+            publish=Publication(lambda: self.site, journal, clock).publish,
         )
         self._announcements = SimulatorAnnouncements(settings.simulators_url, clock)
         self._live = LiveValues(site, self._table, clock, self._links)

@@ -19,7 +19,7 @@ from adapters.profiles import bundled_profiles, checked_profile
 from adapters.sparkplug.config import SparkplugSettings
 from alerts.config import AlertsSettings
 from console.config import ConsoleSettings
-from greenbridge import derived
+from greenbridge import derived, estimates
 from greenbridge.connections import Connections, connection_problems
 from greenbridge.derived import DerivedPoint
 from greenbridge.references import PlacedDevice, device_problems, with_topics
@@ -219,11 +219,15 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
         measured = [placed.device for placed in devices]
         nodes = [node.id for node in grid.node]
         reader.problems += derived.problems(main, settings.derived, measured, profiles, nodes)
+        reader.problems += estimates.problems(main, settings.alerts.state_estimate, grid, measured)
     if reader.problems or grid is None:
         raise ConfigError(reader.problems)
     more, made = derived.devices_of(settings.derived)
+    estimated, estimate = estimates.devices_of(settings.alerts.state_estimate, grid)
     measured = [placed.device for placed in devices]
-    return Configuration(str(path), settings, grid, [*measured, *more], profiles | made)
+    return Configuration(
+        str(path), settings, grid, [*measured, *more, *estimated], profiles | made | estimate
+    )
 
 
 def _devices(names: Sequence[str], main: str, reader: _Reader) -> list[PlacedDevice]:
