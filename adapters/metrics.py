@@ -10,7 +10,7 @@ LINK_EVENTS = Counter(
 LINK_UP = Gauge("greenbridge_link_up", "1 while the link is connected.", ["link"])
 ROUND_TRIP = Histogram(
     "greenbridge_modbus_round_trip_seconds",
-    "Time from a Modbus request to its verified reply.",
+    "Longest wait for a verified Modbus reply in each poll of a device.",
     ["link"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )

@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from adapters.modbus._connection import Link, Opener, opener
-from adapters.modbus._receiver import Fault
+from adapters.modbus.burst import Burst, Fault
 from adapters.modbus.codec import FUNCTION_OF_TABLE, Query, Request
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.source import ModbusSource
@@ -73,7 +73,7 @@ class Findings:
     """The first wrong replies in words."""
 
 
-class CheckedLink:
+class CheckedLink(Link):
     """A connection whose every accepted reply is compared with what its request asked for."""
 
     def __init__(self, link: Link, gateway: HostileGateway, found: Findings, accepted: set[int]) -> None:
@@ -92,22 +92,20 @@ class CheckedLink:
         """As the connection's."""
         return self._link.fault
 
-    def next_transaction(self) -> int:
-        """As the connection's."""
-        return self._link.next_transaction()
-
-    async def ask(self, query: Query, timeout_s: float) -> bytes:
+    async def exchange(self, queries: Sequence[Query], timeout_s: float) -> Burst:
         """As the connection's; compares."""
-        data = await self._link.ask(query, timeout_s)
-        assert isinstance(query, Request)
+        burst = await self._link.exchange(queries, timeout_s)
         for _ in range(3):
             await asyncio.sleep(0)  # the gateway has then seen every request that was sent before
+        for i, content in enumerate(burst.contents):
+            if isinstance(content, bytes):
+                self._compare(burst.queries[i], burst.numbers[i] if burst.numbers else 0, content)
+        return burst
+
+    def _compare(self, query: Query, number: int, data: bytes) -> None:
+        assert isinstance(query, Request)
         asked = (query.unit, FUNCTION_OF_TABLE[query.table].value, query.address, query.count)
-        made = (
-            self._gateway.newest
-            if self._gateway.rtu
-            else self._gateway.asked.get((query.transaction, *asked))
-        )
+        made = self._gateway.newest if self._gateway.rtu else self._gateway.asked.get((number, *asked))
         self._found.replies += 1
         if (
             made is None
@@ -119,7 +117,6 @@ class CheckedLink:
                 self._found.evidence.append(f"{query} was answered {data.hex(' ', 2)}; asked for: {made}")
         else:
             self._accepted.add(made.serial & 0xFFFFFF)
-        return data
 
     async def __aenter__(self) -> Self:
         await self._link.__aenter__()

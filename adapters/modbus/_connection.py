@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import cycle
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from itertools import cycle, islice
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from adapters.modbus._receiver import (
+from adapters.modbus._receiver import Receiver
+from adapters.modbus._serial import SerialTransport
+from adapters.modbus.burst import (
+    Burst,
     ConnectionGivenUpError,
     ConnectionLostError,
     Fault,
-    Receiver,
     ReplyTimeoutError,
 )
-from adapters.modbus._serial import SerialTransport
-from adapters.modbus.codec import DeviceRefusedError, Query, verified
+from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Query
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.debts import Debts, InDebtError
 from adapters.modbus.rtu import silence_s
@@ -45,13 +46,13 @@ class Link(Protocol):
         """What ended the connection, if it was not a time-out."""
         ...
 
-    def next_transaction(self) -> int:
-        """A number for the next request."""
+    def exchange(self, queries: Sequence[Query], timeout_s: float) -> Coroutine[Any, Any, Burst]:
+        """Asks in one piece; what came of it."""
         ...
 
     async def ask(self, query: Query, timeout_s: float) -> bytes:
-        """The verified content of the reply."""
-        ...
+        """The verified content of the reply to one question; raises as :meth:`Burst.content`."""
+        return (await self.exchange((query,), timeout_s)).content()
 
     async def __aenter__(self) -> Self: ...
 
@@ -64,7 +65,7 @@ Opener = Callable[[], Awaitable[Link]]
 """Connects; raises ConnectionLostError."""
 
 
-class Connection:
+class Connection(Link):
     """An open connection; use it as ``async with await opener(settings)():``."""
 
     def __init__(
@@ -88,59 +89,45 @@ class Connection:
         """What ended the connection, if it was not a time-out."""
         return self._receiver.fault
 
-    def next_transaction(self) -> int:
-        """A transaction identifier that was not used for the last 65,535 requests to this gateway.
+    def exchange(self, queries: Sequence[Query], timeout_s: float) -> Coroutine[Any, Any, Burst]:
+        """Sends questions in one piece and returns what came of them when nothing more is to come.
 
-        Nor on an earlier connection: a gateway that still sends what it owes that one is not believed.
-        """
-        return next(self._numbers)
+        Each gets a number that was not used for the last 65,535 requests to this gateway, nor on an earlier
+        connection: a gateway that still sends what it owes that one is not believed.
 
-    async def ask(self, query: Query, timeout_s: float) -> bytes:
-        """Sends a question and returns the content of its verified reply.
+        After any fault, and after a cancellation, no later request can receive a reply to one of these: over
+        TCP the connection is closed; with RTU framing it is drained, and the unit must first answer a
+        question that no owed reply can be taken for. After refusals it stays usable.
 
-        After any error but a refusal, and after a cancellation, no later request can receive this one's
-        reply: over TCP the connection is closed; with RTU framing it is drained, and the unit must first
-        answer a question that no owed reply can be taken for.
-
-        Raises
-        ------
-        ReplyTimeoutError
-            No reply within ``timeout_s``.
-        ConnectionLostError
-            The other side closed the connection.
-        ConnectionGivenUpError
-            It was closed for another request's sake.
-        ProtocolDoubtError
-            What came is not provably the reply.
-        DeviceRefusedError
-            The device answered with an exception; the connection stays usable.
+        Parameters
+        ----------
+        queries
+            To units behind the gateway; with RTU framing one.
+        timeout_s
+            Longest wait for the first reply, and from each to the next [s].
 
         """
         if self._rtu:
-            return await self._ask_line(query, timeout_s)
-        return await self._ask(query, timeout_s)
+            (query,) = queries
+            return self._exchange_on_line(query, timeout_s)
+        numbers = list(islice(self._numbers, len(queries)))
+        return self._receiver.exchange(queries, numbers, timeout_s)
 
-    async def _ask(self, query: Query, timeout_s: float) -> bytes:
+    async def _exchange_on_line(self, query: Query, timeout_s: float) -> Burst:
         try:
-            frame = await self._receiver.exchange(query, timeout_s)
-            return verified(query, frame)
-        except DeviceRefusedError:
-            raise
-        except BaseException as error:
-            self._usable = False
-            self._receiver.abandon(f"closed after unit {query.unit}: {str(error) or type(error).__name__}")
-            raise
-
-    async def _ask_line(self, query: Query, timeout_s: float) -> bytes:
-        await self._settle(query.unit, timeout_s)
-        return await self._ask_once(query, timeout_s)
+            await self._settle(query.unit, timeout_s)
+            return await self._exchange_once(query, timeout_s)
+        except (ReplyTimeoutError, ProtocolDoubtError, ConnectionLostError, ConnectionGivenUpError) as fault:
+            burst = Burst((query,))
+            burst.fault = fault
+            return burst
 
     async def _settle(self, unit: int, timeout_s: float) -> None:
         """Asks a unit that owes replies until one answer proves that none of them can come any more."""
         try:
             while (question := self._debts.question(unit, self._now())) is not None:
                 try:
-                    await self._ask_once(question, timeout_s)
+                    (await self._exchange_once(question, timeout_s)).content()
                 except DeviceRefusedError:
                     self._debts.refused(question, self._now())
                 else:
@@ -148,20 +135,20 @@ class Connection:
         except InDebtError as error:
             raise ReplyTimeoutError(str(error)) from None
 
-    async def _ask_once(self, query: Query, timeout_s: float) -> bytes:
+    async def _exchange_once(self, query: Query, timeout_s: float) -> Burst:
         if self._receiver.doubtful or self._receiver.unread:
             await self._receiver.calm(self._quiet_s)
         elif self._pause_s:
             await self._receiver.calm(self._pause_s)
+        answered = False
         try:
-            frame = await self._receiver.exchange(query, timeout_s)
-            return verified(query, frame)
-        except DeviceRefusedError:
-            raise
-        except BaseException:
-            self._debts.add(query, self._now())
-            self._receiver.doubtful = True
-            raise
+            burst = await self._receiver.exchange((query,), (), timeout_s)
+            answered = burst.fault is None
+            return burst
+        finally:
+            if not answered:
+                self._debts.add(query, self._now())
+                self._receiver.doubtful = True
 
     @staticmethod
     def _now() -> float:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from adapters import metrics
 from adapters.link import LinkState
-from adapters.modbus._connection import ConnectionLostError, Link, ReplyTimeoutError
+from adapters.modbus._connection import Link
 from adapters.modbus._rejects import Rejects
-from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Request
+from adapters.modbus._window import Window
+from adapters.modbus.burst import Burst, ConnectionGivenUpError, ConnectionLostError, Fault, ReplyTimeoutError
+from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Query, Request
 from adapters.modbus.sunspec.chain import BASES, Chain, NotSunSpecError, survey
 from adapters.modbus.unit import Answer, Poll, ReadState, Unit
 from telemetry.batch import Columns
@@ -24,11 +27,11 @@ _log = structlog.get_logger(__name__)
 class UnansweredError(Exception):
     """A unit could not be read; ``quality`` says why, ``event`` is the counter."""
 
-    def __init__(self, quality: Quality, event: str, error: Exception) -> None:
-        super().__init__(str(error))
+    def __init__(self, quality: Quality, event: str, error: str, *, shared: bool = False) -> None:
+        super().__init__(error)
         self.quality = quality
         self.event = event
-        self.shared = isinstance(error, ReplyTimeoutError | ConnectionLostError) and error.shared
+        self.shared = shared
         """Whether it may be due to several requests in flight."""
 
 
@@ -38,8 +41,13 @@ class Outcome:
 
     columns: list[Columns | Answer] = field(default_factory=list)
     failure: UnansweredError | None = None
+    requests: int = 0
+    replies: int = 0
+    """Those with data."""
+    refusals: int = 0
+    """Those with an exception."""
     slowest_s: float = 0.0
-    """Longest round trip of a sound reply [s]; 0 without any."""
+    """Longest wait for a sound reply [s]; 0 without any."""
 
 
 class Reader:
@@ -66,9 +74,9 @@ class Reader:
         self._round_trip = metrics.ROUND_TRIP.labels(link.name)
 
     async def poll(
-        self, connection: Link, unit: Unit, period_s: float, patience_s: float, outcome: Outcome
+        self, window: Window, unit: Unit, period_s: float, patience_s: float, outcome: Outcome
     ) -> None:
-        """Reads what is due of a unit into ``outcome``.
+        """Reads what is due of a unit into ``outcome``, as many reads at a time as the window has room for.
 
         Raises
         ------
@@ -77,25 +85,65 @@ class Reader:
 
         """
         poll = Poll(unit, period_s)
-        while (state := poll.next()) is not None:
-            request = state.read.request(0, unit.plan.unit)
+        try:
+            await self._poll(window, unit, poll, patience_s, outcome)
+        finally:
+            outcome.columns += poll.answers()
+            self._note(outcome)
+
+    async def _poll(
+        self, window: Window, unit: Unit, poll: Poll, patience_s: float, outcome: Outcome
+    ) -> None:
+        most = 1 if unit.failing else window.size  # a unit that may be silent is first asked for one thing
+        while len(poll):
+            places = await window.take(min(most, len(poll)))
+            states = poll.next(places)
             try:
-                data = await self._ask(connection, unit, request, patience_s, outcome)
-                outcome.columns.append(state.answered(data, self._clock.now_ns()))
-            except DeviceRefusedError as refusal:
-                if parts := poll.refused(state, refusal):
-                    _log.info(
-                        "modbus_read_split", link=self._link.name, device=unit.plan.device, reads=len(parts)
-                    )
-                    continue
-                self._note_refusal(unit, state, refusal)
-                outcome.columns.append(state.failed(Quality.DEVICE_REFUSED, self._clock.now_ns()))
-            except UnansweredError as failed:
-                outcome.failure = failed
-                outcome.columns += poll.unanswered(state, failed.quality, self._clock.now_ns())
+                queries = [state.request for state in states]
+                burst = await self._exchange(window.connection, unit, queries, patience_s, outcome)
+            finally:
+                window.give_back(places)
+            self._take(burst, states, poll, unit, outcome)
+            most = window.size
+        poll.end()
+
+    def _take(
+        self, burst: Burst, states: Sequence[ReadState], poll: Poll, unit: Unit, outcome: Outcome
+    ) -> None:
+        """What became of each read of a burst."""
+        now_ns = self._clock.now_ns()
+        if burst.fault is not None:
+            if isinstance(burst.fault, ConnectionGivenUpError):
+                raise burst.fault
+            outcome.failure = _failed(burst.fault, shared=len(states) > 1)
+            outcome.columns += poll.unanswered(states, outcome.failure.quality, now_ns)
+            return
+        times_ns = [
+            now_ns if at == burst.over_at else now_ns - int(1e9 * (burst.over_at - at))
+            for at in burst.heard_at
+        ]
+        if not burst.refusals:
+            poll.answered(states, burst.data(), times_ns)
+            return
+        unreached: list[ReadState] = []
+        for state, content, at_ns in zip(states, burst.contents, times_ns, strict=True):
+            if isinstance(content, bytes):
+                poll.answered((state,), (content,), (at_ns,))
+            elif content is None or content.is_unreachable:
+                unreached.append(state)
+                outcome.failure = UnansweredError(Quality.DEVICE_TIMEOUT, "gateway_timeouts", str(content))
+            elif parts := poll.refused(state, content):
+                _log.info(
+                    "modbus_read_split", link=self._link.name, device=unit.plan.device, reads=len(parts)
+                )
+            else:
+                self._note_refusal(unit, state, content)
+                outcome.columns.append(state.failed(Quality.DEVICE_REFUSED, now_ns))
+        if outcome.failure is not None:
+            outcome.columns += poll.unanswered(unreached, outcome.failure.quality, now_ns)
 
     async def discover(
-        self, connection: Link, unit: Unit, base: int | None, patience_s: float, outcome: Outcome
+        self, window: Window, unit: Unit, base: int | None, patience_s: float, outcome: Outcome
     ) -> Chain | None:
         """Walks the models of a SunSpec device; None, with the failure in ``outcome``, if it cannot."""
         walk = survey(BASES if base is None else (base,))
@@ -105,7 +153,7 @@ class Reader:
                 request = Request(0, unit.plan.unit, RegisterTable.HOLDING, address, count)
                 answer: bytes | None
                 try:
-                    answer = await self._ask(connection, unit, request, patience_s, outcome)
+                    answer = await self._ask(window, unit, request, patience_s, outcome)
                 except DeviceRefusedError:
                     answer = None
                 address, count = walk.send(answer)
@@ -113,43 +161,62 @@ class Reader:
             chain: Chain = end.value
             return chain
         except NotSunSpecError as error:
-            outcome.failure = UnansweredError(Quality.DEVICE_REFUSED, "not_sunspec", error)
+            outcome.failure = UnansweredError(Quality.DEVICE_REFUSED, "not_sunspec", str(error))
         except UnansweredError as failed:
             outcome.failure = failed
+        finally:
+            self._note(outcome)
         return None
 
     async def _ask(
-        self, connection: Link, unit: Unit, request: Request, patience_s: float, outcome: Outcome
+        self, window: Window, unit: Unit, request: Request, patience_s: float, outcome: Outcome
     ) -> bytes:
+        await window.take(1)
+        try:
+            burst = await self._exchange(window.connection, unit, (request,), patience_s, outcome)
+        finally:
+            window.give_back(1)
+        if isinstance(burst.fault, ConnectionGivenUpError):
+            raise burst.fault
+        if burst.fault is not None:
+            raise _failed(burst.fault)
+        try:
+            return burst.content()
+        except DeviceRefusedError as refusal:
+            if refusal.is_unreachable:
+                raise UnansweredError(Quality.DEVICE_TIMEOUT, "gateway_timeouts", str(refusal)) from refusal
+            raise
+
+    async def _exchange(
+        self, connection: Link, unit: Unit, queries: Sequence[Query], patience_s: float, outcome: Outcome
+    ) -> Burst:
+        """Asks, and again where a line lost the reply: only lines stay open then, and take one at a time."""
         repeats = self._retries
         while True:
-            numbered = request.numbered(connection.next_transaction())
-            self._link.count("requests")
-            asked = self._clock.monotonic()
-            try:
-                data = await connection.ask(numbered, patience_s)
-            except ReplyTimeoutError as error:
-                failed = UnansweredError(Quality.DEVICE_TIMEOUT, "timeouts", error)
-            except ProtocolDoubtError as error:
-                await self._rejects.add(self._clock.now_ns(), unit.plan.device, str(request), error)
-                failed = UnansweredError(Quality.PROTOCOL_DOUBT, "doubts", error)
-            except ConnectionLostError as error:
-                failed = UnansweredError(Quality.LINK_LOST, "connections_lost", error)
-            except DeviceRefusedError as refusal:
-                self._link.count("exceptions")
-                if refusal.is_unreachable:
-                    raise UnansweredError(Quality.DEVICE_TIMEOUT, "gateway_timeouts", refusal) from refusal
-                raise
-            else:
-                took = self._clock.monotonic() - asked
-                outcome.slowest_s = max(outcome.slowest_s, took)
-                self._round_trip.observe(took)
-                self._link.count("replies")
-                return data
+            outcome.requests += len(queries)
+            burst = await connection.exchange(queries, patience_s)
+            outcome.refusals += burst.refusals
+            outcome.replies += 0 if burst.fault is not None else len(queries) - burst.refusals
+            outcome.slowest_s = max(outcome.slowest_s, burst.slowest_s)
+            if burst.fault is None:
+                return burst
+            if isinstance(burst.fault, ProtocolDoubtError):
+                doubted = burst.doubted or queries[0]
+                await self._rejects.add(self._clock.now_ns(), unit.plan.device, str(doubted), burst.fault)
             if not repeats or not connection.alive:
-                raise failed
+                return burst
             repeats -= 1
             self._link.count("retries")
+
+    def _note(self, outcome: Outcome) -> None:
+        """Counts what was asked and answered in a poll that is over."""
+        self._link.count("requests", outcome.requests)
+        if outcome.refusals:
+            self._link.count("exceptions", outcome.refusals)
+        if outcome.replies:
+            self._link.count("replies", outcome.replies)
+            self._round_trip.observe(outcome.slowest_s)
+        outcome.requests = outcome.replies = outcome.refusals = 0
 
     def _note_refusal(self, unit: Unit, state: ReadState, refusal: DeviceRefusedError) -> None:
         first, last = state.read.address, state.read.end - 1
@@ -166,3 +233,13 @@ class Reader:
                 last=last,
                 error=text,
             )
+
+
+def _failed(fault: ReplyTimeoutError | Fault, *, shared: bool = False) -> UnansweredError:
+    """What a fault means for the points that were asked for; ``shared`` if several were asked together."""
+    if isinstance(fault, ProtocolDoubtError):
+        return UnansweredError(Quality.PROTOCOL_DOUBT, "doubts", str(fault), shared=shared)
+    if isinstance(fault, ReplyTimeoutError):
+        return UnansweredError(Quality.DEVICE_TIMEOUT, "timeouts", str(fault), shared=fault.shared)
+    shared = isinstance(fault, ConnectionLostError) and fault.shared
+    return UnansweredError(Quality.LINK_LOST, "connections_lost", str(fault), shared=shared)

@@ -1,12 +1,22 @@
-"""What arrives on a connection: every frame goes to the one question that it answers, or is a doubt."""
+"""What arrives on a connection: every frame answers the one question that it belongs to, or is a doubt."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, cast
 
+from adapters.modbus.burst import (
+    Burst,
+    ConnectionGivenUpError,
+    ConnectionLostError,
+    Content,
+    Fault,
+    ReplyTimeoutError,
+)
 from adapters.modbus.codec import (
+    DeviceRefusedError,
     Doubt,
     Frame,
     MbapFramer,
@@ -15,34 +25,9 @@ from adapters.modbus.codec import (
     framed,
     holds_beginning,
     may_begin,
+    verified,
 )
 from adapters.modbus.rtu import RtuFramer, rtu_framed
-from telemetry.errors import UnavailableError
-
-
-class ReplyTimeoutError(UnavailableError):
-    """No reply in time; the connection is closed or drained, so that a late one is never read."""
-
-    def __init__(self, message: str, *, shared: bool = False) -> None:
-        super().__init__(message)
-        self.shared = shared
-        """Whether other requests were in flight at the same time."""
-
-
-class ConnectionLostError(UnavailableError):
-    """The connection cannot be made, or the other side closed it."""
-
-    def __init__(self, message: str, *, shared: bool = False) -> None:
-        super().__init__(message)
-        self.shared = shared
-        """Whether several requests were in flight when it was closed."""
-
-
-class ConnectionGivenUpError(UnavailableError):
-    """The connection was closed for another request's sake; this one may be asked again at once."""
-
-
-Fault = ProtocolDoubtError | ConnectionLostError | ConnectionGivenUpError
 
 
 class Framer(Protocol):
@@ -62,16 +47,56 @@ class Framer(Protocol):
         """Appends received bytes."""
         ...
 
+    def sound(self, begins: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """The next frames, as far as one look is enough to know whose replies they are."""
+        ...
+
     def next_frame(self) -> Frame | None:
         """The next complete frame."""
         ...
 
 
+class _ReplyDoubtError(Exception):
+    """A doubt about the reply to one burst."""
+
+    def __init__(self, doubt: ProtocolDoubtError, flight: Flight) -> None:
+        super().__init__(str(doubt))
+        self.doubt = doubt
+        self.flight = flight
+
+
+class Flight:
+    """A burst on its way."""
+
+    __slots__ = ("burst", "due", "over", "patience_s", "shared")
+
+    def __init__(self, burst: Burst, patience_s: float, over: asyncio.Future[None]) -> None:
+        self.burst = burst
+        self.patience_s = patience_s
+        self.due = burst.asked + patience_s
+        """Until when the next reply must come [s]; each reply gives the others as long again."""
+        self.over = over
+        self.shared = len(burst.queries) > 1
+        """Whether several requests were in flight at one time."""
+
+    def end(self) -> None:
+        """Wakes who waits for it."""
+        if not self.over.done():
+            self.over.set_result(None)
+
+    def fail(self, fault: ReplyTimeoutError | Fault, now: float) -> None:
+        """Ends it with a reason, unless it has ended."""
+        if not self.over.done():
+            self.burst.fail(fault, now)
+            self.over.set_result(None)
+
+
 class Receiver(asyncio.BufferedProtocol):
-    """Requests in flight and the stream of their replies.
+    """Bursts in flight and the stream of replies to them.
 
     With numbers (TCP) several requests may be in flight and the first doubt ends the connection. Without
-    (RTU framing) one may be, and after a doubt :meth:`calm` waits for silence.
+    (RTU framing) one may be, and after a doubt :meth:`calm` waits for silence. Replies are verified where
+    they arrive, and who asked is woken once for all of a burst.
     """
 
     def __init__(self, *, rtu: bool) -> None:
@@ -82,11 +107,12 @@ class Receiver(asyncio.BufferedProtocol):
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
-        self._waiting: dict[int, asyncio.Future[Frame]] = {}
-        self._asked: dict[int, Query] = {}
-        """Questions whose replies have not come."""
-        self._shared: set[int] = set()
-        self._deadlines: dict[int, tuple[float, int, float]] = {}
+        self._flights: list[Flight] = []
+        self._due: dict[bytes, tuple[Flight, int]] = {}
+        """The burst of each question whose reply has not come and its place there, by what that begins with:
+        transaction and protocol; nothing with RTU framing."""
+        self._begins: dict[bytes, bytes] = {}
+        """Further bytes that each of those replies begins with, as :meth:`MbapFramer.sound` wants it."""
         self._alarm: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._heard = asyncio.Event()
@@ -110,60 +136,119 @@ class Receiver(asyncio.BufferedProtocol):
         self._heard.set()
         if self.doubtful:
             return
+        now = self._loop.time()
         self._framer.feed(bytes(self._view[:nbytes]))
+        answered: list[Flight] = []
         try:
-            while (frame := self._framer.next_frame()) is not None:
-                self._place(frame)
-            if self._framer.pending and not self._rtu:
-                self._check_begun()
+            self._take(answered, now)
+        except _ReplyDoubtError as told:
+            self._doubt(told.doubt, now, told.flight)
+            return
         except ProtocolDoubtError as doubt:
-            self._doubt(doubt)
+            self._doubt(doubt, now)
+            return
+        for flight in answered:
+            flight.due = now + flight.patience_s
+            if not flight.burst.unanswered:
+                flight.end()
+
+    def _take(self, answered: list[Flight], now: float) -> None:
+        """Gives every whole reply to its question; ``answered`` are the bursts of those."""
+        framer = self._framer
+        while True:
+            for begin, pdu in framer.sound(self._begins):
+                flight, i = self._placed(begin, pdu)
+                flight.burst.answer(i, pdu[2:], now)
+                if not answered or answered[-1] is not flight:
+                    answered.append(flight)
+            frame = framer.next_frame()
+            if frame is None:
+                break
+            flight, i = self._placed(self._begin(frame), frame.pdu, frame)
+            flight.burst.answer(i, self._said(frame, flight, i), now)
+            answered.append(flight)
+        if framer.pending and not self._rtu:
+            self._check_begun()
 
     def connection_lost(self, exc: Exception | None) -> None:
         text = f"the gateway closed the connection ({exc or 'end of stream'})"
-        self._end(ConnectionLostError(text, shared=len(self._waiting) > 1))
+        self._end(ConnectionLostError(text, shared=self._in_flight() > 1))
         if not self._closed.done():
             self._closed.set_result(None)
 
-    async def exchange(self, query: Query, timeout_s: float) -> Frame:
-        """Sends a question and waits for the frame that takes its number.
+    async def exchange(self, queries: Sequence[Query], numbers: Sequence[int], timeout_s: float) -> Burst:
+        """Sends questions in one piece and waits until all are answered, or something speaks against it.
 
-        Raises
-        ------
-        ReplyTimeoutError
-            None came in time.
-        ProtocolDoubtError
-            Something came that cannot be placed.
-        ConnectionLostError
-            There is no connection any more.
-        ConnectionGivenUpError
-            Another request ended it.
+        Over TCP any fault and a cancellation end the connection.
+
+        Parameters
+        ----------
+        queries
+            The questions.
+        numbers
+            A number for each that no other in flight has; not used with RTU framing.
+        timeout_s
+            Longest wait for the first reply, and from each to the next [s].
 
         """
-        if self.fault is None and self.unread and not self._asked:
-            self._doubt(ProtocolDoubtError(Doubt.UNSOLICITED, f"{self.unread} bytes before a request"))
+        now = self._loop.time()
+        if self.fault is None and self.unread and not self._due:
+            self._doubt(ProtocolDoubtError(Doubt.UNSOLICITED, f"{self.unread} bytes before a request"), now)
+        burst = Burst(queries, now, numbers)
         if self.fault is not None or self._transport is None:
-            raise self.fault or ConnectionLostError("there is no connection")
-        number = 0 if self._rtu else query.transaction
-        waiter: asyncio.Future[Frame] = self._loop.create_future()
-        self._waiting[number] = waiter
-        self._asked[number] = query
-        if len(self._waiting) > 1:
-            self._shared.update(self._waiting)
-        self._expect(number, query.unit, timeout_s)
+            burst.fault = self.fault or ConnectionLostError("there is no connection")
+            return burst
+        flight = Flight(burst, timeout_s, self._loop.create_future())
         try:
-            self._transport.write(rtu_framed(query) if self._rtu else framed(query))
-            frame = await waiter
+            self._transport.write(self._sent(flight))
+            await flight.over
+        except BaseException as error:
+            self._give_up(flight, error)
+            raise
         finally:
-            self._waiting.pop(number, None)
-            self._asked.pop(number, None)
-            self._deadlines.pop(number, None)
-            self._shared.discard(number)
-        if self.fault is not None:
-            raise self.fault
-        if self.doubtful:
-            raise ProtocolDoubtError(Doubt.UNSOLICITED, "more came than one reply", frame.pdu)
-        return frame
+            self._flights.remove(flight)
+            if burst.unanswered:
+                self._forget(flight)
+        if burst.fault is None and (late := self._late_fault()) is not None:
+            burst.fail(late, burst.over_at)
+        if burst.fault is not None:
+            self._give_up(flight, burst.fault)
+        return burst
+
+    def _late_fault(self) -> Fault | None:
+        """What came up after the last reply and before it was handed over."""
+        if self.fault is None and self.doubtful:
+            return ProtocolDoubtError(Doubt.UNSOLICITED, "more came than one reply")
+        return self.fault
+
+    def _sent(self, flight: Flight) -> bytes:
+        """Notes what is due; returns what asks for it."""
+        queries = flight.burst.queries
+        if self._rtu:
+            (query,) = queries
+            self._due[b""], self._begins[b""] = (flight, 0), b""
+            data = rtu_framed(query)
+        else:
+            frames = []
+            for i, (query, number) in enumerate(zip(queries, flight.burst.numbers, strict=True)):
+                frame = framed(query, number)
+                begin = frame[:4]
+                self._due[begin] = flight, i
+                self._begins[begin] = frame[:2] + query.answers if query.answers else b""
+                frames.append(frame)
+            data = b"".join(frames)
+        self._flights.append(flight)
+        if len(self._flights) > 1:
+            for other in self._flights:
+                other.shared = True
+        self._set_alarm(flight.due)
+        return data
+
+    def _give_up(self, flight: Flight, error: BaseException) -> None:
+        """A reply that is still to come must find nobody: over TCP nothing else is certain any more."""
+        if not self._rtu:
+            unit = flight.burst.queries[0].unit
+            self.abandon(f"closed after unit {unit}: {str(error) or type(error).__name__}")
 
     async def calm(self, quiet_s: float) -> None:
         """Discards what arrives until the line was silent for a time [s].
@@ -195,61 +280,96 @@ class Receiver(asyncio.BufferedProtocol):
         """Returns when the transport has closed."""
         await self._closed
 
-    def _place(self, frame: Frame) -> None:
-        number = 0 if frame.transaction is None else frame.transaction
-        waiter = self._waiting.get(number)
-        if waiter is None or waiter.done():
-            known = self._waiting and waiter is None
-            reason = Doubt.TRANSACTION if known else Doubt.UNSOLICITED
-            due = f" where {', '.join(map(str, sorted(self._waiting)))} is due" if known else ""
-            detail = f"a frame of unit {frame.unit}, transaction {frame.transaction}, that nobody asked for"
-            raise ProtocolDoubtError(reason, f"{detail}{due}", frame.pdu)
-        self._asked.pop(number, None)
-        if any(holds_beginning(frame.pdu, other) for other in self._asked.values()):
-            raise ProtocolDoubtError(Doubt.LENGTH, "another reply begins within a reply", frame.pdu)
-        waiter.set_result(frame)
+    def _placed(self, begin: bytes, pdu: bytes, frame: Frame | None = None) -> tuple[Flight, int]:
+        """The question that a reply takes the number of."""
+        found = self._due.pop(begin, None)
+        if found is None:
+            raise self._unplaced(frame)
+        del self._begins[begin]
+        for other in self._due:
+            if other in pdu and holds_beginning(pdu, self._query(other)):
+                raise ProtocolDoubtError(Doubt.LENGTH, "another reply begins within a reply", pdu)
+        return found
+
+    def _begin(self, frame: Frame) -> bytes:
+        return b"" if frame.transaction is None else frame.transaction.to_bytes(2, "big") + b"\0\0"
+
+    def _unplaced(self, frame: Frame | None) -> ProtocolDoubtError:
+        numbers = sorted(int.from_bytes(begin[:2], "big") for begin in self._due)
+        reason = Doubt.TRANSACTION if numbers else Doubt.UNSOLICITED
+        due = f" where {', '.join(map(str, numbers))} is due" if numbers else ""
+        what = "" if frame is None else f" of unit {frame.unit}, transaction {frame.transaction},"
+        pdu = b"" if frame is None else frame.pdu
+        return ProtocolDoubtError(reason, f"a frame{what} that nobody asked for{due}", pdu)
+
+    def _said(self, frame: Frame, flight: Flight, i: int) -> Content:
+        query = flight.burst.queries[i]
+        if frame.transaction is not None:
+            query = query.numbered(frame.transaction)
+        try:
+            return verified(query, frame)
+        except DeviceRefusedError as refusal:
+            return refusal
+        except ProtocolDoubtError as doubt:
+            flight.burst.doubted = query
+            raise _ReplyDoubtError(doubt, flight) from doubt
+
+    def _query(self, begin: bytes) -> Query:
+        flight, i = self._due[begin]
+        return flight.burst.queries[i].numbered(int.from_bytes(begin[:2], "big"))
 
     def _check_begun(self) -> None:
         """What came behind the last whole frame must be the beginning of a reply that is due."""
         begun = self._framer.begun
-        if not any(may_begin(begun, query) for query in self._asked.values()):
+        if not any(may_begin(begun, self._query(begin)) for begin in self._due):
             raise ProtocolDoubtError(Doubt.UNSOLICITED, "bytes that begin no reply that is due", begun)
 
-    def _expect(self, number: int, unit: int, timeout_s: float) -> None:
-        """Notes until when a reply must come; one timer serves all of them, since nearly all come in time."""
-        due = self._loop.time() + timeout_s
-        self._deadlines[number] = (due, unit, timeout_s)
+    def _in_flight(self) -> int:
+        return sum(len(flight.burst.queries) for flight in self._flights)
+
+    def _forget(self, flight: Flight) -> None:
+        """Nothing is waited for any more: who asked has gone, or knows why there is no reply."""
+        for begin in [begin for begin, (owner, _) in self._due.items() if owner is flight]:
+            del self._due[begin], self._begins[begin]
+
+    def _set_alarm(self, due: float) -> None:
+        """One timer serves all bursts, since nearly all replies come in time."""
         if self._alarm is None or due < self._alarm.when():
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = self._loop.call_at(due, self._expire)
 
     def _expire(self) -> None:
-        """Gives up the replies that are overdue."""
+        """Gives up the bursts whose next reply is overdue."""
+        self._alarm = None
         now = self._loop.time()
-        for number, (due, unit, timeout_s) in self._deadlines.items():
-            waiter = self._waiting[number]
-            if due <= now and not waiter.done():
-                text = f"unit {unit} did not answer within {timeout_s:g} s"
-                waiter.set_exception(ReplyTimeoutError(text, shared=number in self._shared))
-        later = [due for due, _, _ in self._deadlines.values() if due > now]
-        self._alarm = self._loop.call_at(min(later), self._expire) if later else None
+        for flight in self._flights:
+            if flight.due <= now:
+                unit = flight.burst.queries[0].unit
+                text = f"unit {unit} did not answer within {flight.patience_s:g} s"
+                flight.fail(ReplyTimeoutError(text, shared=flight.shared), now)
+        later = [flight.due for flight in self._flights if flight.due > now]
+        if later:
+            self._set_alarm(min(later))
 
-    def _doubt(self, doubt: ProtocolDoubtError) -> None:
+    def _doubt(self, doubt: ProtocolDoubtError, now: float, teller: Flight | None = None) -> None:
+        """Ends every burst; where the doubt is of one of them, the others may be repeated."""
+        if teller is not None:
+            teller.fail(doubt, now)
         if not self._rtu:
-            self._end(doubt)
+            others = ConnectionGivenUpError(f"closed after {doubt}")
+            self._end(doubt if teller is None else others)
             return
         self.doubtful = True
-        for waiter in self._waiting.values():
-            if not waiter.done():
-                waiter.set_exception(doubt)
+        for flight in self._flights:
+            flight.fail(doubt, now)
 
     def _end(self, fault: Fault) -> None:
         if self.fault is None:
             self.fault = fault
-        for waiter in self._waiting.values():
-            if not waiter.done():
-                waiter.set_exception(self.fault)
+        now = self._loop.time()
+        for flight in self._flights:
+            flight.fail(self.fault, now)
         self._heard.set()
         if self._alarm is not None:
             self._alarm.cancel()
@@ -257,7 +377,7 @@ class Receiver(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-_BUFFER = 8192
-"""Bytes that are read at once; a full window of the longest replies [B]."""
+_BUFFER = 16384
+"""Bytes that are read at once; more than a full window of the longest replies [B]."""
 _MOST_WAITS = 50
 """Noises after which a line that should be silent is given up."""

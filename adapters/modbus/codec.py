@@ -10,6 +10,7 @@ Implementation Guide V1.0b* ("[TCP]").
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, Protocol
@@ -34,6 +35,7 @@ __all__ = [
     "Query",
     "Request",
     "Slot",
+    "behind_number",
     "framed",
     "holds_beginning",
     "may_begin",
@@ -47,9 +49,10 @@ MAX_COILS = 2000
 """Largest quantity of single bits in one read, [APP] 6.1 and 6.2."""
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length, unit: [TCP] 3.1.3
+_BEHIND = struct.Struct(">HHB")  # the same without the transaction
 _START = struct.Struct(">HH")
 _READ = struct.Struct(">BHH")
-_LENGTH_WITHIN = range(3, 255)  # unit, then 2 to 253 bytes: [APP] 4.1
+_SHORTEST, _LONGEST = 3, 254  # unit, then 2 to 253 bytes: [APP] 4.1
 _EXCEPTION_BIT = 0x80
 
 
@@ -153,6 +156,20 @@ class Query(Protocol):
         """Function code."""
         ...
 
+    @property
+    def asks(self) -> bytes:
+        """What stands behind the number in its frame over TCP."""
+        ...
+
+    @property
+    def answers(self) -> bytes:
+        """What stands behind the number in the reply over TCP, up to its data; empty if that can differ."""
+        ...
+
+    def numbered(self, transaction: int) -> Query:
+        """The same question with another transaction number."""
+        ...
+
     def pdu(self) -> bytes:
         """Function code and data."""
         ...
@@ -189,6 +206,10 @@ class Request:
     """Function code of the table."""
     reply_bytes: int = field(init=False, repr=False, compare=False)
     """Size of the data of a reply [B]."""
+    asks: bytes = field(init=False, repr=False, compare=False)
+    """What stands behind the number in its frame over TCP."""
+    answers: bytes = field(init=False, repr=False, compare=False)
+    """What stands behind the number in the reply over TCP, up to its registers; empty for single bits."""
     _pdu: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -198,9 +219,14 @@ class Request:
         if not (1 <= self.count <= most and 0 <= self.address <= 0x10000 - self.count):
             raise ValueError(f"a read of {self.count} registers from {self.address} is not possible")
         size = (self.count + 7) // 8 if self.table.is_bits else 2 * self.count
-        object.__setattr__(self, "function", FUNCTION_OF_TABLE[self.table])
+        function = FUNCTION_OF_TABLE[self.table]
+        pdu = _READ.pack(function, self.address, self.count)
+        answers = b"" if self.table.is_bits else behind_number(self.unit, bytes((function, size)), size)
+        object.__setattr__(self, "function", function)
         object.__setattr__(self, "reply_bytes", size)
-        object.__setattr__(self, "_pdu", _READ.pack(self.function, self.address, self.count))
+        object.__setattr__(self, "asks", behind_number(self.unit, pdu))
+        object.__setattr__(self, "answers", answers)
+        object.__setattr__(self, "_pdu", pdu)
 
     def numbered(self, transaction: int) -> Request:
         """The same question with another transaction number."""
@@ -244,8 +270,13 @@ def _registers_of_bits(data: bytes, count: int) -> bytes:
 _BIT = (b"\0\0", b"\0\1")
 
 
-def framed(query: Query) -> bytes:
-    """The frame of a question over TCP, header included.
+def behind_number(unit: int, pdu: bytes, more: int = 0) -> bytes:
+    """What stands behind the number in a frame over TCP whose data go on for ``more`` bytes."""
+    return _BEHIND.pack(0, 1 + len(pdu) + more, unit) + pdu
+
+
+def framed(query: Query, transaction: int | None = None) -> bytes:
+    """The frame of a question over TCP, header included, under its own number or another.
 
     Raises
     ------
@@ -253,10 +284,10 @@ def framed(query: Query) -> bytes:
         It would not only read.
 
     """
-    pdu = query.pdu()
-    if pdu[0] not in READ_ONLY:
-        raise ValueError(f"function code {pdu[0]} is not one that only reads")
-    return _HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit) + pdu
+    frame = (query.transaction if transaction is None else transaction).to_bytes(2, "big") + query.asks
+    if frame[7] not in READ_ONLY:
+        raise ValueError(f"function code {frame[7]} is not one that only reads")
+    return frame
 
 
 class Frame(NamedTuple):
@@ -273,21 +304,49 @@ class MbapFramer:
     """Cuts a byte stream into frames; holds at most one incomplete frame beyond what was fed last."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._data = b""
+        self._at = 0
 
     @property
     def pending(self) -> int:
         """Bytes that are received but belong to no returned frame [B]."""
-        return len(self._buffer)
+        return len(self._data) - self._at
 
     @property
     def begun(self) -> bytes:
         """The first of those bytes, as far as :func:`may_begin` looks."""
-        return bytes(self._buffer[: _HEADER.size + 1])
+        return self._data[self._at : self._at + _HEADER.size + 1]
 
     def feed(self, data: bytes) -> None:
         """Appends received bytes; any cut of the stream gives the same frames."""
-        self._buffer += data
+        self._data = self._data[self._at :] + data
+        self._at = 0
+
+    def sound(self, begins: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """The next frames, as far as each is complete and beyond doubt the data reply to a question.
+
+        Parameters
+        ----------
+        begins
+            With which nine bytes each reply begins, by the first four (transaction and protocol). They hold
+            everything that :func:`verified` checks.
+
+        Returns
+        -------
+            Of each, the first four bytes, and function code and data. Whatever comes next is for
+            :meth:`next_frame`.
+
+        """
+        data, at, found = self._data, self._at, []
+        size = len(data)
+        while begin := begins.get(number := data[at : at + 4]):
+            end = at + len(begin) + begin[-1]
+            if end > size or not data.startswith(begin, at):
+                break
+            found.append((number, data[at + _HEADER.size : end]))
+            at = end
+        self._at = at
+        return found
 
     def next_frame(self) -> Frame | None:
         """The next complete frame; None until more bytes are fed.
@@ -298,21 +357,21 @@ class MbapFramer:
             The header cannot be that of a reply; the stream is lost from here on.
 
         """
-        buffer = self._buffer
-        if len(buffer) > _HEADER.size:  # the common case first: nothing is amiss
-            transaction, protocol, length, unit = _HEADER.unpack_from(buffer)
-            if not protocol and length in _LENGTH_WITHIN and len(buffer) >= 6 + length:
-                frame = Frame(transaction, unit, bytes(buffer[7 : 6 + length]))
-                del buffer[: 6 + length]
-                return frame
-        if len(buffer) >= 4 and (protocol := int.from_bytes(buffer[2:4], "big")):
+        data, at = self._data, self._at
+        size = len(data) - at
+        if size > _HEADER.size:  # the common case first: nothing is amiss
+            transaction, protocol, length, unit = _HEADER.unpack_from(data, at)
+            if not protocol and _SHORTEST <= length <= _LONGEST and size >= 6 + length:
+                self._at = at + 6 + length
+                return Frame(transaction, unit, data[at + 7 : self._at])
+        if size >= 4 and (protocol := int.from_bytes(data[at + 2 : at + 4], "big")):
             detail = f"protocol identifier {protocol} where 0 is due"
-            raise ProtocolDoubtError(Doubt.PROTOCOL, detail, bytes(buffer))
-        if len(buffer) < 6:
+            raise ProtocolDoubtError(Doubt.PROTOCOL, detail, data[at:])
+        if size < 6:
             return None
-        length = int.from_bytes(buffer[4:6], "big")
-        if length not in _LENGTH_WITHIN:
-            raise ProtocolDoubtError(Doubt.LENGTH, f"frame length {length} is not 3 to 254", bytes(buffer))
+        length = int.from_bytes(data[at + 4 : at + 6], "big")
+        if not _SHORTEST <= length <= _LONGEST:
+            raise ProtocolDoubtError(Doubt.LENGTH, f"frame length {length} is not 3 to 254", data[at:])
         return None
 
 
@@ -335,7 +394,7 @@ def holds_beginning(pdu: bytes, query: Query) -> bool:
     at = pdu.find(start)
     while at >= 0:
         head = pdu[at : at + _HEADER.size + 1]
-        sized = len(head) > _HEADER.size and int.from_bytes(head[4:6], "big") in _LENGTH_WITHIN
+        sized = len(head) > _HEADER.size and _SHORTEST <= int.from_bytes(head[4:6], "big") <= _LONGEST
         if sized and may_begin(head, query):
             return True
         at = pdu.find(start, at + 1)

@@ -44,7 +44,8 @@ class GatewaySettings(Settings):
     serial: SerialSettings | None = None
     """The line for ``transport = "serial"``."""
     window: Annotated[int, Field(ge=1, le=32)] = 1
-    """Requests in flight at one time, over TCP and TLS; falls back to 1 when one of several gets no reply."""
+    """Requests in flight at one time, over TCP and TLS; the reads of a device go out together.
+    Falls back to 1 when one of several gets no sound reply."""
     timeout_s: Seconds = 1.0
     """Longest wait for a reply [s]; then the connection is closed or drained, so that a late reply is never
     taken for another's."""

@@ -182,13 +182,14 @@ def _decimal(raw: NDArray[np.uint64], digits: int) -> Floats:
 
 
 class Reply:
-    """The register bytes of one reply that is not decoded before it must be."""
+    """The register bytes of one reply, or of several alike, that are not decoded before they must be."""
 
-    __slots__ = ("_decoder", "columns", "data")
+    __slots__ = ("_decoder", "columns", "count", "data")
 
-    def __init__(self, decoder: BlockDecoder, data: bytes) -> None:
+    def __init__(self, decoder: BlockDecoder, data: bytes, count: int) -> None:
         self._decoder = decoder
         self.data = data
+        self.count = count
         self.columns: tuple[Floats, NDArray[np.uint8]] | None = None
         """Values and qualities, once they are decoded."""
 
@@ -212,26 +213,30 @@ class BlockDecoder:
         self._low = np.array([slot.low for slot in slots])
         self._high = np.array([slot.high for slot in slots])
         self._waiting: list[Reply] = []
+        self._replies = 0
 
-    def later(self, data: bytes) -> Reply:
-        """Takes the register bytes of one reply; it is decoded when it is asked for, with all that wait then.
+    def later(self, data: bytes, replies: int = 1) -> Reply:
+        """Takes what :meth:`decode` does; it is decoded when it is asked for, with all that wait then.
 
         Numpy's cost is that of calls rather than of values: twenty replies at once cost about as much as one.
         """
-        reply = Reply(self, data)
+        reply = Reply(self, data, replies)
         self._waiting.append(reply)
-        if len(self._waiting) >= MOST_WAITING:
+        self._replies += replies
+        if self._replies >= MOST_WAITING:
             self.settle(reply)
         return reply
 
     def settle(self, asked: Reply) -> tuple[Floats, NDArray[np.uint8]]:
         """Decodes every reply that waits; returns what one of them says."""
         waiting, self._waiting = self._waiting, []
-        value, quality = self.decode(b"".join([reply.data for reply in waiting]), len(waiting))
-        for i, reply in enumerate(waiting):
-            part = slice(i * self._size, (i + 1) * self._size)
+        replies, self._replies = self._replies, 0
+        value, quality = self.decode(b"".join([reply.data for reply in waiting]), replies)
+        at = 0
+        for reply in waiting:
+            part = slice(at, at := at + reply.count * self._size)
             reply.columns = value[part], quality[part]
-        return asked.columns or self.decode(asked.data)
+        return asked.columns or self.decode(asked.data, asked.count)
 
     def decode(self, data: bytes, replies: int = 1) -> tuple[Floats, NDArray[np.uint8]]:
         """Values [unit of the point] and quality codes, in the order of the slots, reply after reply.

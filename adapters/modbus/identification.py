@@ -6,9 +6,9 @@ Source: *MODBUS Application Protocol Specification V1.1b3* 6.21.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from adapters.modbus.codec import Doubt, FunctionCode, ProtocolDoubtError
+from adapters.modbus.codec import Doubt, FunctionCode, ProtocolDoubtError, behind_number
 
 OBJECT_NAMES: Mapping[int, str] = {
     0: "vendor",
@@ -52,6 +52,20 @@ class IdentificationQuery:
     def function(self) -> FunctionCode:
         """Function code 43."""
         return FunctionCode.READ_DEVICE_IDENTIFICATION
+
+    @property
+    def asks(self) -> bytes:
+        """What stands behind the number in its frame over TCP."""
+        return behind_number(self.unit, self.pdu())
+
+    @property
+    def answers(self) -> bytes:
+        """Nothing: the length of the reply is not known in advance."""
+        return b""
+
+    def numbered(self, transaction: int) -> IdentificationQuery:
+        """The same question with another transaction number."""
+        return replace(self, transaction=transaction)
 
     def pdu(self) -> bytes:
         """Function code, type of the interface, category and first object."""

@@ -113,9 +113,9 @@ class Read:
         """Names of the points that it reads."""
         return tuple(want.name for want in self.wanted)
 
-    def request(self, transaction: int, unit: int) -> Request:
-        """The request of this read."""
-        return Request(transaction, unit, self.table, self.address, self.count)
+    def request(self, unit: int) -> Request:
+        """The request of this read; the connection numbers it."""
+        return Request(0, unit, self.table, self.address, self.count)
 
     def without_gaps(self) -> tuple[Read, ...]:
         """The same values in reads that span no unused register.

@@ -23,6 +23,7 @@ from adapters.modbus._connection import (
 from adapters.modbus._outlet import Outlet
 from adapters.modbus._reader import Outcome, Reader, UnansweredError
 from adapters.modbus._rejects import Rejects
+from adapters.modbus._window import Window
 from adapters.modbus.codec import ProtocolDoubtError
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.patience import Patience
@@ -143,12 +144,13 @@ class ModbusSource:
         return Schedule(periods, backoffs, self._clock.monotonic(), shift)
 
     async def _poll_all(self, connection: Link, schedule: Schedule, outlet: Outlet) -> None:
-        """Polls units in turn, as many at a time as requests may be in flight."""
+        """Polls units in turn; several at a time where several requests may be in flight."""
+        window = Window(connection, self._window)
         if self._window == 1:
-            await self._lane(connection, schedule, outlet)
+            await self._lane(window, schedule, outlet)
             return
         lanes = [
-            asyncio.create_task(self._lane(connection, schedule, outlet), name=f"{self.name} lane {i}")
+            asyncio.create_task(self._lane(window, schedule, outlet), name=f"{self.name} lane {i}")
             for i in range(self._window)
         ]
         try:
@@ -158,7 +160,7 @@ class ModbusSource:
                 lane.cancel()
             await asyncio.gather(*lanes, return_exceptions=True)
 
-    async def _lane(self, connection: Link, schedule: Schedule, outlet: Outlet) -> None:
+    async def _lane(self, window: Window, schedule: Schedule, outlet: Outlet) -> None:
         """Polls one unit after the other until the connection cannot be used any more.
 
         Each connection sees a wait or a poll before it is given up, so a gateway that hangs up at once is not
@@ -169,15 +171,15 @@ class ModbusSource:
             wait_s = schedule.wait_s(self._clock.monotonic())
             if wait_s > 0:
                 await self._idle(wait_s)
-                if not connection.alive:
-                    self._note_idle_end(connection)
+                if not window.connection.alive:
+                    self._note_idle_end(window.connection)
                     return
                 continue
             taken = schedule.take(self._clock.monotonic())
             if taken is not None:
-                await self._turn(taken, connection, schedule, outlet)
+                await self._turn(taken, window, schedule, outlet)
                 self._changed.set()
-            if not connection.alive:
+            if not window.connection.alive:
                 return
 
     async def _idle(self, wait_s: float) -> None:
@@ -187,7 +189,7 @@ class ModbusSource:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _turn(self, taken: Taken, connection: Link, schedule: Schedule, outlet: Outlet) -> None:
+    async def _turn(self, taken: Taken, window: Window, schedule: Schedule, outlet: Outlet) -> None:
         """Polls a unit once, hands its batch over and plans its next turn."""
         turn, i, period_s = taken
         unit, now = self._units[i], self._clock.monotonic()
@@ -196,8 +198,8 @@ class ModbusSource:
         patience_s = self._patience.of(i, failing=failing, period_s=unit.periods_s[0], free_s=free_s, now=now)
         outcome = Outcome()
         try:
-            if i not in self._unknown or await self._located(i, connection, patience_s, outcome):
-                await self._reader.poll(connection, unit, period_s, patience_s, outcome)
+            if i not in self._unknown or await self._located(i, window, patience_s, outcome):
+                await self._reader.poll(window, unit, period_s, patience_s, outcome)
         except ConnectionGivenUpError:
             schedule.postponed(turn, self._clock.monotonic())
             await self._hand_over(outcome.columns, outlet)
@@ -215,12 +217,12 @@ class ModbusSource:
         elif missed := schedule.answered(turn, now):
             self.state.count("overruns", missed)
 
-    async def _located(self, i: int, connection: Link, patience_s: float, outcome: Outcome) -> bool:
+    async def _located(self, i: int, window: Window, patience_s: float, outcome: Outcome) -> bool:
         """Plans a SunSpec device anew from the models that it has now; False if it does not tell them."""
         unit, members = self._units[i], self._points[i]
         sunspec = members[0].profile.sunspec
         base = None if sunspec is None else sunspec.base
-        chain = await self._reader.discover(connection, unit, base, patience_s, outcome)
+        chain = await self._reader.discover(window, unit, base, patience_s, outcome)
         now_ns = self._clock.now_ns()
         if chain is None:
             if outcome.failure is not None:

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from adapters.modbus.codec import DeviceRefusedError
-from adapters.modbus.decoding import Reply
+from adapters.modbus.codec import DeviceRefusedError, Request
+from adapters.modbus.decoding import BlockDecoder, Reply
 from adapters.modbus.plan import DevicePlan, Read
 from telemetry.batch import Columns
 from telemetry.profiles import RegisterTable
@@ -23,17 +22,17 @@ MAX_REST = 600
 
 
 class Answer:
-    """The readings of a reply, decoded when they are asked for."""
+    """The readings of replies to reads that are decoded alike; decoded when they are asked for."""
 
-    __slots__ = ("_now_ns", "_point", "_reply")
+    __slots__ = ("_reads", "_reply", "_times_ns")
 
-    def __init__(self, point: NDArray[np.uint32], now_ns: int, reply: Reply) -> None:
-        self._point = point
-        self._now_ns = now_ns
+    def __init__(self, reads: Sequence[Read], times_ns: Sequence[int], reply: Reply) -> None:
+        self._reads = reads
+        self._times_ns = times_ns
         self._reply = reply
 
     def __len__(self) -> int:
-        return len(self._point)
+        return len(self._reads) * len(self._reads[0].point)
 
     def columns(self) -> Columns:
         """The readings."""
@@ -43,29 +42,31 @@ class Answer:
     def joined(cls, answers: Sequence[Answer]) -> Columns:
         """The readings of at least one answer, one after the other."""
         decoded = [answer._reply.decoded() for answer in answers]
-        t_ns = np.array([answer._now_ns for answer in answers], np.int64)
+        points = [read.point for answer in answers for read in answer._reads]
+        t_ns = np.array([at for answer in answers for at in answer._times_ns], np.int64)
         return Columns(
-            np.concatenate([answer._point for answer in answers]),
-            np.repeat(t_ns, [len(answer) for answer in answers]),
+            np.concatenate(points),
+            np.repeat(t_ns, [len(point) for point in points]),
             np.concatenate([value for value, _ in decoded]),
             np.concatenate([quality for _, quality in decoded]),
         )
 
 
 class ReadState:
-    """A read and the bad quality last reported for its points."""
+    """A read of a unit and the bad quality last reported for its points."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, unit: int) -> None:
         self.read = read
+        self.period_s = read.period_s
+        self.request: Request = read.request(unit)
         self.reported: Quality | None = None
         self._rest = 0
         self._next_rest = 1
 
-    def answered(self, data: bytes, now_ns: int) -> Answer:
-        """The readings of a verified reply, stamped at its receipt [ns, UTC]."""
+    def answered(self) -> None:
+        """Its points are well."""
         self.reported = None
         self._next_rest = 1
-        return Answer(self.read.point, now_ns, self.read.decoder.later(data))
 
     def failed(self, quality: Quality, now_ns: int) -> Columns:
         """The points as bad from now on [ns, UTC]; empty when that is known already."""
@@ -101,7 +102,7 @@ class Unit:
 
     def __init__(self, plan: DevicePlan) -> None:
         self.plan = plan
-        self.reads = [ReadState(read) for read in plan.reads]
+        self.reads = [ReadState(read, plan.unit) for read in plan.reads]
         self.failing = False
         self._refused: list[tuple[RegisterTable, int, int]] = []
         self._told_absent: frozenset[int] = frozenset()
@@ -118,7 +119,7 @@ class Unit:
         """
         known = {_identity(state.read): state for state in self.reads}
         self.plan = plan
-        self.reads = [known.get(_identity(read)) or ReadState(read) for read in plan.reads]
+        self.reads = [known.get(_identity(read)) or ReadState(read, plan.unit) for read in plan.reads]
         self._refused.clear()
         told, self._told_absent = self._told_absent, frozenset(want.index for want in plan.absent)
         new = sorted(self._told_absent - told)
@@ -127,7 +128,7 @@ class Unit:
 
     def split(self, state: ReadState) -> list[ReadState]:
         """Replaces a read by smaller ones; returns those, or nothing if it is a single value."""
-        parts = [ReadState(read) for read in state.read.smaller()]
+        parts = [ReadState(read, self.plan.unit) for read in state.read.smaller()]
         if not parts:
             return []
         self._refused.append((state.read.table, state.read.address, state.read.end))
@@ -153,7 +154,7 @@ class Unit:
                     and two.address <= one.end
                     and self._allowed(one.table, one.address, max(one.end, two.end))
                 ):
-                    joined[-1] = ReadState(one.with_(two))
+                    joined[-1] = ReadState(one.with_(two), self.plan.unit)
                     sound.add(id(joined[-1]))
                     continue
             joined.append(state)
@@ -176,7 +177,7 @@ class Unit:
 
 
 class Poll:
-    """One poll of a unit: which read is due next, and what its outcome means for the others.
+    """One poll of a unit: which reads are due next, and what the outcome of each means for the others.
 
     Parameters
     ----------
@@ -190,30 +191,58 @@ class Poll:
     def __init__(self, unit: Unit, period_s: float | None = None) -> None:
         self._unit = unit
         self._waiting = deque(
-            state
-            for state in unit.reads
-            if (period_s is None or state.read.period_s == period_s) and state.is_due()
+            [
+                state
+                for state in unit.reads
+                if (period_s is None or state.period_s == period_s) and state.is_due()
+            ]
         )
-        self._asked: ReadState | None = None
         self._answered: list[ReadState] = []
+        self._contents: list[bytes] = []
+        self._times_ns: list[int] = []
         self._split = False
 
-    def next(self) -> ReadState | None:
-        """The read to ask for; None when the poll is over.
+    def __len__(self) -> int:
+        """Reads that are still to be asked for."""
+        return len(self._waiting)
 
-        A read that is followed by another call of this was answered, unless one of the other methods was
-        told otherwise.
-        """
-        if self._asked is not None:
-            self._answered.append(self._asked)
-        self._asked = self._waiting.popleft() if self._waiting else None
-        if self._asked is None and self._split:
-            self._unit.join(self._answered)
-        return self._asked
+    def next(self, most: int) -> list[ReadState]:
+        """The reads to ask for now, at most so many; of each, one of the other methods must be told."""
+        if most >= len(self._waiting):
+            states = list(self._waiting)
+            self._waiting.clear()
+            return states
+        return [self._waiting.popleft() for _ in range(most)]
+
+    def answered(
+        self, states: Sequence[ReadState], contents: Sequence[bytes], times_ns: Sequence[int]
+    ) -> None:
+        """Takes the data of reads, each with the time of receipt of its reply [ns, UTC]."""
+        self._answered += states
+        self._contents += contents
+        self._times_ns += times_ns
+
+    def answers(self) -> list[Answer]:
+        """The readings of all that was answered; to be called once, at the end."""
+        alike: dict[BlockDecoder, list[int]] = {}
+        for i, state in enumerate(self._answered):
+            state.answered()
+            decoder = state.read.decoder
+            if decoder in alike:
+                alike[decoder].append(i)
+            else:
+                alike[decoder] = [i]
+        return [
+            Answer(
+                [self._answered[i].read for i in members],
+                [self._times_ns[i] for i in members],
+                decoder.later(b"".join([self._contents[i] for i in members]), len(members)),
+            )
+            for decoder, members in alike.items()
+        ]
 
     def refused(self, state: ReadState, refusal: DeviceRefusedError) -> list[ReadState]:
         """The reads that take the place of one that the device refused; empty if it stays refused."""
-        self._asked = None
         if not refusal.is_splittable:
             return []
         parts = self._unit.split(state)
@@ -223,12 +252,16 @@ class Poll:
         self._waiting.extendleft(reversed(parts))
         return parts
 
-    def unanswered(self, state: ReadState, quality: Quality, now_ns: int) -> list[Columns]:
-        """Ends the poll: what its outcome makes of this read and of those that were not asked any more."""
-        self._asked = None
-        failed = [s.failed(quality, now_ns) for s in (state, *self._waiting)]
+    def unanswered(self, states: Sequence[ReadState], quality: Quality, now_ns: int) -> list[Columns]:
+        """Ends the poll: what its outcome makes of these reads and of those that were not asked any more."""
+        failed = [state.failed(quality, now_ns) for state in (*states, *self._waiting)]
         self._waiting.clear()
         return failed
+
+    def end(self) -> None:
+        """To be called when nothing waits any more: puts together what the search took apart."""
+        if self._split:
+            self._unit.join(self._answered)
 
 
 def _identity(read: Read) -> tuple[object, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Query, Request
+from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Query
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.connection import ConnectionLostError, Link, Opener, ReplyTimeoutError, opener
-from adapters.modbus.identification import IdentificationQuery, identification
+from adapters.modbus.identification import identification
 from commissioning.modbus.faults import doubt_text, silent_text, unreachable_text
 from commissioning.modbus.round_trips import RoundTrips, statistics
 from commissioning.modbus.walk import Noted, Reply, T, Walk
@@ -137,7 +137,7 @@ class Prober:
         link = await self._connected()
         asked = self._clock.monotonic()
         try:
-            data = await link.ask(_numbered(query, link.next_transaction()), self.gateway.timeout_s)
+            data = await link.ask(query, self.gateway.timeout_s)
         except DeviceRefusedError as refusal:
             self._exceptions += 1
             return Reply(code=refusal.code, took_s=self._answered(asked))
@@ -178,12 +178,3 @@ class Prober:
         link, self._link = self._link, None
         if link is not None:
             await link.__aexit__(None, None, None)
-
-
-def _numbered(query: Query, transaction: int) -> Query:
-    """The same question with the number of a connection."""
-    if isinstance(query, Request):
-        return query.numbered(transaction)
-    if isinstance(query, IdentificationQuery):
-        return IdentificationQuery(transaction, query.unit, query.category, query.first)
-    return query

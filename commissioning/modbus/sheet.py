@@ -182,7 +182,7 @@ def check_sheet(profile: DeviceProfile, unit: int) -> Walk[Sheet]:
     waiting = list(plan.reads)
     while waiting:
         read = waiting.pop(0)
-        reply = yield read.request(0, unit)
+        reply = yield read.request(unit)
         if reply.code in UNREACHED and not rows:
             raise UnavailableError(f"unit {unit}: {exception_text(reply.code)}")
         if reply.code is not None:

@@ -105,8 +105,9 @@ class _Connection(asyncio.Transport):
         self._closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._closed:
-            self._gateway.handle(bytes(data), self)
+        for at in range(0, len(data), _REQUEST.size):
+            if not self._closed:
+                self._gateway.handle(bytes(data[at : at + _REQUEST.size]), self)
 
     def arrive(self, data: bytes) -> None:
         """Hands bytes to the client, unless it has hung up."""

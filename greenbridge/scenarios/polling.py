@@ -86,14 +86,15 @@ class CalmPolls:
             t_ns = now_ns - round((end_s - due_s) * 1e9)
             unit = self._units[taken.unit]
             poll = Poll(unit, self._periods_s[taken.turn])
-            while (state := poll.next()) is not None:
+            for state in poll.next(len(poll)):
                 self._transaction = self._transaction % 0xFFFF + 1
-                request = state.read.request(self._transaction, unit.plan.unit)
+                request = state.request.numbered(self._transaction)
                 self._framer.feed(self._answer(framed(request)))
                 frame = self._framer.next_frame()
                 if frame is None or self._framer.pending:
                     raise GreenbridgeError(f"{self.name}: {request} was not answered with one frame")
-                self._answers.append(state.answered(verified(request, frame), t_ns))
+                poll.answered((state,), (verified(request, frame),), (t_ns,))
+            self._answers += poll.answers()
             schedule.answered(taken.turn, due_s)
 
     def batch(self) -> ReadingBatch | None:

@@ -37,11 +37,13 @@ ALLOWED_WRITES = [
     ("sheet.py", "walk.send(reply.data if reply.ok else None)"),  # to a generator
     ("prober.py", "walk.send(await self.ask(query, patient=patient))"),  # to a generator
     ("_reader.py", "walk.send(answer)"),  # to a generator
-    ("_receiver.py", "self._transport.write(rtu_framed(query) if self._rtu else framed(query))"),
+    ("_receiver.py", "self._transport.write(self._sent(flight))"),
+    ("_receiver.py", "frame.transaction.to_bytes(2, 'big')"),  # to be compared with
     ("_serial.py", "self._line.write(bytes(data))"),
-    ("codec.py", "_HEADER.pack(query.transaction, 0, 1 + len(pdu), query.unit)"),
+    ("codec.py", "(query.transaction if transaction is None else transaction).to_bytes(2, 'big')"),
+    ("codec.py", "_BEHIND.pack(0, 1 + len(pdu) + more, unit)"),
     ("codec.py", "_START.pack(query.transaction, 0)"),  # to be compared with
-    ("codec.py", "_READ.pack(self.function, self.address, self.count)"),
+    ("codec.py", "_READ.pack(function, self.address, self.count)"),
 ]
 identifications = st.builds(
     IdentificationQuery,
@@ -86,6 +88,12 @@ class Disguised:
     """A question that was tampered with: function code 6 writes a register."""
 
     unit, transaction, function = 1, 1, FunctionCode.READ_COILS
+
+    asks = b"\0\0\0\6\1\x06\0\0\0\1"
+    answers = b""
+
+    def numbered(self, transaction: int) -> Query:
+        return self
 
     def pdu(self) -> bytes:
         return b"\x06\0\0\0\1"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
 import pytest
 
-from adapters.modbus._connection import ConnectionLostError, ReplyTimeoutError
-from adapters.modbus._receiver import Fault
+from adapters.modbus._connection import ConnectionLostError, Link, ReplyTimeoutError
+from adapters.modbus.burst import Burst, Fault
 from adapters.modbus.codec import Query, Request
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.patience import FULL_EVERY_S
@@ -41,6 +41,8 @@ class Line:
         self.up = True
         self.in_flight: dict[int, int] = {}
         self.overlaps = 0
+        self.flying = 0
+        self.most_flying = 0
 
     async def connect(self) -> VirtualLink:
         await self.clock.sleep(0.002)
@@ -52,12 +54,11 @@ class Line:
         return [t for t, asked, at in self.asked if asked == unit and address in {None, at}]
 
 
-class VirtualLink:
+class VirtualLink(Link):
     """One connection of a line."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._number = 0
         self._usable = True
 
     @property
@@ -68,24 +69,30 @@ class VirtualLink:
     def fault(self) -> Fault | None:
         return None
 
-    def next_transaction(self) -> int:
-        self._number += 1
-        return self._number
-
-    async def ask(self, query: Query, timeout_s: float) -> bytes:
-        assert isinstance(query, Request)
-        line, unit = self._line, query.unit
-        line.asked.append((line.clock.monotonic(), unit, query.address))
+    async def exchange(self, queries: Sequence[Query], timeout_s: float) -> Burst:
+        """The replies come one after the other; each takes the unit's time."""
+        line, unit, clock = self._line, queries[0].unit, self._line.clock
+        burst = Burst(queries, clock.monotonic())
         line.overlaps += line.in_flight.get(unit, 0)
         line.in_flight[unit] = 1
-        await line.clock.sleep(min(line.takes_s[unit], timeout_s))
+        line.flying += len(queries)
+        line.most_flying = max(line.most_flying, line.flying)
+        line.asked += [(burst.asked, unit, query.address) for query in queries if isinstance(query, Request)]
+        for i, query in enumerate(queries):
+            assert isinstance(query, Request)
+            await clock.sleep(min(line.takes_s[unit], timeout_s))
+            burst.over_at = clock.monotonic()
+            if not line.up:
+                burst.fault = ConnectionLostError("gone")
+                break
+            if line.takes_s[unit] > timeout_s:
+                self._usable = line.keeps
+                burst.fault = ReplyTimeoutError("silent")
+                break
+            burst.answer(i, struct.pack(">H", 1) * query.count, clock.monotonic())
         line.in_flight[unit] = 0
-        if not line.up:
-            raise ConnectionLostError("gone")
-        if line.takes_s[unit] > timeout_s:
-            self._usable = line.keeps
-            raise ReplyTimeoutError("silent")
-        return struct.pack(">H", 1) * query.count
+        line.flying -= len(queries)
+        return burst
 
     async def __aenter__(self) -> Self:
         return self

@@ -434,7 +434,7 @@ async def test_several_requests_in_flight_are_told_apart_by_their_numbers(gatewa
 
     gateway.script = backwards
     async with await opener(settings(host="127.0.0.1", port=gateway.port, window=4))() as link:
-        queries = [read(1, 100 + 10 * k, transaction=link.next_transaction()) for k in range(8)]
+        queries = [read(1, 100 + 10 * k) for k in range(8)]
         replies = await asyncio.gather(*(link.ask(query, 1.0) for query in queries))
     assert replies == [truth(query) for query in queries]
 
@@ -451,7 +451,7 @@ async def test_a_reply_that_comes_on_the_next_connection_answers_nothing_there(g
     for unit, address in ((1, 100), (1, 300)):
         async with await connect() as link:
             with pytest.raises((ReplyTimeoutError, ProtocolDoubtError)):
-                await link.ask(read(unit, address, transaction=link.next_transaction()), 0.1)
+                await link.ask(read(unit, address), 0.1)
 
 
 @pytest.mark.parametrize("kept", range(9, 20))
@@ -472,7 +472,7 @@ async def test_a_reply_with_bytes_left_out_does_not_swallow_the_next(
 
     gateway.script = leaves_out
     async with await opener(settings(host="127.0.0.1", port=gateway.port, window=3))() as link:
-        queries = [read(unit, 100, 8, transaction=link.next_transaction()) for unit in (1, 2, 3)]
+        queries = [read(unit, 100, 8) for unit in (1, 2, 3)]
         replies = await asyncio.gather(*(link.ask(query, 0.5) for query in queries), return_exceptions=True)
     for query, reply in zip(queries, replies, strict=True):
         assert isinstance(reply, Exception) or reply == truth(query)
@@ -492,7 +492,7 @@ async def test_replies_in_pieces_do_not_disturb_the_requests_between_them(gatewa
 
     gateway.script = in_pieces
     async with await opener(settings(host="127.0.0.1", port=gateway.port, window=2))() as link:
-        one, two = (read(unit, 100, transaction=link.next_transaction()) for unit in (1, 2))
+        one, two = (read(unit, 100) for unit in (1, 2))
         first = asyncio.create_task(link.ask(one, 1.0))
         await waiting.wait()
         for _ in range(20):

@@ -31,13 +31,16 @@ def unit_of(addresses: list[int], max_gap: int = 8, **kinds: int) -> Unit:
 def poll(unit: Unit, missing: set[int], code: int = 2) -> tuple[set[int], list[tuple[int, int]]]:
     """One poll of a device without some registers: the points that were read, and each request."""
     turn, read, asked = Poll(unit), set(), []
-    while (state := turn.next()) is not None:
+    while len(turn):
+        (state,) = turn.next(1)
         span = range(state.read.address, state.read.end)
         asked.append((span.start, len(span)))
         if missing.intersection(span):
             turn.refused(state, DeviceRefusedError(code))
         else:
+            turn.answered((state,), (bytes(2 * len(span)),), (0,))
             read |= {want.address for want in state.read.wanted}
+    turn.end()
     return read, asked
 
 
@@ -127,7 +130,10 @@ def test_a_failure_is_told_once_and_again_after_an_answer_or_another_failure() -
     assert told(Quality.DEVICE_TIMEOUT) == [Quality.DEVICE_TIMEOUT]
     assert told(Quality.DEVICE_TIMEOUT) == []
     assert told(Quality.LINK_LOST) == [Quality.LINK_LOST]
-    answered = state.answered(b"\0\x07", 6).columns()
+    turn = Poll(unit)
+    turn.answered((state,), (b"\0\x07",), (6,))
+    (answer,) = turn.answers()
+    answered = answer.columns()
     assert (answered.value.tolist(), answered.t_source.tolist()) == ([7.0], [6])
     again = state.failed(Quality.LINK_LOST, 7)
     assert (again.t_source.tolist(), again.quality.tolist()) == ([7], [Quality.LINK_LOST])

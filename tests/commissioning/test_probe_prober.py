@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
 import pytest
 
+from adapters.modbus.burst import Burst
 from adapters.modbus.codec import DeviceRefusedError, Doubt, ProtocolDoubtError, Query, Request
 from adapters.modbus.config import GatewaySettings
-from adapters.modbus.connection import ConnectionLostError, ReplyTimeoutError
+from adapters.modbus.connection import ConnectionLostError, Link, ReplyTimeoutError
 from commissioning.modbus.prober import ProbeError, Prober
 from commissioning.modbus.recording import Recorder
 from commissioning.modbus.registers import RegisterScan
@@ -23,23 +24,27 @@ from commissioning.modbus.wish import Manners
 from telemetry.clock import ManualClock
 from telemetry.profiles import RegisterTable
 
-Answer = Exception | None
+Answer = DeviceRefusedError | ReplyTimeoutError | ConnectionLostError | ProtocolDoubtError | None
 """What the link raises; None for data."""
 
 
-class ScriptedLink:
+class ScriptedLink(Link):
     """Answers after 30 ms; a link that did not answer is gone, as one over TCP is."""
 
-    fault = None
-
     def __init__(self, rig: Rig) -> None:
-        self.alive = True
+        self.gone = False
         self._rig = rig
 
-    def next_transaction(self) -> int:
-        return 1
+    @property
+    def alive(self) -> bool:
+        return not self.gone
 
-    async def ask(self, query: Query, timeout_s: float) -> bytes:
+    @property
+    def fault(self) -> None:
+        return None
+
+    async def exchange(self, queries: Sequence[Query], timeout_s: float) -> Burst:
+        (query,) = queries
         rig = self._rig
         assert self.alive
         assert not rig.in_flight
@@ -48,10 +53,14 @@ class ScriptedLink:
         answer = rig.script(len(rig.asked) - 1)
         await rig.clock.sleep(timeout_s if isinstance(answer, ReplyTimeoutError) else 0.03)
         rig.in_flight = False
+        burst = Burst(queries)
         if answer is None:
-            return bytes(2 * query.count) if isinstance(query, Request) else b""
-        self.alive = isinstance(answer, DeviceRefusedError)
-        raise answer
+            burst.answer(0, bytes(2 * query.count) if isinstance(query, Request) else b"", 0.0)
+        elif isinstance(answer, DeviceRefusedError):
+            burst.answer(0, answer, 0.0)
+        else:
+            self.gone, burst.fault = True, answer
+        return burst
 
     async def __aenter__(self) -> Self:
         return self
@@ -59,7 +68,7 @@ class ScriptedLink:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.alive = False
+        self.gone = True
 
 
 class Rig:

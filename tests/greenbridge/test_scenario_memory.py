@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from adapters.modbus._connection import opener
+from adapters.modbus.codec import Request
 from adapters.modbus.source import ModbusSource
 from adapters.mqtt_client import BrokerLostError, Credentials, Session
 from greenbridge.scenarios.broker import MemoryBroker
@@ -28,6 +29,7 @@ from simulators.faults.model import FAULT, LinkFault
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock
 from telemetry.errors import GreenbridgeError
+from telemetry.profiles import RegisterTable
 from telemetry.quality import Quality
 from telemetry.registry import PointRegistry
 from telemetry.site import Site
@@ -158,10 +160,11 @@ def test_no_two_connections_to_a_gateway_number_their_requests_alike(world: Worl
     async def work(loop: VirtualLoop, clock: VirtualClock) -> list[int]:
         gateway = next(g for g in world.configuration.settings.modbus.gateway if g.id == "ZHB")
         loop.hosts[gateway.host or "", gateway.tcp_port] = world.stage(clock).gateways["ZHB"]
-        connect, numbers = opener(gateway), []
+        connect, numbers = opener(gateway), list[int]()
+        asked = [Request(0, 1, RegisterTable.HOLDING, address, 1) for address in (0, 1)]
         for _ in range(3):
             async with await connect() as connection:
-                numbers += [connection.next_transaction(), connection.next_transaction()]
+                numbers += (await connection.exchange(asked, 1.0)).numbers
         return numbers
 
     assert virtually(work) == [1, 2, 3, 4, 5, 6]
