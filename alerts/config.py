@@ -121,6 +121,8 @@ class StateEstimateSettings(Settings):
     """R18: the measurements contradict each other and the network; also explains other alarms."""
 
     enabled: bool = True
+    alarm: bool = False
+    """Raise R18 itself; without it the estimate explains the alarms of other rules only."""
     every_s: Annotated[float, Field(ge=1, le=60)] = 3.0
     """Time between two estimates [s]."""
     priority: Priority = Priority.MEDIUM

@@ -69,6 +69,8 @@ class Estimating:
         self._plan = plan_of(site, settings.clock_sigma_s)
         self._judge = Judge(site, self._plan)
         self._publish = publish
+        self.raises = settings.alarm
+        """R18 has alarms of its own."""
         self._every = round(settings.every_s * SECOND)
         self.timing = Timing((Grade(settings.priority, settings.on_s),), settings.off_s)
         """Of R18."""
@@ -153,7 +155,7 @@ class Estimating:
             ) from error
 
     def _show(self, outcome: Outcome) -> None:
-        self._outcome, self._findings = outcome, outcome.findings
+        self._outcome, self._findings = outcome, outcome.findings if self.raises else ()
         metrics.ESTIMATES.labels("solved").inc()
         if self._complaint:
             self._complaint = ""

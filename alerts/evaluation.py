@@ -165,7 +165,8 @@ class Evaluation:
             )
         known |= {key for key in self.book.kept_keys() if key.startswith(PREFIX)}
         if self._estimating is not None:
-            known |= {key for key in self.book.kept_keys() if key.startswith(f"{ESTIMATE}/")}
+            if self._estimating.raises:
+                known |= {key for key in self.book.kept_keys() if key.startswith(f"{ESTIMATE}/")}
             known.add(_failed(_ESTIMATE).key)
         changes = self.book.retire(sorted(self.book.kept_keys() - known), now)
         for gap in self._gaps:

@@ -19,7 +19,7 @@ from telemetry.clock import ManualClock
 from telemetry.site import Site
 from tests.alerts.conftest import SECOND, START, Bench
 
-ON = AlertsSettings.model_validate_json("{}")
+ON = AlertsSettings.model_validate_json('{"R18": {"alarm": true}}')
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_own_alarm_is_a_line_under_the_two_end_alarm_and_no_second_page(
 
 
 async def test_alone_it_raises_its_alarm_and_returns(bench: Bench) -> None:
-    bench.settings = AlertsSettings.model_validate_json('{"R6": {"enabled": false}}')
+    bench.settings = AlertsSettings.model_validate_json('{"R6": {"enabled": false}, "R18": {"alarm": true}}')
     async with bench.running() as desk:
         await bench.run(20)
         assert desk.active() == ()
@@ -76,8 +76,17 @@ async def test_alone_it_raises_its_alarm_and_returns(bench: Bench) -> None:
         assert [a.state for a in desk.active()] == [AlarmState.RETURNED]
 
 
+async def test_it_explains_and_raises_nothing_unless_told(bench: Bench) -> None:
+    bench.settings = AlertsSettings.model_validate_json("{}")
+    async with bench.running() as desk:
+        bench.tap(30)
+        await bench.run(80)
+        assert [alarm.rule for alarm in await desk.history()] == ["R6"]
+        assert "Explanation" in desk.active()[0].evidence
+
+
 async def test_alarm_survives_a_restart(bench: Bench) -> None:
-    bench.settings = AlertsSettings.model_validate_json('{"R6": {"enabled": false}}')
+    bench.settings = AlertsSettings.model_validate_json('{"R6": {"enabled": false}, "R18": {"alarm": true}}')
     async with bench.running() as desk:
         bench.tap(30)
         await bench.run(30)
