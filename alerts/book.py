@@ -259,7 +259,7 @@ class AlarmBook:
         changes = []
         if alarm is not None:
             state = next_state(alarm.state, HOLDING[hold.kind])
-            if state is not None or alarm.state is hold.kind:
+            if state is not None:
                 held = replace(_ordered(alarm, hold), updated_at=hold.since)
                 after = replace(after, alarm=held)
                 changes.append(Change(HOLDING[hold.kind], BY_PERSON, alarm.state, held))

@@ -89,10 +89,12 @@ LEAVING: Mapping[AlarmState, Event] = MappingProxyType({state: end for state, _,
 
 
 def _held() -> Iterator[tuple[tuple[AlarmState, Event], AlarmState]]:
-    """Any state leads into a held one, unless a weightier hold has it; leaving begins again from normal."""
+    """Any state leads into a held one, unless a weightier hold has it; a hold can be renewed; leaving begins
+    again from normal.
+    """
     shown = [state for state in AlarmState if state not in HOLDING]
     for rank, (state, begin, end) in enumerate(_HOLDS):
-        for before in [*shown, *(lighter for lighter, _, _ in _HOLDS[:rank])]:
+        for before in [*shown, *(lighter for lighter, _, _ in _HOLDS[: rank + 1])]:
             yield (before, begin), state
         yield (state, end), AlarmState.NORMAL
         for event in (Event.RAISE, Event.ESCALATE, Event.CLEAR):

@@ -35,9 +35,9 @@ acked   -     U        N     LA    -           -     S      -        P        - 
 return  U     -        -     -     N           -     S      -        P        -       O      -
 latchU  U     -        -     -     LA          -     S      -        P        -       O      -
 latchA  U     -        -     -     -           N     S      -        P        -       O      -
-shelved S     S        S     -     -           -     -      N        P        -       O      -
-suppr   P     P        P     -     -           -     -      -        -        N       O      -
-out     O     O        O     -     -           -     -      -        -        -       -      N
+shelved S     S        S     -     -           -     S      N        P        -       O      -
+suppr   P     P        P     -     -           -     -      -        P        N       O      -
+out     O     O        O     -     -           -     -      -        -        -       O      N
 """
 """What every event does in every state, written apart from the table under test."""
 
