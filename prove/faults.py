@@ -39,6 +39,8 @@ def kills(directory: Path, size: Size, rng: random.Random) -> Outcome:
             subject.kill()
             outcome.seen(subject.messages, subject.first_after_s)
             outcome.replayed += max(0, subject.replayed)
+            if subject.ended:
+                outcome.problems.append(f"round {outcome.rounds}: it ended by itself: {subject.ended}")
     outcome.judge(audit(state, ledger, SMALL))
     return outcome.end()
 

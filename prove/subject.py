@@ -33,6 +33,8 @@ class Subject:
         self.replayed = -1
         """Records that the store lacked at the start: those that are replayed; -1 before the start."""
         self.trouble = ""
+        self.ended = ""
+        """The last that it said, if it ended before it was killed."""
         self.level = False
         """The store has caught up with what was there at the start."""
         self.messages = 0
@@ -78,6 +80,11 @@ class Subject:
 
     def kill(self) -> None:
         """Kills the process and reads what it confirmed to the last."""
+        if self.process.poll() is not None:
+            lines = Path(self._errors.name).read_text(errors="replace").strip().splitlines()
+            self.ended = (
+                " / ".join(map(str.strip, lines[-3:])) if lines else f"exit code {self.process.returncode}"
+            )
         self.process.kill()
         self.process.wait()
         self._drain()

@@ -138,6 +138,14 @@ def test_what_the_broker_took_and_nobody_confirmed_is_owed(tmp_path: Path) -> No
         assert sources.owed == 0
 
 
+def test_a_process_that_ended_by_itself_is_told_from_one_that_was_killed(tmp_path: Path) -> None:
+    with running(tmp_path / "state", Ledger(), {"segment_bytes": -1}) as subject:
+        assert not subject.follow(60, messages=1)
+        subject.process.wait()
+        subject.kill()
+        assert "segment_bytes / Input should be greater" in subject.ended
+
+
 def test_what_a_source_sends_holds_repetitions_and_revisions() -> None:
     sent = list(islice(conversation(0, 0), 60))
     assert len({message[:3] for message in sent}) < len(set(sent)) < len(sent)
