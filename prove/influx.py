@@ -31,15 +31,20 @@ _GRID = Grid(
     node=(),
 )
 
+_PATIENT_S = 120.0
+"""How long the audit waits for an answer, which may be everything that is stored [s]."""
 
-def influx_store(url: str, journal: Journal, letters: DeadLetters, clock: Clock) -> InfluxStore:
+
+def influx_store(
+    url: str, journal: Journal, letters: DeadLetters, clock: Clock, timeout_s: float = TIMEOUT_S
+) -> InfluxStore:
     """The store at an address; every source is a device with its points."""
     registry = PointRegistry(
         [PointKey(f"source{i // POINTS}", f"P{i % POINTS}", "MW") for i in range(SOURCES * POINTS)]
     )
     journal.cursors.register("influx", OnFull.DETACH)
     return InfluxStore(
-        InfluxSettings(url=url, org="prove", bucket=BUCKET, token_env="INFLUX", timeout_s=TIMEOUT_S),  # noqa: S106  a name
+        InfluxSettings(url=url, org="prove", bucket=BUCKET, token_env="INFLUX", timeout_s=timeout_s),  # noqa: S106  a name
         Site.of("prove", _GRID, [], {}, registry),
         registry,
         cursors=journal.cursors,
@@ -68,7 +73,7 @@ async def _audit(
         Journal(state / "journal", JournalSettings(**settings), clock) as journal,
         DeadLetters(state / "deadletters.sqlite", DeadLetterSettings()) as letters,
         EmbeddedStore(state / "store.duckdb", STORE) as embedded,
-        influx_store(url, journal, letters, clock) as store,
+        influx_store(url, journal, letters, clock, _PATIENT_S) as store,
     ):
         before = (await store.position()).offset
         refill = Refill(journal.cursors, embedded, store)
