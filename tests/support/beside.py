@@ -1,4 +1,4 @@
-"""System tests that mostly wait run beside the others: one process for each file of ``tests/system``.
+"""System tests that mostly wait run beside the others: a process for each file of ``tests/system``.
 
 Switched on by the environment variable ``GREENBRIDGE_BESIDE``, which ``tests/check`` sets for a whole run.
 Their results appear in this run as if the tests had run in it.
@@ -6,13 +6,14 @@ Their results appear in this run as if the tests had run in it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +22,31 @@ import pytest
 SWITCH = "GREENBRIDGE_BESIDE"
 GIVING_WAY = 10
 """Niceness of this run once the others are started: they keep real time, these tests do not."""
-END_S = 60.0
-"""Time that an interrupted process gets to end what it has started [s]."""
+LANES = 2
+"""Files at one time: each starts several programs, and many starts at once take longer than any limit."""
+END_S = 90.0
+"""Time that the interrupted lanes get to end what they have started [s]."""
+_LOOK_S = 0.5
 
 
 class BesideError(Exception):
     """A test that failed in its own process; carries that process's output."""
 
 
-class BesideFile:
-    """One file of tests in a process of its own."""
+class BesideFiles:
+    """The files of tests that run in processes of their own."""
 
-    def __init__(self, path: Path, results: Path) -> None:
-        self._results = results / f"{path.stem}.xml"
-        self._log = results / f"{path.stem}.log"
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(path)]
-        command.append(f"--junitxml={self._results}")
+    def __init__(self, files: Sequence[Path], results: Path) -> None:
+        self._results = results
         environment = {name: value for name, value in os.environ.items() if name != SWITCH}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self._lanes = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.lanes", str(results), str(LANES), *map(str, files)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
 
-    def result(self, name: str) -> None:
-        """Waits for the process and takes over the outcome of a test.
+    def result(self, path: Path, name: str) -> None:
+        """Waits for a file and takes over the outcome of a test.
 
         Raises
         ------
@@ -52,9 +54,12 @@ class BesideFile:
             It failed, or the process ended without it.
 
         """
-        self._process.wait()
-        output = self._log.read_text(errors="replace")
-        cases = ET.parse(self._results).iter("testcase") if self._results.exists() else []  # noqa: S314 - our own file
+        while not (self._results / f"{path.stem}.done").exists() and self._lanes.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._lanes.wait(_LOOK_S)  # a pause that ends early with the last file
+        log, results = self._results / f"{path.stem}.log", self._results / f"{path.stem}.xml"
+        output = log.read_text(errors="replace") if log.exists() else ""
+        cases = ET.parse(results).iter("testcase") if results.exists() else []  # noqa: S314 - our own file
         outcomes = [case for case in cases if case.get("name") == name]
         if not outcomes:
             raise BesideError(f"{name} was not run\n{output}")
@@ -66,27 +71,29 @@ class BesideFile:
                 raise BesideError(f"failed in a process of its own\n{output}")
 
     def end(self) -> None:
-        """Interrupts the process, which then ends what it has started."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        """Interrupts what runs, which then ends what it has started."""
+        if self._lanes.poll() is None:
+            self._lanes.send_signal(signal.SIGINT)
             try:
-                self._process.wait(END_S)
+                self._lanes.wait(END_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self._lanes.kill()
+                self._lanes.wait()
 
 
 class BesideItem(pytest.Item):
     """Stands for a test that runs in another process."""
 
-    def __init__(self, *, file: BesideFile, location: tuple[Path, int | None, str], **arguments: Any) -> None:
+    def __init__(
+        self, *, files: BesideFiles, location: tuple[Path, int | None, str], **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
-        self._file = file
+        self._files = files
         self._location = location
 
     def runtest(self) -> None:
         """Waits for the result."""
-        self._file.result(self.name)
+        self._files.result(self.path, self.name)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the test itself is written."""
@@ -104,7 +111,7 @@ class Beside:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files: dict[Path, BesideFile] = {}
+        self._files: BesideFiles | None = None
         self._results = tempfile.TemporaryDirectory(prefix="greenbridge-beside-")
 
     @pytest.hookimpl(trylast=True)
@@ -113,27 +120,30 @@ class Beside:
         if session.config.option.collectonly:
             return
         here = [item for item in session.items if not self._apart(item)]
-        session.items[:] = [*here, *self._stand_ins(item for item in session.items if self._apart(item))]
-        if self._files:
+        apart = [item for item in session.items if self._apart(item)]
+        session.items[:] = [*here, *self._stand_ins(apart)]
+        if self._files is not None:
             os.nice(GIVING_WAY)
 
     def pytest_sessionfinish(self) -> None:
         """Ends the processes of a run that was cut short."""
-        for file in self._files.values():
-            file.end()
+        if self._files is not None:
+            self._files.end()
         self._results.cleanup()
 
     def _apart(self, item: pytest.Item) -> bool:
         return item.path.is_relative_to(self._folder) and item.get_closest_marker("skip") is None
 
-    def _stand_ins(self, items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    def _stand_ins(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         made: list[pytest.Item] = []
+        if not items:
+            return made
+        self._files = BesideFiles([*dict.fromkeys(item.path for item in items)], Path(self._results.name))
         for item in items:
-            if item.path not in self._files:
-                self._files[item.path] = BesideFile(item.path, Path(self._results.name))
-            file = self._files[item.path]
             path, line, name = item.reportinfo()
             location = (Path(path), line, name)
             assert item.parent is not None
-            made.append(BesideItem.from_parent(item.parent, name=item.name, file=file, location=location))
+            made.append(
+                BesideItem.from_parent(item.parent, name=item.name, files=self._files, location=location)
+            )
         return made
