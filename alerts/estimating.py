@@ -13,6 +13,7 @@ from alerts import metrics
 from alerts.alignment import SECOND, Snapshot
 from alerts.config import StateEstimateSettings
 from alerts.estimator.judgement import RULE, Judge, Outcome
+from alerts.estimator.least_squares import NotSolvedError
 from alerts.estimator.measurements import Scan
 from alerts.estimator.plan import plan_of
 from alerts.rules.finding import Finding, Grade, Timing
@@ -167,4 +168,9 @@ class Estimating:
         if str(error) != self._complaint:
             # once for each reason: it may last for days
             self._complaint = str(error)
-            _log.error("state_estimation_failed", error=str(error), exc_info=error)
+            if isinstance(
+                error.__cause__, NotSolvedError
+            ):  # as at a start, while not every meter has been read
+                _log.warning("state_not_estimated", reason=str(error.__cause__))
+            else:
+                _log.error("state_estimation_failed", error=str(error), exc_info=error)
