@@ -16,8 +16,11 @@ from ingest.config import EmbeddedSettings
 from ingest.conservation import conservation
 from ingest.fakes import FakeJournal, FakeStore
 from ingest.ports import EventRecord, Series, Totals
-from ingest.stores.embedded.partitions import DAY, LEVELS, RAW, SECOND
+from ingest.stores.embedded.compaction import compact
+from ingest.stores.embedded.database import open_store, transaction
+from ingest.stores.embedded.partitions import DAY, LEVELS, RAW, SECOND, catalogue, horizon
 from ingest.stores.embedded.resolution import stretches
+from ingest.stores.embedded.retention import retain
 from ingest.stores.embedded.store import EmbeddedStore
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock
@@ -193,6 +196,26 @@ async def test_size_drops_the_oldest_days_first(tmp_path: Path) -> None:
         whole = await store.query.series(0, T0, T0 + 15 * DAY, DAY)
         assert whole.count.tolist() == [n] * 15
         assert (await conservation(journal, store)).holds
+
+
+def test_a_query_under_way_holds_up_the_size_but_not_the_writing(tmp_path: Path) -> None:
+    settings = EmbeddedSettings()
+    connection = open_store(tmp_path / "store.duckdb", settings)
+    for day in range(4):
+        connection.execute("INSERT INTO hot VALUES (0, ?, 1.0, 0, ?)", [T0 + day * DAY, day + 1])
+        with transaction(connection):
+            compact(connection, T0 + day * DAY)
+    connection.execute("CHECKPOINT")  # until then the data are in the log, and the file has no size
+    nothing_fits = settings.model_copy(update={"max_mb": 0})
+    reader = connection.cursor()
+    with transaction(reader):
+        reader.execute(f"SELECT count(*) FROM {catalogue(connection, RAW)[0].table}").fetchall()  # noqa: S608
+        retain(connection, nothing_fits, T0 + 3 * DAY)
+        assert [p.slot for p in catalogue(connection, RAW)] == [T0 // DAY + day for day in (1, 2, 3)]
+    retain(connection, nothing_fits, T0 + 3 * DAY)
+    assert [p.slot for p in catalogue(connection, RAW)] == [T0 // DAY + 3]
+    assert horizon(connection, RAW) == T0 + 3 * DAY
+    connection.close()
 
 
 async def test_events_older_than_the_coarsest_rollup_go(

@@ -25,7 +25,8 @@ MAX_STRAY = 1_000_000
 def retain(connection: duckdb.DuckDBPyConnection, settings: EmbeddedSettings, now: int) -> None:
     """Drops what is too old at a time [ns, UTC], then the oldest until the data fit their size.
 
-    The newest partition of every level stays, whatever its size.
+    The newest partition of every level stays, whatever its size. While a query reads what is dropped, the
+    space cannot be given back: then one partition goes, and the next ones at the next call.
     """
     with transaction(connection):
         for level, days in zip(LEVELS, keep_days(settings), strict=True):
@@ -40,7 +41,10 @@ def retain(connection: duckdb.DuckDBPyConnection, settings: EmbeddedSettings, no
             return
         with transaction(connection):
             _drop(connection, oldest)
-        connection.execute("CHECKPOINT")
+        try:
+            connection.execute("CHECKPOINT")
+        except duckdb.TransactionException:
+            return
 
 
 def size(connection: duckdb.DuckDBPyConnection) -> int:

@@ -180,9 +180,11 @@ class EmbeddedStore:
         with transaction(connection):
             compact(connection, now)
             self._newest.save(connection)
-        retain(connection, self._settings, now)
-        self._horizon = horizon(connection, RAW)
         self._sealed, self._fresh = now, 0
+        try:
+            retain(connection, self._settings, now)
+        finally:  # what was dropped before an error is gone, and nothing of its time may be taken any more
+            self._horizon = horizon(connection, RAW)
 
     def _apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
         connection = self._opened()
