@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import replace
 
 from alerts.alarms import (
     HELD,
@@ -18,7 +17,6 @@ from alerts.alarms import (
 )
 from alerts.desk_config import DeskSettings
 from alerts.holds import Design, Explained, Hold, Standing
-from alerts.kinship import Effect
 from alerts.lifecycle import (
     HOLDING,
     LEAVING,
@@ -30,7 +28,18 @@ from alerts.lifecycle import (
     next_state,
     strongest,
 )
-from alerts.rules.finding import Finding, Texts, Timing
+from alerts.occurrence import (
+    Change,
+    Tracked,
+    held_by_design,
+    held_by_order,
+    measured,
+    raised,
+    suppresses,
+    unknown_since,
+    words,
+)
+from alerts.rules.finding import Finding, Timing
 
 SECOND = 1_000_000_000
 
@@ -65,49 +74,7 @@ _TURN = {
         )
     )
 }
-_NO_TEXTS = Texts("", "", "", "", {})
 _LATCHED = {AlarmState.LATCHED_UNACKNOWLEDGED, AlarmState.LATCHED_ACKNOWLEDGED}
-
-
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """One condition: its delays, what holds it back, and its alarm, if there is one."""
-
-    key: str
-    timers: Timers
-    level: int = 0
-    """Grade at which it is active, counted from 1; 0 when it is not."""
-    alarm: Alarm | None = None
-    """The occurrence that is not normal."""
-    unknown: Indeterminate | None = None
-    """Why nothing can be said of it now, and since when."""
-    holds: tuple[Hold, ...] = ()
-    """Orders of people, at most one of each kind."""
-    raises: tuple[int, ...] = ()
-    """When it was raised lately, to tell whether it chatters [ns, UTC]."""
-    released_at: int = 0
-    """Since when nothing explains it any more, while it is still suppressed [ns, UTC]; 0 otherwise."""
-
-    @property
-    def open(self) -> bool:
-        """There is something to follow."""
-        return self.alarm is not None or self.timers.running or self.unknown is not None
-
-    @property
-    def kept(self) -> bool:
-        """There is something to remember over a restart."""
-        return self.open or bool(self.holds) or bool(self.raises)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of one alarm through the transition table."""
-
-    event: Event
-    reason: str
-    before: AlarmState
-    alarm: Alarm
-    """The alarm after the step."""
 
 
 class AlarmBook:
@@ -178,11 +145,11 @@ class AlarmBook:
         if before.alarm is not None and before.alarm.chattering:
             timing = replace(timing, off_s=max(timing.off_s, self._settings.chatter_s))
         decision = decide(timing, before.timers, before.level, finding)
-        after = replace(before, timers=decision.timers, unknown=_unknown(before.unknown, finding))
+        after = replace(before, timers=decision.timers, unknown=unknown_since(before.unknown, finding))
         change = None
         if decision.event is None:
             if before.level and decision.reason is not Reason.INDETERMINATE and before.alarm:
-                alarm = replace(_measured(before.alarm, finding), quality=finding.quality)
+                alarm = replace(measured(before.alarm, finding), quality=finding.quality)
                 after = replace(after, alarm=alarm)
         elif decision.event is Event.RAISE and self._waits(before, finding):
             self._waiting[key] = (finding, timing)
@@ -223,7 +190,7 @@ class AlarmBook:
         """
         tracked, alarm = self.holding(alarm_id)
         if alarm.state not in _LATCHED:
-            raise NotAllowedError(f"{alarm_id} is not latched: it is {_words(alarm.state)}")
+            raise NotAllowedError(f"{alarm_id} is not latched: it is {words(alarm.state)}")
         state = next_state(alarm.state, Event.RESET)
         if state is None:
             raise NotAllowedError(f"{alarm_id} is not acknowledged; acknowledge it before you reset it")
@@ -260,7 +227,7 @@ class AlarmBook:
         if alarm is not None:
             state = next_state(alarm.state, HOLDING[hold.kind])
             if state is not None:
-                held = replace(_ordered(alarm, hold), updated_at=hold.since)
+                held = replace(held_by_order(alarm, hold), updated_at=hold.since)
                 after = replace(after, alarm=held)
                 changes.append(Change(HOLDING[hold.kind], BY_PERSON, alarm.state, held))
         self._keep(after, was_kept=True)
@@ -280,7 +247,7 @@ class AlarmBook:
         tracked = self.named(name)
         rest = tuple(hold for hold in tracked.holds if hold.kind is not kind)
         if len(rest) == len(tracked.holds):
-            raise NotAllowedError(f"{name} is not {_words(kind)}")
+            raise NotAllowedError(f"{name} is not {words(kind)}")
         return self._left(replace(tracked, holds=rest), kind, reason, now)
 
     def settle(self, now: int) -> list[Change]:
@@ -421,7 +388,7 @@ class AlarmBook:
         return [entry.alarm for key in self._open if (entry := self._tracked[key]).alarm is not None]
 
     def _check_hold(self, name: str, hold: Hold) -> None:
-        what = "taken out of service" if hold.kind is AlarmState.OUT_OF_SERVICE else _words(hold.kind)
+        what = "taken out of service" if hold.kind is AlarmState.OUT_OF_SERVICE else words(hold.kind)
         if not hold.reason:
             raise NotAllowedError(f"{name} cannot be {what} without a reason; say why")
         longest = {AlarmState.SHELVED: self._settings.max_shelve_h, AlarmState.SUPPRESSED: LONGEST_OUTAGE_H}
@@ -463,10 +430,10 @@ class AlarmBook:
         still = self._state(tracked, explained, alarm.priority)
         order = next((hold for hold in tracked.holds if hold.kind is still), None)
         if order is not None:
-            free = _ordered(free, order)
+            free = held_by_order(free, order)
             changes.append(Change(HOLDING[order.kind], STILL_HOLDS, AlarmState.NORMAL, free))
         elif explained is not None and still is AlarmState.SUPPRESSED:
-            free = _suppressed(free, explained, now)
+            free = held_by_design(free, explained, now)
             changes.append(Change(Event.SUPPRESS, EXPLAINED, AlarmState.NORMAL, free))
         elif tracked.level or self._settings.latches(alarm.rule, alarm.key):
             free = replace(free, state=AlarmState.UNACKNOWLEDGED, raised_at=now, acknowledged_at=None)
@@ -487,7 +454,7 @@ class AlarmBook:
         ordered = any(hold.kind is AlarmState.SUPPRESSED for hold in tracked.holds)
         explained = self._design.explain(alarm.rule, alarm.asset, now, self._standing)
         parent = explained.parent if explained else ""
-        suppressed = explained is not None and _suppresses(explained, alarm.priority)
+        suppressed = explained is not None and suppresses(explained, alarm.priority)
         if alarm.state is AlarmState.SUPPRESSED and not ordered:
             if suppressed:
                 after = replace(tracked, released_at=0, alarm=replace(alarm, parent=parent))
@@ -505,7 +472,7 @@ class AlarmBook:
             return self._left(after, AlarmState.SUPPRESSED, NO_LONGER_EXPLAINED, now)
         state = next_state(alarm.state, Event.SUPPRESS)
         if explained is not None and suppressed and state is not None and alarm.state is not state:
-            held = _suppressed(alarm, explained, now)
+            held = held_by_design(alarm, explained, now)
             self._keep(replace(tracked, alarm=held, released_at=0), was_kept=True)
             return [Change(Event.SUPPRESS, EXPLAINED, alarm.state, held)]
         if alarm.parent != parent:
@@ -530,12 +497,15 @@ class AlarmBook:
         if event in {Event.CLEAR, Event.LATCH}:
             if tracked.alarm is None:
                 raise AlarmError(f"{tracked.key}: cleared without an alarm")
-            alarm = _measured(tracked.alarm, finding)
+            alarm = measured(tracked.alarm, finding)
             alarm = replace(alarm, state=after, updated_at=now, cleared_at=now, chattering=False)
             tracked = replace(tracked, level=0)
         else:
             priority = timing.grades[decision.level - 1].priority
-            alarm = self._raised(tracked, finding, priority, now, again=event is Event.RAISE)
+            if tracked.alarm is None:
+                self.number += 1
+            again = event is Event.RAISE
+            alarm = raised(tracked, finding, priority, number=self.number, now=now, again=again)
             tracked = replace(tracked, level=decision.level)
             if event is Event.RAISE:
                 tracked, alarm = self._counted(tracked, alarm, now)
@@ -548,7 +518,7 @@ class AlarmBook:
     def _state(self, tracked: Tracked, explained: Explained | None, priority: Priority) -> AlarmState:
         """State of a condition that has no alarm: normal, or held before anything happened."""
         kinds = [hold.kind for hold in tracked.holds]
-        if explained is not None and _suppresses(explained, priority):
+        if explained is not None and suppresses(explained, priority):
             kinds.append(AlarmState.SUPPRESSED)
         found = strongest(kinds)
         if found is AlarmState.SHELVED and priority is Priority.URGENT:
@@ -561,8 +531,8 @@ class AlarmBook:
             return alarm
         order = next((hold for hold in tracked.holds if hold.kind is alarm.state), None)
         if order is not None:
-            return _ordered(alarm, order)
-        return _suppressed(alarm, explained, now) if explained is not None else alarm
+            return held_by_order(alarm, order)
+        return held_by_design(alarm, explained, now) if explained is not None else alarm
 
     def _counted(self, tracked: Tracked, alarm: Alarm, now: int) -> tuple[Tracked, Alarm]:
         """Notes a raise; the one that makes it too many within a short time begins the chatter."""
@@ -582,49 +552,6 @@ class AlarmBook:
             raises = tuple(t for t in tracked.raises if self._is_recent(t, now))
             if raises != tracked.raises:
                 self._keep(replace(tracked, raises=raises), was_kept=True)
-
-    def _raised(
-        self, tracked: Tracked, finding: Finding, priority: Priority, now: int, *, again: bool
-    ) -> Alarm:
-        """The alarm as a finding raises it, anew or once more, or escalates it."""
-        old, subject, texts = tracked.alarm, finding.subject, finding.texts or _NO_TEXTS
-        if old is None:
-            self.number += 1
-        held = max(tracked.timers.on_ns, default=0)
-        return Alarm(
-            id=old.id if old else f"{subject.key.replace('/', '-')}-{self.number}",
-            key=subject.key,
-            rule=subject.rule,
-            rule_version=subject.version,
-            asset=subject.asset,
-            area=subject.area,
-            title=texts.title,
-            priority=priority,
-            state=AlarmState.UNACKNOWLEDGED,
-            value=_known(finding.value),
-            limit=_known(finding.limit),
-            unit=finding.unit,
-            quality=finding.quality,
-            t_source=finding.t_source,
-            t_received=finding.t_received,
-            raised_at=old.raised_at if old and not again else now,
-            updated_at=now,
-            cause=texts.cause,
-            consequence=texts.consequence,
-            response=texts.response,
-            evidence={
-                name: value if isinstance(value, str) or isfinite(value) else "not known"
-                for name, value in texts.evidence.items()
-            },
-            occurrences=(old.occurrences if old else 0) + again,
-            began_at=old.began_at if old and not again else finding.at - max(held, 0),
-            parent=old.parent if old else "",
-            chattering=old.chattering if old else False,
-            held_reason=old.held_reason if old else "",
-            held_by=old.held_by if old else "",
-            held_at=old.held_at if old else None,
-            held_until=old.held_until if old else None,
-        )
 
     def _with_alarm(self, tracked: Tracked, alarm: Alarm) -> Tracked:
         return replace(tracked, alarm=alarm if alarm.state is not AlarmState.NORMAL else None)
@@ -668,57 +595,3 @@ class AlarmBook:
         elif was is not None:
             del standing[asset]
             self._stirred = True
-
-
-def _known(value: float, otherwise: float = 0.0) -> float:
-    """A number that every format can carry."""
-    return value if isfinite(value) else otherwise
-
-
-def _measured(alarm: Alarm, finding: Finding) -> Alarm:
-    """The alarm with what was measured now; what is not known stays as it was."""
-    value, limit = _known(finding.value, alarm.value), _known(finding.limit, alarm.limit)
-    return replace(alarm, value=value, limit=limit)
-
-
-def _suppresses(explained: Explained, priority: Priority) -> bool:
-    """Whether an alarm of a priority is kept from people: what is urgent is not, unless it was planned."""
-    return explained.effect is Effect.SUPPRESS and (priority is not Priority.URGENT or not explained.parent)
-
-
-def _ordered(alarm: Alarm, order: Hold) -> Alarm:
-    """The alarm as somebody's order holds it."""
-    return replace(
-        alarm,
-        state=order.kind,
-        held_reason=order.reason,
-        held_by=order.who,
-        held_at=order.since,
-        held_until=order.until,
-    )
-
-
-def _suppressed(alarm: Alarm, explained: Explained, now: int) -> Alarm:
-    """The alarm as it is suppressed by design."""
-    return replace(
-        alarm,
-        state=AlarmState.SUPPRESSED,
-        updated_at=now,
-        parent=explained.parent,
-        held_reason=explained.reason,
-        held_by="",
-        held_at=now,
-        held_until=explained.until,
-    )
-
-
-def _words(state: AlarmState) -> str:
-    return state.value.replace("_", " ")
-
-
-def _unknown(before: Indeterminate | None, finding: Finding) -> Indeterminate | None:
-    """What a finding says about not knowing; the time when that began stays when the reason changes."""
-    if not finding.indeterminate:
-        return None
-    subject, since = finding.subject, before.since if before else finding.at
-    return Indeterminate(subject.rule, subject.asset, finding.indeterminate, since)

@@ -13,7 +13,7 @@ import structlog
 from alerts import metrics
 from alerts.alarms import HELD, Alarm, AlarmError, AlarmState, Indeterminate, NotAllowedError, Priority
 from alerts.alignment import SECOND
-from alerts.book import AlarmBook, Change, Tracked
+from alerts.book import AlarmBook
 from alerts.config import AlertsSettings, Occasion
 from alerts.estimating import Estimating, Publish
 from alerts.evaluation import Evaluation
@@ -23,6 +23,7 @@ from alerts.kinship import Kinship
 from alerts.kpi import ALL, DAY, INTERVAL, AlarmKpis, Indicators
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification
+from alerts.occurrence import Change, Tracked
 from alerts.orders import Order
 from alerts.revision import Revision
 from alerts.rules.system_health import ALARMS

@@ -16,12 +16,13 @@ import structlog
 from alerts import metrics
 from alerts.alarms import Priority
 from alerts.alignment import SECOND, Alignment, Snapshot, stale_after_s
-from alerts.book import AlarmBook, Change
+from alerts.book import AlarmBook
 from alerts.config import AlertsSettings
 from alerts.estimating import Estimating
 from alerts.estimator.judgement import RULE as ESTIMATE
 from alerts.estimator.judgement import WHOLE as NETWORK
 from alerts.heard import Heard
+from alerts.occurrence import Change
 from alerts.rules.catalogue import rules_of
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
 from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth

@@ -17,10 +17,10 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from alerts.alarms import HELD, Alarm
-from alerts.book import Change, Tracked
 from alerts.config import Occasion
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification
+from alerts.occurrence import Change, Tracked
 from alerts.revision import Revision
 from ingest.databases import DatabaseKind, open_database, transaction
 from ingest.ports import EventRecord

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from alerts.alarms import AlarmState
-from alerts.book import AlarmBook, Change
+from alerts.book import AlarmBook
 from alerts.holds import Hold
+from alerts.occurrence import Change
 
 SECOND = 1_000_000_000
 

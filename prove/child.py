@@ -20,9 +20,9 @@ from typing import Any
 import structlog
 
 from alerts.alarms import Alarm, AlarmState, Priority
-from alerts.book import Change
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
+from alerts.occurrence import Change
 from ingest.config import DeadLetterSettings, JournalSettings
 from ingest.deadletters import DeadLetters
 from ingest.intake import JournalIntake

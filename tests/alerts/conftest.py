@@ -11,13 +11,13 @@ from typing import TypeVar
 
 import pytest
 
-from alerts.book import Change, Tracked
 from alerts.config import AlertsSettings
 from alerts.desk import Desk
 from alerts.engine import AlarmEngine
 from alerts.estimating import Publish
 from alerts.journal import AlarmJournal, Entry, Progress
 from alerts.notify.channel import Notification
+from alerts.occurrence import Change, Tracked
 from ingest.audit_chain import Act
 from ingest.fakes import FakeCursors, FakeJournal
 from ingest.ports import Ailment, EventRecord

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from alerts.alarms import Alarm, AlarmError, AlarmState, Priority
-from alerts.book import AlarmBook, Change, Tracked
+from alerts.book import AlarmBook
 from alerts.desk_config import DeskSettings, Outage
 from alerts.holds import Design, Hold
 from alerts.kinship import Effect, Kin, Kinship, Relation, Topology, cycle
 from alerts.lifecycle import Event
+from alerts.occurrence import Change, Tracked
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
 from telemetry.grid import Grid
 from telemetry.site import Site

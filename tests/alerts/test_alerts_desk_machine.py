@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from alerts.alarms import HELD, AlarmError, AlarmState, Priority
-from alerts.book import AlarmBook, Change, Tracked
+from alerts.book import AlarmBook
 from alerts.desk_config import DeskSettings, Outage
 from alerts.holds import Design, Hold
 from alerts.kinship import RELATIONS, Kinship, Topology
 from alerts.lifecycle import Event, next_state
+from alerts.occurrence import Change, Tracked
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
 from tests.alerts.conftest import small_site
 

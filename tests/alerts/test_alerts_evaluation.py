@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from alerts.book import AlarmBook, Change
+from alerts.book import AlarmBook
 from alerts.config import AlertsSettings
 from alerts.evaluation import Evaluation
 from alerts.heard import Heard
+from alerts.occurrence import Change
 from ingest.ports import JournalRecord
 from telemetry.batch import ReadingBatch
 from telemetry.quality import Quality

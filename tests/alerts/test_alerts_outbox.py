@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alerts.alarms import Alarm, AlarmState, Priority
-from alerts.book import Change
 from alerts.config import Occasion
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification, RefusedError
 from alerts.notify.outbox import Outbox, retry_delay_s
+from alerts.occurrence import Change
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import StorageError, UnavailableError
 

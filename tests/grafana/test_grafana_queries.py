@@ -14,9 +14,9 @@ import aiohttp
 import pytest
 
 from alerts.alarms import Alarm, AlarmState, Priority
-from alerts.book import Change
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
+from alerts.occurrence import Change
 from greenbridge.settings import Configuration
 from ingest.config import InfluxSettings
 from ingest.fakes import FakeCursors, FakeJournal, FakeLetters

@@ -13,11 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from alerts.alarms import Alarm, AlarmState, Priority
-from alerts.book import AlarmBook, Change
+from alerts.book import AlarmBook
 from alerts.desk_config import DeskSettings
 from alerts.holds import Hold
 from alerts.journal import AlarmJournal, Progress
 from alerts.kpi import AlarmKpis
+from alerts.occurrence import Change
 from alerts.orders import Order, acknowledge, hold, reset, unhold
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
 from greenbridge import control
