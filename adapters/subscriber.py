@@ -13,7 +13,6 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import structlog
 
-from adapters.backoff import Backoff
 from adapters.broker import BrokerConnection
 from adapters.link import LinkState
 from adapters.mqtt_client import (
@@ -24,6 +23,7 @@ from adapters.mqtt_client import (
     SubscriptionRefusedError,
 )
 from ingest.ports import DeadLetter, Intake
+from telemetry.backoff import Backoff
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock
 

@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from adapters.link import LinkState
+from alerts.alignment import stale_after_s
 from ingest.live import LiveTable
 from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.quality import Quality, Validity, usable, validity_of
 from telemetry.site import Site
 
-_STALE_PERIODS = 3.0
-_STALE_FLOOR_S = 5.0
 _NEVER = -1
 
 
 class LiveValues:
     """:class:`console.ports.LiveValues` over the live table.
 
-    A reading is stale when it was received longer ago than max(3 x period, 5 s), the limit of rule R13;
+    A reading is stale when it was received longer ago than the limit of rule R13 for its point's period;
     behind a lost link it says so instead. A reading that is bad already keeps its own reason. What is
     reported by exception (Sparkplug) does not age: its source says when it is not known any more.
     """
@@ -37,7 +36,7 @@ class LiveValues:
         self._limit_ns: dict[int, int] = {}
         self._link_of: dict[int, str] = {}
         for index, point in site.points.items():
-            limit_s = max(_STALE_PERIODS * point.profile.period_s, _STALE_FLOOR_S)
+            limit_s = stale_after_s(point.profile.period_of(point.key.name))
             self._limit_ns[index] = _NEVER if point.profile.by_exception else round(limit_s * 1e9)
             self._link_of[index] = point.device.link
 

@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from alerts.alignment import stale_after_s
 from greenbridge.settings import Configuration
 from ingest.journal.points import declare
 from ingest.verification import SECOND, Expectation, Tally, Verification, Window, verify
 from telemetry.errors import StorageError
 from telemetry.site import SitePoint
 
-_LATE_PERIODS, _LATE_FLOOR_S = 3.0, 5.0
 _COLUMNS = (
     "expected",
     "received",
@@ -167,8 +167,7 @@ def verify_site(
 
 def _expectation(point: SitePoint) -> Expectation:
     period_s = point.profile.period_of(point.key.name)
-    late_s = max(_LATE_PERIODS * period_s, _LATE_FLOOR_S)
-    return Expectation(None if point.profile.by_exception else period_s, late_s)
+    return Expectation(None if point.profile.by_exception else period_s, stale_after_s(period_s))
 
 
 def _summed(tallies: Sequence[Tally], by: str) -> dict[int, dict[str, int]]:

@@ -11,7 +11,8 @@ import structlog
 from ingest import metrics
 from ingest.ports import EventLog, JournalCursors, JournalReader, Position, Store
 from ingest.refill import Refill
-from ingest.retry import Backoff, RetryLaterError
+from ingest.retry import RetryLaterError
+from telemetry.backoff import Backoff
 from telemetry.clock import Clock
 from telemetry.errors import StorageError, UnavailableError
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from ingest import metrics
-from ingest.retry import Backoff
+from telemetry.backoff import Backoff
 from telemetry.clock import Clock
 
 log = structlog.get_logger(__name__)

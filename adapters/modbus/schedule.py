@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from adapters.backoff import Backoff
+from telemetry.backoff import Backoff
 
 
 @dataclass(slots=True, eq=False)

@@ -11,7 +11,6 @@ from functools import partial
 
 import structlog
 
-from adapters.backoff import Backoff
 from adapters.link import LinkState
 from adapters.modbus._connection import (
     ConnectionGivenUpError,
@@ -32,6 +31,7 @@ from adapters.modbus.schedule import Schedule, Taken
 from adapters.modbus.sunspec.mapping import plan_sunspec
 from adapters.modbus.unit import Answer, Unit
 from ingest.ports import Intake
+from telemetry.backoff import Backoff
 from telemetry.batch import Columns, ReadingBatch
 from telemetry.clock import Clock
 from telemetry.quality import Quality

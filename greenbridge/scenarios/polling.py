@@ -10,13 +10,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 
-from adapters.backoff import Backoff
 from adapters.modbus.codec import MbapFramer, framed, verified
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.planner import planned
 from adapters.modbus.schedule import Schedule
 from adapters.modbus.unit import Answer, Poll, Unit
 from greenbridge.scenarios.virtual import whole
+from telemetry.backoff import Backoff
 from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import random
 import tomllib
 from importlib.resources import files
-from itertools import pairwise
 
 import pytest
 
-from adapters.backoff import Backoff
 from adapters.link import LinkState
 from adapters.modbus.config import GatewaySettings, ModbusSettings
 from adapters.mqtt.config import BrokerSettings, MqttSettings
@@ -56,17 +53,6 @@ def test_every_bundled_profile_says_where_it_is_from_and_what_is_possible() -> N
     for meter in meters:
         assert (profiles[meter].accuracy_pct, profiles[meter].accuracy_floor_mw) == (0.2, 0.3)
     assert list(profiles["pm5xxx"].points) == list(profiles["umg"].points)
-
-
-def test_pauses_double_up_to_a_limit_with_jitter_and_begin_again() -> None:
-    longest = Backoff(0.5, 15.0, lambda: 1.0)
-    assert [longest.next() for _ in range(7)] == [0.5, 1, 2, 4, 8, 15, 15]
-    longest.reset()
-    assert longest.next() == 0.5
-    drawn = Backoff(8.0, 8.0, random.Random(1).random)  # noqa: S311
-    pauses = [drawn.next() for _ in range(100)]
-    assert all(4 <= pause < 8 for pause in pauses)
-    assert all(one != two for one, two in pairwise(pauses))
 
 
 def test_the_state_of_a_link_tells_since_when_and_what_was_last_wrong() -> None:

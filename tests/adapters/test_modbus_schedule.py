@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.backoff import Backoff
 from adapters.modbus.patience import FULL_EVERY_S, Patience
 from adapters.modbus.schedule import Schedule, Taken
+from telemetry.backoff import Backoff
 
 
 def make(periods: list[float], now: float = 100.0, first_s: float = 1.0) -> Schedule:

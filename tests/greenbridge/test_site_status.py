@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,31 @@ async def test_values_grow_stale_and_say_when_their_link_is_lost(
         await bench.deliver(Quality.PROTOCOL_DOUBT)
         await clock.advance(60)
         assert set(live.latest(bench.points).quality) == {Quality.PROTOCOL_DOUBT}
+
+
+async def test_a_point_that_is_read_rarely_grows_stale_by_its_own_period(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    configuration = load("corridor", {})
+    profile = configuration.profiles["pm5xxx"]
+    assert profile.modbus is not None
+    registers = dict(profile.modbus.registers)
+    registers["TotWhExp"] = registers["TotWhExp"].model_copy(update={"period_s": 900.0})
+    modbus = profile.modbus.model_copy(update={"registers": registers})
+    profiles = {**configuration.profiles, "pm5xxx": profile.model_copy(update={"modbus": modbus})}
+    configuration = replace(configuration, profiles=profiles)
+    site = configuration.site(PointRegistry(configuration.keys()))
+    rare = site.find(DEVICE, "TotWhExp")
+    assert rare is not None
+    async with benched(site, clock, tmp_path) as bench:
+        live = LiveValues(site, bench.table, clock, {LINK: bench.link})
+        bench.link.up(clock.now_ns())
+        await bench.deliver()
+        await clock.advance(2700.0)
+        latest = live.latest(bench.points)
+        assert latest.point[latest.quality == Quality.GOOD].tolist() == [rare.index]
+        await clock.advance(0.1)
+        assert set(live.latest(bench.points).quality) == {Quality.STALE}
 
 
 async def test_a_link_that_is_connected_but_silent_is_not_called_up(

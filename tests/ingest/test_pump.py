@@ -11,7 +11,7 @@ from ingest.conservation import conservation
 from ingest.fakes import FakeCursors, FakeEventLog, FakeJournal, FakeStore
 from ingest.ports import EventRecord, Position, Totals
 from ingest.pump import EventPump, StorePump
-from ingest.retry import Backoff, RetryLaterError
+from ingest.retry import RetryLaterError
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import StorageError, UnavailableError
 from tests.ingest.batches import batch
@@ -111,11 +111,3 @@ async def test_events_follow_with_their_own_position(clock: ManualClock) -> None
         assert (pump.status.state, pump.status.lag) == ("running", 0)
         assert [e.key for e in await store.events("alarm", 0, 10)] == ["b", "a"]
     assert (await store.position()).event == 2
-
-
-def test_backoff_doubles_up_to_the_longest_with_jitter() -> None:
-    backoff = Backoff(1, 8)
-    waits = [backoff.next() for _ in range(6)]
-    assert all(c / 2 <= w <= c for w, c in zip(waits, [1, 2, 4, 8, 8, 8], strict=True))
-    backoff.reset()
-    assert backoff.next() <= 1
