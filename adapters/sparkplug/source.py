@@ -149,7 +149,8 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         }
 
     async def _certify(self, client: ManualAckClient) -> None:
-        """Subscribes, then says that the host is there, as often as somebody says that it is not.
+        """Subscribes, then says that the host is there: again when somebody says that it is not, and to nodes
+        that are asked for births and are not there, as they may wait for it and have missed it.
 
         tck-id-message-flow-phid-sparkplug-subscription, -state-publish, -state-publish-payload-timestamp,
         tck-id-message-flow-hid-sparkplug-state-message-delivered.
@@ -172,7 +173,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
                 self._connected(host_id=self._host.host_id, topics=len(topics) - len(refused))
             else:
                 self.state.count("state_repeated")
-                _log.warning("sparkplug_state_repeated", link=self.name, host_id=self._host.host_id)
+                _log.info("sparkplug_state_repeated", link=self.name, host_id=self._host.host_id)
 
     async def _take(self, messages: Sequence[Received]) -> None:
         letters: list[DeadLetter] = []
@@ -218,6 +219,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
     def _own_state(self, received: Received) -> None:
         """tck-id-message-flow-hid-sparkplug-state-message-delivered."""
         if not codec.read_state(received.payload).online and self.state.connected:
+            _log.warning("sparkplug_state_contradicted", link=self.name, host_id=self._host.host_id)
             self._state_again.set()
 
     def _node_of(self, key: NodeKey) -> EdgeNode:
@@ -303,6 +305,8 @@ class SparkplugSource(Subscriber[ManualAckClient]):
             await client.publish(codec.command_topic(group, edge), codec.rebirth_request(now_ms))
             self.state.count("rebirths_requested")
             _log.info("sparkplug_rebirth_requested", link=self.name, node=f"{group}/{edge}")
+            if not self._nodes[group, edge].online:
+                self._state_again.set()
 
     async def _until_due(self, first_look_s: float | None) -> None:
         """Returns when something is due, or when there is something new to attend to."""

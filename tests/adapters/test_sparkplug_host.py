@@ -210,6 +210,20 @@ async def test_the_certificates_of_the_host(
         assert kept.retain
 
 
+async def test_an_edge_node_that_missed_the_hosts_state_hears_it_again(
+    broker: Broker, intake: FakeIntake, run_source: Run
+) -> None:
+    """A broker may lose a retained message, or keep it a moment too late for a subscription (nats-server)."""
+    host = source(broker.port, intake)
+    async with run_source(host.run()), listening(broker.port) as listener:
+        await listener.state(True)
+        await listener.client.publish(STATE, b"", qos=1, retain=True)  # nothing is retained any more
+        await until(lambda: host.state.counts["rejected_bad_state"] >= 1)
+        async with edge_node(broker.port, Counting(), WAITING):
+            await until(lambda: len(good(intake)) > 5)
+    assert host.state.counts["state_repeated"] >= 1
+
+
 async def test_the_will_of_the_host(broker: Broker, intake: FakeIntake, run_source: Run) -> None:
     """What the broker publishes when the host is gone without a word.
 
