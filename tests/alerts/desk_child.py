@@ -25,7 +25,9 @@ from tests.alerts.conftest import ENDS, START, STEADY, small_site
 
 SECOND = 1_000_000_000
 CYCLE, TAP_FROM, ACT_AT, TAP_UNTIL = 40, 3, 18, 28
-SHELVED_S = 15.0
+SHELVED_S = 12.0
+"""An alarm that is shelved at ACT_AT comes back while the line is still tapped, is shelved again, and is over
+before the next tap: with seconds to spare on both sides, as the engine may lag on a busy machine [s]."""
 SETTINGS = AlertsSettings.model_validate_json(
     '{"R18": {"enabled": false},'
     ' "R6": {"off_s": 4, "limits": [{"priority": "high", "sigmas": 6, "pct_p": 2, "on_s": 6}]}}'
@@ -90,7 +92,7 @@ async def main(state: Path, until: int) -> None:
             if device == len(ENDS) - 1:
                 await clock.advance(1.0)
                 await REAL.sleep(0.001)
-                await act(desk, second)
+                await act(desk, clock, second)
         for _ in range(20):
             await clock.advance(1.0)
             await REAL.sleep(0.01)
@@ -100,10 +102,13 @@ async def main(state: Path, until: int) -> None:
     say("finished")
 
 
-async def act(desk: Desk, second: int) -> None:
+async def act(desk: Desk, clock: ManualClock, second: int) -> None:
     """Acknowledges in one cycle, shelves in the next; the rest is left to the alarm."""
     if second % CYCLE < ACT_AT:
         return
+    while second % CYCLE < TAP_UNTIL and not _raised(desk):
+        await clock.advance(0.1)
+        await REAL.sleep(0.001)
     for alarm in _due(desk):
         if second // CYCLE % 2:
             say("ordering")
@@ -113,6 +118,10 @@ async def act(desk: Desk, second: int) -> None:
             say("ordering")
             await desk.acknowledge(alarm.id, "operator", f"cycle {second // CYCLE}")
             say("acknowledged", alarm.id)
+
+
+def _raised(desk: Desk) -> bool:
+    return any(alarm.rule == "R6" for alarm in (*desk.active(), *desk.held()))
 
 
 def _due(desk: Desk) -> list[Alarm]:
