@@ -36,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Debian keeps daemons in a directory that an ordinary user's PATH leaves out
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     if os.environ.get(SWITCH):
-        config.pluginmanager.register(Beside(Path(__file__).parent / "system"), "beside")
+        tests = Path(__file__).parent
+        plays = tests / "greenbridge" / "test_scenario_plays.py"
+        config.pluginmanager.register(Beside(tests / "system", [plays]), "beside")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -40,7 +40,7 @@ def reports(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Report]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scenario(name: str, reports: dict[str, Future[Report]]) -> None:
-    report = reports[name].result(timeout=600)
+    report = reports[name].result(timeout=1500)
     assert report.verdict.result is not Result.FAILED, report.text()
     document = report.document()
     assert document["result"] == report.verdict.result.value

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.beside import SWITCH
+from tests.support.beside import FILLING, SWITCH
 
 CONFTEST = """
 import os
@@ -17,7 +17,8 @@ from tests.support.beside import SWITCH, Beside
 def pytest_configure(config):
     os.environ.pop("GREENBRIDGE_CI", None)
     if os.environ.get(SWITCH):
-        config.pluginmanager.register(Beside(Path(__file__).parent / "system"))
+        here = Path(__file__).parent
+        config.pluginmanager.register(Beside(here / "system", [here / "test_computing.py"]))
 """
 
 APART = """
@@ -44,6 +45,13 @@ def test_deadly():
     os._exit(3)
 """
 
+COMPUTING = """
+import os
+def test_computing():
+    assert os.nice(0) == LOW
+    (open(os.environ["TRACE"], "a")).write(f"{os.getpid()} ")
+"""
+
 HERE = """
 import os
 def test_here():
@@ -57,6 +65,7 @@ def test_outcomes_of_other_processes_are_those_of_the_run(tmp_path: Path) -> Non
     (folder.parent / "conftest.py").write_text(CONFTEST)
     (folder.parent / "test_here.py").write_text(HERE)
     (folder / "test_apart.py").write_text(APART)
+    (folder.parent / "test_computing.py").write_text(COMPUTING.replace("LOW", str(os.nice(0) + FILLING)))
     (folder / "test_deadly.py").write_text(DEADLY)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     trace = tmp_path / "trace"
@@ -69,9 +78,9 @@ def test_outcomes_of_other_processes_are_those_of_the_run(tmp_path: Path) -> Non
         timeout=60,
         check=False,
     )
-    assert "2 failed, 3 passed, 2 skipped" in done.stdout.splitlines()[-1], done.stdout
+    assert "2 failed, 4 passed, 2 skipped" in done.stdout.splitlines()[-1], done.stdout
     for told in ("the reason", "too dark", "known before", "test_deadly was not run"):
         assert told in done.stdout
-    here, *apart = sorted(trace.read_text().split(), key=trace.read_text().split().count)
-    assert len(set(apart)) == 1
-    assert here not in apart
+    processes = trace.read_text().split()
+    # the two tests of one file, the file that computes, and the run itself
+    assert sorted(processes.count(process) for process in set(processes)) == [1, 1, 2]

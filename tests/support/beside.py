@@ -1,4 +1,5 @@
-"""System tests that mostly wait run beside the others: a process for each file of ``tests/system``.
+"""Tests that run beside the others: a process for each file of ``tests/system``, which mostly waits, and for
+each that only computes for minutes, which fills what is left of the cores.
 
 Switched on by the environment variable ``GREENBRIDGE_BESIDE``, which ``tests/check`` sets for a whole run.
 Their results appear in this run as if the tests had run in it.
@@ -24,6 +25,8 @@ GIVING_WAY = 10
 """Niceness of this run once the others are started: they keep real time, these tests do not."""
 LANES = 2
 """Files at one time: each starts several programs, and many starts at once take longer than any limit."""
+FILLING = 15
+"""Niceness of the files that only compute."""
 END_S = 90.0
 """Time that the interrupted lanes get to end what they have started [s]."""
 _LOOK_S = 0.5
@@ -36,11 +39,12 @@ class BesideError(Exception):
 class BesideFiles:
     """The files of tests that run in processes of their own."""
 
-    def __init__(self, files: Sequence[Path], results: Path) -> None:
+    def __init__(self, files: Sequence[Path], results: Path, lanes: int, niceness: int) -> None:
         self._results = results
+        how = map(str, (results, lanes, niceness, *files))
         environment = {name: value for name, value in os.environ.items() if name != SWITCH}
         self._lanes = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.lanes", str(results), str(LANES), *map(str, files)],
+            [sys.executable, "-m", "tests.support.lanes", *how],
             env=environment,
             stdin=subprocess.DEVNULL,
         )
@@ -107,43 +111,56 @@ class BesideItem(pytest.Item):
 
 
 class Beside:
-    """Plugin: starts the files after collection, puts their tests last and ends what is left."""
+    """Plugin: starts the files after collection, puts their tests last and ends what is left.
 
-    def __init__(self, folder: Path) -> None:
+    ``folder`` holds the files that mostly wait, ``computing`` are those that only compute.
+    """
+
+    def __init__(self, folder: Path, computing: Sequence[Path] = ()) -> None:
         self._folder = folder
-        self._files: BesideFiles | None = None
+        self._computing = frozenset(computing)
+        self._groups: list[BesideFiles] = []
         self._results = tempfile.TemporaryDirectory(prefix="greenbridge-beside-")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Replaces the tests of the folder, except those that are skipped anyway."""
+        """Replaces the tests of the files, except those that are skipped anyway."""
         if session.config.option.collectonly:
             return
-        here = [item for item in session.items if not self._apart(item)]
-        apart = [item for item in session.items if self._apart(item)]
-        session.items[:] = [*here, *self._stand_ins(apart)]
-        if self._files is not None:
+        waiting = [item for item in session.items if self._awake(item) and self._waits(item)]
+        computing = [item for item in session.items if self._awake(item) and item.path in self._computing]
+        taken = {*waiting, *computing}
+        session.items[:] = [
+            *(item for item in session.items if item not in taken),
+            *self._stand_ins(waiting, LANES, 0),
+            *self._stand_ins(computing, 1, FILLING),
+        ]
+        if self._groups:
             os.nice(GIVING_WAY)
 
     def pytest_sessionfinish(self) -> None:
         """Ends the processes of a run that was cut short."""
-        if self._files is not None:
-            self._files.end()
+        for files in self._groups:
+            files.end()
         self._results.cleanup()
 
-    def _apart(self, item: pytest.Item) -> bool:
-        return item.path.is_relative_to(self._folder) and item.get_closest_marker("skip") is None
+    @staticmethod
+    def _awake(item: pytest.Item) -> bool:
+        return item.get_closest_marker("skip") is None
 
-    def _stand_ins(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    def _waits(self, item: pytest.Item) -> bool:
+        return item.path.is_relative_to(self._folder)
+
+    def _stand_ins(self, items: Sequence[pytest.Item], lanes: int, niceness: int) -> list[pytest.Item]:
         made: list[pytest.Item] = []
         if not items:
             return made
-        self._files = BesideFiles([*dict.fromkeys(item.path for item in items)], Path(self._results.name))
+        paths = [*dict.fromkeys(item.path for item in items)]
+        files = BesideFiles(paths, Path(self._results.name), lanes, niceness)
+        self._groups.append(files)
         for item in items:
             path, line, name = item.reportinfo()
             location = (Path(path), line, name)
             assert item.parent is not None
-            made.append(
-                BesideItem.from_parent(item.parent, name=item.name, files=self._files, location=location)
-            )
+            made.append(BesideItem.from_parent(item.parent, name=item.name, files=files, location=location))
         return made

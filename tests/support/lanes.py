@@ -1,11 +1,12 @@
 """Runs files of tests, each in a process of its own, a few at a time; started by :mod:`tests.support.beside`.
 
-Arguments: directory for the results, number of lanes, files. Each file leaves a log, JUnit results and, when
-its process has ended, an empty file that says so. SIGINT ends what runs, in order.
+Arguments: directory for the results, number of lanes, niceness, files. Each file leaves a log, JUnit results
+and, when its process has ended, an empty file that says so. SIGINT ends what runs, in order.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -52,7 +53,8 @@ class Lanes:
 
 def main(arguments: Sequence[str]) -> None:
     """Runs all files."""
-    results, lanes, *files = arguments
+    results, lanes, niceness, *files = arguments
+    os.nice(int(niceness))
     work = Lanes(Path(results))
     with ThreadPoolExecutor(int(lanes)) as executor:
         ended = [executor.submit(work.run, Path(file)) for file in files]
