@@ -7,7 +7,7 @@ changed or has become too old since. Telemetry health (R13) is judged at ticks.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +27,7 @@ from alerts.rules.catalogue import rules_of
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
 from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth
 from alerts.rules.telemetry_health import RULE, VERSION, WHOLE, TelemetryHealth
+from alerts.schedules import ScheduleBook
 from ingest.ports import Ailment, JournalRecord
 from telemetry.batch import ReadingBatch
 from telemetry.errors import GreenbridgeError
@@ -87,6 +88,8 @@ class Evaluation:
         Newest instant that was judged before [ns, UTC]; it is not judged again.
     estimating
         The state estimation that runs beside the rules, if any.
+    schedules
+        Agreed exchanges; without it the standing ones of the grid.
 
     """
 
@@ -97,9 +100,11 @@ class Evaluation:
         book: AlarmBook,
         instant: int = 0,
         estimating: Estimating | None = None,
+        *,
+        schedules: ScheduleBook | None = None,
     ) -> None:
         self.book = book
-        rules, gaps = rules_of(site, settings)
+        rules, gaps = rules_of(site, settings, schedules)
         self._rules: dict[str, Rule] = {rule.subject.key: rule for rule in rules}
         self._system = SystemHealth()
         self._deaf = False
@@ -220,6 +225,11 @@ class Evaluation:
         for point in self._alignment.push(heard).tolist():
             self._changed.update(self._readers[point])
         metrics.LATE_READINGS.inc(self._alignment.late_readings - late)
+
+    def reconsider(self, points: Iterable[int]) -> None:
+        """Has the rules that read some points judged at the next instant, though nothing new was measured."""
+        for point in points:
+            self._changed.update(self._readers.get(point, ()))
 
     def judge_system(self, ailments: Sequence[Ailment], now: int) -> list[Change]:
         """Judges what the parts of greenbridge say of themselves.

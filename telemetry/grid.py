@@ -6,7 +6,7 @@ net position is + for export.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated
@@ -151,6 +151,23 @@ class Tie(Settings):
     """Net transfer capacity [MW]."""
 
 
+class Contract(Settings):
+    """Energy that is carried through an area for others: in over some ties, out over others, less losses."""
+
+    id: Identifier
+    name: str = ""
+    transit_area: Identifier
+    """Area that the energy passes."""
+    entry: Annotated[tuple[Identifier, ...], Field(min_length=1)]
+    """Ties over which it comes in."""
+    exit: Annotated[tuple[Identifier, ...], Field(min_length=1)]
+    """Ties over which it leaves."""
+    loss_share: Annotated[float, Field(ge=0, lt=0.5)]
+    """Part of what comes in that the transit area may keep for its losses, 0 to 1."""
+    schedule: Annotated[tuple[ScheduleStep, ...], Field(min_length=1)]
+    """Agreed power into the transit area, never below 0 [MW]."""
+
+
 class Grid(Settings):
     """The whole model."""
 
@@ -163,6 +180,19 @@ class Grid(Settings):
     line: tuple[Line, ...] = ()
     hvdc: tuple[Hvdc, ...] = ()
     tie: tuple[Tie, ...] = ()
+    contract: tuple[Contract, ...] = ()
+
+    def outflow(self, tie: Tie) -> tuple[str, str]:
+        """Areas that power comes from and goes to when the meter at a tie's delivery node reads +.
+
+        If the far end of the branch is still in the tie's own area, the neighbour begins beyond the delivery
+        node, and + is into the own area.
+        """
+        branches: list[Line | Hvdc] = [*self.line, *self.hvdc]
+        branch = next(branch for branch in branches if branch.id == tie.id)
+        away = branch.to_node if branch.from_node == tie.delivery_node else branch.from_node
+        area = next((node.area for node in self.node if node.id == away), "")
+        return (tie.to_area, tie.from_area) if area == tie.from_area else (tie.from_area, tie.to_area)
 
     def parameters_of(self, line: Line) -> LineParameters:
         """Constants of a line: its own or the grid's."""
@@ -179,7 +209,9 @@ class Grid(Settings):
         yield from _duplicates(file, [(f"area[{i}]", area.id) for i, area in enumerate(self.area)])
         yield from _duplicates(file, [(f"node[{i}]", node.id) for i, node in enumerate(self.node)])
         yield from _duplicates(file, [(where, branch.id) for where, branch in keyed])
-        yield from _duplicates(file, [(f"tie[{i}]", tie.id) for i, tie in enumerate(self.tie)])
+        accounted = [(f"tie[{i}]", tie.id) for i, tie in enumerate(self.tie)]
+        accounted += [(f"contract[{i}]", contract.id) for i, contract in enumerate(self.contract)]
+        yield from _duplicates(file, accounted)
         for i, node in enumerate(self.node):
             if node.area not in areas:
                 yield _unknown(file, f"node[{i}].area", node.area, "area", areas)
@@ -196,6 +228,9 @@ class Grid(Settings):
                 yield Problem(file, key, "", "the last section ends at a node, not at a joint", "remove it")
         for i, tie in enumerate(self.tie):
             yield from _tie_problems(file, f"tie[{i}]", tie, branches, areas)
+        ties = {tie.id: tie for tie in self.tie}
+        for i, contract in enumerate(self.contract):
+            yield from _contract_problems(file, f"contract[{i}]", contract, ties, areas)
 
 
 def _tie_problems(
@@ -209,7 +244,39 @@ def _tie_problems(
     elif tie.delivery_node not in {branch.from_node, branch.to_node}:
         ends = (branch.from_node, branch.to_node)
         yield _unknown(file, f"{where}.delivery_node", tie.delivery_node, "end of the tie", ends)
-    for i, (earlier, later) in enumerate(pairwise(tie.schedule), start=1):
+    yield from _step_problems(file, where, tie.schedule)
+
+
+def _contract_problems(
+    file: str, where: str, contract: Contract, ties: dict[str, Tie], areas: set[str]
+) -> Iterator[Problem]:
+    if contract.transit_area not in areas:
+        yield _unknown(file, f"{where}.transit_area", contract.transit_area, "area", areas)
+    for key, named in (("entry", contract.entry), ("exit", contract.exit)):
+        for k, name in enumerate(named):
+            tie = ties.get(name)
+            if tie is None:
+                yield _unknown(file, f"{where}.{key}[{k}]", name, "tie", ties)
+            elif contract.transit_area in areas and contract.transit_area not in {
+                tie.from_area,
+                tie.to_area,
+            }:
+                reason = f"does not border {contract.transit_area}, the transit area"
+                borders = [t.id for t in ties.values() if contract.transit_area in {t.from_area, t.to_area}]
+                fix = nearest(name, borders)
+                yield Problem(file, f"{where}.{key}[{k}]", f'"{name}"', reason, fix)
+            elif key == "exit" and name in contract.entry:
+                reason = "energy comes in and leaves over the same tie"
+                yield Problem(file, f"{where}.exit[{k}]", f'"{name}"', reason, "name another tie")
+    yield from _step_problems(file, where, contract.schedule)
+    for k, step in enumerate(contract.schedule):
+        if step.mw < 0:
+            reason, fix = "below 0", "entry and exit say the direction: swap them, or write a power from 0 on"
+            yield Problem(file, f"{where}.schedule[{k}].mw", f"{step.mw:g}", reason, fix)
+
+
+def _step_problems(file: str, where: str, steps: Sequence[ScheduleStep]) -> Iterator[Problem]:
+    for i, (earlier, later) in enumerate(pairwise(steps), start=1):
         if later.start <= earlier.start:
             key = f"{where}.schedule[{i}].start"
             shown = later.start.isoformat()

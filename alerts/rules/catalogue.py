@@ -9,8 +9,9 @@ from alerts.config import AlertsSettings
 from alerts.rules.exchange import ExchangeRule
 from alerts.rules.finding import Rule, Subject
 from alerts.rules.two_end import LineEnds, MeterAccuracy, TwoEndRule
+from alerts.schedules import ScheduleBook
 from telemetry.devices import Device, Role
-from telemetry.grid import Hvdc, Line, Tie, TieKind
+from telemetry.grid import Line, Tie, TieKind
 from telemetry.site import Site
 
 POWER, REACTIVE, VOLTAGE = "TotW", "TotVAr", "PPV"
@@ -30,16 +31,20 @@ class _GapError(LookupError):
     """Something that a rule needs is not measured."""
 
 
-def rules_of(site: Site, settings: AlertsSettings) -> tuple[Sequence[Rule], Sequence[Gap]]:
-    """The rules on aligned inputs (R1, R6) for every asset of a site, and those that cannot be built."""
+def rules_of(
+    site: Site, settings: AlertsSettings, schedules: ScheduleBook | None = None
+) -> tuple[Sequence[Rule], Sequence[Gap]]:
+    """The rules on aligned inputs (R1, R6) for every asset of a site, and those that cannot be built.
+
+    Without ``schedules`` the standing ones of the grid hold.
+    """
     rules: list[Rule] = []
     gaps: list[Gap] = []
-    branches: dict[str, Line | Hvdc] = {line.id: line for line in site.grid.line}
-    branches |= {link.id: link for link in site.grid.hvdc}
+    schedules = schedules or ScheduleBook(site.grid)
     for tie in site.grid.tie:
         if tie.kind is not TieKind.RING and settings.exchange.of(tie.id).enabled:
             try:
-                rules.append(_exchange(site, settings, tie, branches[tie.id]))
+                rules.append(_exchange(site, settings, tie, schedules))
             except _GapError as error:
                 gaps.append(Gap(Subject("R1", 1, tie.id, tie.from_area), str(error)))
     for line in site.grid.line:
@@ -51,14 +56,16 @@ def rules_of(site: Site, settings: AlertsSettings) -> tuple[Sequence[Rule], Sequ
     return rules, gaps
 
 
-def _exchange(site: Site, settings: AlertsSettings, tie: Tie, branch: Line | Hvdc) -> Rule:
+def _exchange(site: Site, settings: AlertsSettings, tie: Tie, schedules: ScheduleBook) -> Rule:
     meter = _main_meter(site, tie.id, tie.delivery_node)
-    period_s = site.profiles[meter.profile].period_s
-    away = branch.to_node if branch.from_node == tie.delivery_node else branch.from_node
-    # if the other end is still in the area, the neighbour begins beyond the delivery node
-    inward = site.area_of(away) == tie.from_area
-    outflow = (tie.to_area, tie.from_area) if inward else (tie.from_area, tie.to_area)
-    return ExchangeRule(tie, outflow, _point(site, meter, POWER), settings.exchange.of(tie.id), period_s)
+    return ExchangeRule(
+        tie,
+        schedules.of(tie.id),
+        site.grid.outflow(tie),
+        _point(site, meter, POWER),
+        settings.exchange.of(tie.id),
+        period_s=site.profiles[meter.profile].period_s,
+    )
 
 
 def _two_end(site: Site, settings: AlertsSettings, line: Line) -> Rule:

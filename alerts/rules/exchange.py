@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
 
 from alerts.alignment import SECOND, Snapshot
 from alerts.config import ExchangeSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, level_of
-from telemetry.grid import ScheduleStep, Tie
-
-RAMP_S = 300.0
-"""Half the length of a schedule's ramp: it runs from 5 min before a change to 5 min after it [s]."""
+from alerts.schedules import Agreed
+from telemetry.grid import Tie
 
 _COVERAGE = 0.8
 """Part of the window that must have been measured."""
@@ -25,40 +22,23 @@ _NO_EXCHANGE_MW = 0.5
 """A schedule below this has no direction; that of the flow counts then [MW]."""
 
 
-class RampedSchedule:
-    """The agreed exchange over time, with linear ramps of +-5 min around each change."""
-
-    def __init__(self, steps: Sequence[ScheduleStep]) -> None:
-        ordered = sorted(steps, key=lambda step: step.start)
-        self._first_mw = ordered[0].mw
-        self._changes = [
-            (round(step.start.timestamp()) * SECOND, step.mw - before.mw)
-            for before, step in pairwise(ordered)
-        ]
-
-    def at(self, instant: int) -> float:
-        """Agreed exchange [MW] at an instant [ns, UTC]; ramps that overlap add up."""
-        mw = self._first_mw
-        for middle, change in self._changes:
-            done = 0.5 + (instant - middle) / (2 * RAMP_S * SECOND)
-            mw += change * min(max(done, 0.0), 1.0)
-        return mw
-
-
 class ExchangeRule:
     """R1 on one tie: mean over a window of P - S(t).
 
     The difference is averaged, not the power: a ramp that is followed perfectly would otherwise show a
     deviation. ``outflow`` are the areas that power comes from and goes to when the meter at the delivery node
-    reads +. ``period_s`` is the period of the power's readings: new ones are what is averaged.
+    reads +. ``period_s`` is the period of the power's readings: new ones are what is averaged. Another
+    schedule version counts for the whole window at once.
     """
 
     def __init__(
         self,
         tie: Tie,
+        schedule: Agreed,
         outflow: tuple[str, str],
         power: int,
         settings: ExchangeSettings,
+        *,
         period_s: float = 1.0,
     ) -> None:
         self.subject = Subject("R1", 1, tie.id, tie.from_area)
@@ -67,20 +47,24 @@ class ExchangeRule:
             tuple(Grade(limit.priority, limit.on_s) for limit in settings.limits), settings.off_s
         )
         self._tie = tie
-        self._schedule = RampedSchedule(tie.schedule)
+        self._schedule = schedule
+        self._revision = schedule.revision
         self._limits = [max(limit.mw, limit.pct_ntc / 100 * tie.ntc_mw) for limit in settings.limits]
         self._deadband = settings.deadband_pct / 100
         self._window = round(settings.mean_s * SECOND)
         self._due = max(1.0, settings.mean_s / max(1.0, period_s))
         self._outflow = outflow
-        self._differences: deque[tuple[int, float]] = deque()
+        self._powers: deque[tuple[int, float, float]] = deque()
+        """Instant [ns, UTC], power and its difference to the schedule [MW]."""
         self._sum = 0.0
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Judges the mean difference over the window that ends at the instant."""
         instant = snapshot.instant
-        while self._differences and not instant - self._window < self._differences[0][0] < instant:
-            self._sum -= self._differences.popleft()[1]
+        if self._schedule.revision != self._revision:
+            self._reconsider()
+        while self._powers and not instant - self._window < self._powers[0][0] < instant:
+            self._sum -= self._powers.popleft()[2]
         leg = snapshot.leg(self.inputs[0])
         if not leg.usable:
             reason = leg.fault.replace("_", " ")
@@ -88,9 +72,9 @@ class ExchangeRule:
                 instant, f"leg {self._tie.id} at {self._tie.delivery_node} is {reason}"
             )
         agreed = self._schedule.at(instant)
-        self._differences.append((instant, leg.value - agreed))
+        self._powers.append((instant, leg.value, leg.value - agreed))
         self._sum += leg.value - agreed
-        count = len(self._differences)
+        count = len(self._powers)
         if count < _COVERAGE * self._due:
             return self.subject.unknown(
                 instant, f"the mean of {self._window / SECOND:.0f} s has too few data yet"
@@ -111,6 +95,12 @@ class ExchangeRule:
             leg.t_received,
             texts=self._texts(leg.value, agreed, delta, limit) if held else None,
         )
+
+    def _reconsider(self) -> None:
+        """Compares what was measured with the schedule that holds now."""
+        self._revision = self._schedule.revision
+        self._powers = deque((t, power, power - self._schedule.at(t)) for t, power, _ in self._powers)
+        self._sum = sum(difference for _, _, difference in self._powers)
 
     def _texts(self, power: float, agreed: float, delta: float, limit: float) -> Texts:
         tie, node, mean = self._tie, self._tie.delivery_node, agreed + delta

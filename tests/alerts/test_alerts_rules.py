@@ -12,12 +12,10 @@ from alerts.alarms import Priority
 from alerts.alignment import Alignment, Snapshot
 from alerts.config import AlertsSettings
 from alerts.rules.catalogue import rules_of
-from alerts.rules.exchange import RampedSchedule
 from alerts.rules.finding import Finding, Rule, Texts
 from alerts.two_port import LineModel
 from telemetry.batch import ReadingBatch
 from telemetry.devices import Role
-from telemetry.grid import ScheduleStep
 from telemetry.quality import Quality
 from telemetry.registry import PointRegistry
 from telemetry.site import Site, point_keys
@@ -258,21 +256,6 @@ def test_weather_does_not_page_when_its_uncertainty_is_configured(site: Site) ->
     grid = site.grid.model_copy(update={"line_parameters": parameters})
     wide = Site(site.name, grid, site.devices, site.profiles, site.points)
     assert judged(rule(wide, "R6/SHY-TAS"), lambda _: line(wide, *shifted(18)), 1)[0].level == 0
-
-
-def step(hour: int, minute: int, mw: float) -> ScheduleStep:
-    return ScheduleStep.model_validate_json(
-        f'{{"start": "2026-01-01T{hour:02}:{minute:02}:00Z", "mw": {mw}}}'
-    )
-
-
-@pytest.mark.parametrize(
-    ("minute", "mw"), [(-60, 100), (54, 100), (55, 100), (57.5, 125), (60, 150), (65, 200), (600, 200)]
-)
-def test_schedule_ramps_five_minutes_each_way(minute: float, mw: float) -> None:
-    schedule = RampedSchedule([step(1, 0, 200), step(0, 0, 100)])
-    midnight = 1_767_225_600 * SECOND
-    assert schedule.at(midnight + round(minute * 60 * SECOND)) == pytest.approx(mw)
 
 
 def exchange(
