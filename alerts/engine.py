@@ -29,6 +29,7 @@ from alerts.revision import Revision
 from alerts.rules.system_health import ALARMS
 from alerts.rules.system_health import RULE as SYSTEM
 from alerts.rules.telemetry_health import RULE as HEALTH
+from alerts.schedules import ScheduleBook
 from ingest.audit_chain import Act
 from ingest.ports import Ailment, EventRecord, JournalCursors, JournalReader, Position
 from telemetry.clock import Clock
@@ -100,6 +101,8 @@ class AlarmEngine:
         Told of every state estimate.
     audit
         Makes durable what people do, before it takes effect.
+    schedules
+        Agreed exchanges; without it the standing ones of the grid.
 
     """
 
@@ -116,8 +119,10 @@ class AlarmEngine:
         urgent: Callable[[Notification], None] | None = None,
         publish: Publish | None = None,
         audit: Callable[[Act], Awaitable[object]] | None = None,
+        schedules: ScheduleBook | None = None,
     ) -> None:
         self._publish = publish
+        self._schedules = schedules or ScheduleBook(site.grid)
         self._estimating: Estimating | None = None
         self._audit = audit
         self._ailments = ailments
@@ -137,7 +142,7 @@ class AlarmEngine:
         self.version = Revision()
         """Grows with every change of what :attr:`view` shows."""
         self.view = View()
-        self._evaluation = Evaluation(site, settings, AlarmBook())
+        self._evaluation = Evaluation(site, settings, AlarmBook(), schedules=self._schedules)
         self._offset = 0
         self._newest_committed = 0
         self._pending: list[Change] = []
@@ -178,6 +183,14 @@ class AlarmEngine:
         Alarms keep their state: the run takes them up from the journal, as after a restart.
         """
         self._site, self._settings = site, settings
+        self._schedules.stand(site.grid)
+
+    def reschedule(self, subject: str) -> None:
+        """Judges a tie by another schedule version from the next instant on."""
+        for tie in self._site.grid.tie:
+            meter = self._site.meter(tie.id, tie.delivery_node) if tie.id == subject else None
+            if meter is not None:
+                self._evaluation.reconsider(point.index for point in self._site.points_of(meter.id))
 
     async def order(self, order: Order) -> Alarm | None:
         """Does what a person wants of a condition, durably, also when the caller is cancelled meanwhile.
@@ -251,7 +264,12 @@ class AlarmEngine:
             if settings.enabled:
                 self._estimating = Estimating(self._site, settings, self._clock, self._publish)
             self._evaluation = Evaluation(
-                self._site, self._settings, book, progress.instant, self._estimating
+                self._site,
+                self._settings,
+                book,
+                progress.instant,
+                self._estimating,
+                schedules=self._schedules,
             )
             self._offset, self._pending, self._stored = progress.resume_after, [], progress
             while self._offset < progress.offset:

@@ -34,6 +34,9 @@ LATE_READINGS = Counter(
     "greenbridge_alerts_late_readings", "Readings of rule inputs that came after their instant was judged"
 )
 CLOCK_STEPS = Counter("greenbridge_alerts_clock_steps", "Steps of the wall clock that made rules start anew")
+SCHEDULES = Counter(
+    "greenbridge_schedules", "Schedules sent in, one for each tie or contract", ["party", "result"]
+)
 COMMIT_FAILURES = Counter("greenbridge_alarm_commit_failures", "Failed commits of the alarm journal")
 NOTIFICATIONS = Counter(
     "greenbridge_notifications",

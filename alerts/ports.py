@@ -1,4 +1,4 @@
-"""What the alarm desk offers to the console and the command line."""
+"""What alarm desk, schedules and ledger offer to the console and the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Protocol
 
 from alerts.alarms import Alarm, AlarmState, Indeterminate
 from alerts.holds import Hold
+from alerts.schedule_table import Row
+from alerts.schedules import Party, Version
 
 
 class AlarmDesk(Protocol):
@@ -88,4 +90,25 @@ class AlarmDesk(Protocol):
 
     async def wait(self, version: int) -> int:
         """Returns the new version as soon as it is above ``version``."""
+        ...
+
+
+class ScheduleDesk(Protocol):
+    """Schedule versions as people and programs send them in."""
+
+    async def post(
+        self, rows: Sequence[Row], file: str, *, party: Party, who: str, author: str = "", source: str = ""
+    ) -> Sequence[Version]:
+        """Takes in the schedules that rows make, all or none, durably.
+
+        Raises
+        ------
+        ScheduleError
+            With every fault of the rows.
+
+        """
+        ...
+
+    async def versions(self, subject: str = "") -> Sequence[Version]:
+        """Every version, newest first; of one tie or contract, or of all."""
         ...

@@ -17,6 +17,7 @@ from console.feed import Feed
 from console.ports import Ports
 from console.problems import ApiError, json_response
 from console.sessions import Sessions
+from console.settlement import MAX_SCHEDULE_BYTES, PostedSchedule, version_view
 from console.trends import step_for, trend
 from console.views import (
     alarm_view,
@@ -44,8 +45,10 @@ MAX_SPAN_S = 400 * 86400
 """Longest trend [s]."""
 MAX_COMMENT = 500
 """Longest comment [characters]."""
+MAX_VERSIONS = 100
+"""Schedule versions that one answer holds."""
 MAX_BODY_BYTES = 16 * 1024
-"""Longest body that is read [B]."""
+"""Longest body that is read, but for schedules [B]."""
 
 Body = TypeVar("Body")
 
@@ -101,6 +104,7 @@ class Api:
         self._desk = ports.desk
         self._status = ports.status
         self._announcements = ports.announcements
+        self._schedules = ports.schedules
         self._sessions = sessions
         self._feed = feed
         self._backoff = Backoff()
@@ -288,6 +292,21 @@ class Api:
         """GET /api/v1/announcements: the banner's messages."""
         return json_response(announcement_views(self._announcements.announcements()))
 
+    async def schedules(self, request: Request) -> Response:
+        """GET /api/v1/schedules?tie=ID: schedule versions, newest first, at most a hundred."""
+        found = await self._schedules.versions(request.query_params.get("tie", ""))
+        return json_response([version_view(version) for version in found[:MAX_VERSIONS]])
+
+    async def post_schedules(self, request: Request) -> Response:
+        """POST /api/v1/schedules: takes in the schedules that the rows make, all or none."""
+        posted = await _body(request, PostedSchedule, MAX_SCHEDULE_BYTES)
+        author, source = _text("author", posted.author), _text("source", posted.source)
+        who = self.who(request) or ""
+        taken = await self._schedules.post(
+            posted.table(), "rows", party=posted.party, who=who, author=author, source=source or "HTTP"
+        )
+        return json_response([version_view(version) for version in taken], 201)
+
     def _point(self, path: str) -> SitePoint:
         device, _, name = path.partition("/")
         point = self._site.find(device, name)
@@ -303,14 +322,14 @@ def _text(name: str, text: str) -> str:
     return text
 
 
-async def _body(request: Request, kind: type[Body]) -> Body:
+async def _body(request: Request, kind: type[Body], limit: int = MAX_BODY_BYTES) -> Body:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "the body is not JSON", "send Content-Type: application/json")
     raw = b""
     async for piece in request.stream():
         raw += piece
-        if len(raw) > MAX_BODY_BYTES:
-            raise ApiError(413, "the body is too long", f"send at most {MAX_BODY_BYTES} bytes")
+        if len(raw) > limit:
+            raise ApiError(413, "the body is too long", f"send at most {limit} bytes")
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

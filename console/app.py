@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerts.alarms import AlarmError, NotAllowedError
+from alerts.schedule_table import ScheduleError
 from console import metrics
 from console.api import COOKIE, Api
 from console.config import ConsoleSettings
@@ -97,6 +98,8 @@ class Console:
             Rule("POST", "/api/v1/alarms/{alarm}/unshelve", Access.SESSION, api.unshelve),
             Rule("POST", "/api/v1/alarms/{alarm}/reset", Access.SESSION, api.reset),
             Rule("GET", "/api/v1/indeterminate", Access.SESSION, api.indeterminate),
+            Rule("GET", "/api/v1/schedules", Access.SESSION, api.schedules),
+            Rule("POST", "/api/v1/schedules", Access.SESSION, api.post_schedules),
             Rule("GET", "/api/v1/status", Access.SESSION, api.status),
             Rule("GET", "/api/v1/announcements", Access.SESSION, api.announcements),
             Rule("GET", "/api/v1/stream", Access.SESSION, self._stream),
@@ -114,6 +117,7 @@ class Console:
             exception_handlers={
                 ApiError: _answer_problem,
                 AlarmError: _answer_problem,
+                ScheduleError: _answer_problem,
                 StorageError: _answer_problem,
                 UnavailableError: _answer_problem,
                 HTTPException: _answer_problem,
@@ -204,6 +208,10 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
             problem = ApiError(409, str(error), "see /api/v1/alarms for what it is now")
         case AlarmError():
             problem = ApiError(404, str(error), "see /api/v1/alarms for those that are there")
+        case ScheduleError():
+            problem = ApiError(
+                422, str(error), "correct the rows and send all of them again; none was taken in"
+            )
         case StorageError() | UnavailableError():
             log.warning("request_failed", path=request.url.path, error=str(error))
             problem = ApiError(503, str(error), "try again; if it stays, see the log of the process")

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 
 from alerts.alarms import HELD, OPEN, Alarm, AlarmError, AlarmState, Indeterminate, NotAllowedError, Priority
 from alerts.holds import Hold
+from alerts.schedule_table import Row, drafts
+from alerts.schedules import Party, Version
 from console.ports import Announcement, Latency, LinkStatus, Status, StoreStatus
 from ingest.ports import Totals
 from telemetry.batch import Columns
 from telemetry.clock import Clock
+from telemetry.grid import Grid
 from telemetry.quality import Quality
 
 
@@ -219,3 +222,28 @@ class FakeAlarmDesk:
         async with self._changed:
             await self._changed.wait_for(lambda: self._version > version)
             return self._version
+
+
+class FakeScheduleDesk:
+    """Checks rows as the real desk does, and keeps versions in memory."""
+
+    def __init__(self, grid: Grid, clock: Clock) -> None:
+        self._grid = grid
+        self._clock = clock
+        self._versions: list[Version] = []
+
+    async def post(
+        self, rows: Sequence[Row], file: str, *, party: Party, who: str, author: str = "", source: str = ""
+    ) -> Sequence[Version]:
+        """Takes in the schedules that rows make."""
+        now, first = self._clock.now_ns(), len(self._versions) + 1
+        taken = [
+            Version(i, draft.subject, party, author or who, source or file, now, draft.pieces)
+            for i, draft in enumerate(drafts(rows, file, self._grid), first)
+        ]
+        self._versions += taken
+        return taken
+
+    async def versions(self, subject: str = "") -> Sequence[Version]:
+        """Every version, newest first."""
+        return [version for version in reversed(self._versions) if subject in {"", version.subject}]

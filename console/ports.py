@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from alerts.ports import AlarmDesk
+from alerts.ports import AlarmDesk, ScheduleDesk
 from ingest.ports import QueryPort, Totals
 from telemetry.batch import Columns
 
@@ -134,3 +134,4 @@ class Ports:
     desk: AlarmDesk
     status: SystemStatus
     announcements: Announcements
+    schedules: ScheduleDesk

@@ -21,6 +21,10 @@ from alerts.notify.channel import Channel
 from alerts.notify.log import LogChannel
 from alerts.notify.outbox import Outbox
 from alerts.notify.webhook import WebhookChannel
+from alerts.schedule_desk import ScheduleDesk, loaded
+from alerts.schedules import ScheduleBook, Version
+from alerts.settlement_journal import FILE as SETTLEMENT
+from alerts.settlement_journal import SettlementJournal
 from console.ports import Ports
 from greenbridge import logs
 from greenbridge.announcements import SimulatorAnnouncements
@@ -75,6 +79,8 @@ class Application:
         letters: DeadLetters,
         embedded: EmbeddedStore,
         alarms: AlarmJournal,
+        settlement: SettlementJournal,
+        schedules: ScheduleBook,
         audit: Callable[[Act], Awaitable[object]],
     ) -> None:
         self.configuration = configuration
@@ -110,6 +116,10 @@ class Application:
             urgent=self._outbox.tell,
             audit=audit,
             publish=Publication(lambda: self.site, journal, clock).publish,
+            schedules=schedules,
+        )
+        self.schedules = ScheduleDesk(
+            schedules, settlement, lambda: self.site.grid, clock, audit=audit, changed=self._rescheduled
         )
         self._announcements = SimulatorAnnouncements(settings.simulators_url, clock)
         self._live = LiveValues(site, self._table, clock, self._links)
@@ -123,7 +133,9 @@ class Application:
             links=self._links,
         )
         self.desk = Desk(self.engine, alarms)
-        self.ports = Ports(self._live, embedded.query, self.desk, self.status, self._announcements)
+        self.ports = Ports(
+            self._live, embedded.query, self.desk, self.status, self._announcements, self.schedules
+        )
 
     async def start(self, registry: PointRegistry) -> None:
         """Puts every part under supervision; they run with :meth:`run`.
@@ -288,6 +300,9 @@ class Application:
             host.ask_for_births()
         await self.engine.run()
 
+    def _rescheduled(self, version: Version) -> None:
+        self.engine.reschedule(version.subject)
+
     def _begin(self, source: Source) -> None:
         self._links[source.name] = source.state
         if isinstance(source, SparkplugSource):
@@ -399,6 +414,7 @@ async def application(
                 alerts.max_pending_notifications,
             )
         )
+        settlement = await stack.enter_async_context(SettlementJournal(state / SETTLEMENT))
         running = Application(
             configuration,
             configuration.site(registry),
@@ -409,6 +425,8 @@ async def application(
             letters=letters,
             embedded=embedded,
             alarms=alarms,
+            settlement=settlement,
+            schedules=await loaded(settlement, configuration.grid, clock.now_ns()),
             audit=audit,
         )
         stack.push_async_callback(running.close)

@@ -70,7 +70,7 @@ def audit(
     """Shows who changed what and when, and checks that nothing of it was altered."""
     from datetime import UTC, datetime
 
-    from greenbridge.wiring import AUDIT
+    from greenbridge.ledger_answers import AUDIT
     from ingest.audit import entries
     from ingest.audit_chain import verify
 

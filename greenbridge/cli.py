@@ -24,6 +24,7 @@ from greenbridge.changing import audit, reload
 from greenbridge.faulting import faults, pairs
 from greenbridge.keeping import backup, export, restore
 from greenbridge.probing import probe
+from greenbridge.settling import schedule
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ scenario = typer.Typer(
 app.add_typer(scenario, name="scenario")
 app.add_typer(faults, name="faults")
 app.add_typer(alarms, name="alarms")
+app.add_typer(schedule, name="schedule")
 deadletter = typer.Typer(
     no_args_is_help=True, help="Shows what could not become a reading, and has it decoded again."
 )

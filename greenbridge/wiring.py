@@ -20,6 +20,7 @@ from greenbridge import control
 from greenbridge.alarm_answers import ALARMS, AlarmAnswers
 from greenbridge.application import Application, application
 from greenbridge.claim import claimed
+from greenbridge.ledger_answers import AUDIT, SCHEDULES, ScheduleAnswers
 from greenbridge.reloading import Reloader
 from greenbridge.settings import Configuration
 from ingest.audit import AuditLog
@@ -30,8 +31,6 @@ log = structlog.get_logger(__name__)
 
 SIGNIN_TOKEN = "GREENBRIDGE_SIGNIN_TOKEN"  # noqa: S105 - the name of a variable
 """Environment variable with the one-time sign-in token; without it one is made and printed at each start."""
-AUDIT = "audit.sqlite"
-"""File of the audit in the state directory."""
 
 
 async def run(configuration: Configuration, clock: Clock, environment: Mapping[str, str]) -> None:
@@ -82,6 +81,7 @@ async def _serve(
             reloader = Reloader(running, environment, audit, page.show)
             commands = {
                 ALARMS: AlarmAnswers(running.desk).answer,
+                SCHEDULES: ScheduleAnswers(running.schedules).answer,
                 "reload": reloader.answer,
                 "backup": running.answer_backup,
                 "export": running.answer_export,

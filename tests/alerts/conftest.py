@@ -18,6 +18,7 @@ from alerts.estimating import Publish
 from alerts.journal import AlarmJournal, Entry, Progress
 from alerts.notify.channel import Notification
 from alerts.occurrence import Change, Tracked
+from alerts.schedules import ScheduleBook
 from ingest.audit_chain import Act
 from ingest.fakes import FakeCursors, FakeJournal
 from ingest.ports import Ailment, EventRecord
@@ -241,6 +242,7 @@ class Bench:
         self.urgent: list[Notification] = []
         self.publish: Publish | None = None
         self.audit: Callable[[Act], Awaitable[object]] | None = None
+        self.schedules: ScheduleBook | None = None
         self._seq = 0
 
     def append(self, device: str, values: tuple[float, ...], t_source: int = 0, quality: int = 0) -> None:
@@ -307,6 +309,7 @@ class Bench:
                 urgent=self.urgent.append,
                 publish=self.publish,
                 audit=self.audit,
+                schedules=self.schedules,
             )
             self.task = asyncio.create_task(self.engine.run())
             await self._begun()

@@ -14,7 +14,13 @@ from console.api import Api
 from console.app import Console
 from console.config import ConsoleSettings
 from console.corridor import site_view
-from console.fakes import FakeAlarmDesk, FakeAnnouncements, FakeLiveValues, FakeSystemStatus
+from console.fakes import (
+    FakeAlarmDesk,
+    FakeAnnouncements,
+    FakeLiveValues,
+    FakeScheduleDesk,
+    FakeSystemStatus,
+)
 from console.feed import Feed
 from console.ports import Ports
 from console.server import serving
@@ -272,6 +278,7 @@ class Rig:
     desk: FakeAlarmDesk
     status: FakeSystemStatus
     announcements: FakeAnnouncements
+    schedules: FakeScheduleDesk
     path: Path
     """Of the sessions' file."""
 
@@ -286,12 +293,13 @@ class Rig:
             FakeAlarmDesk(clock),
             FakeSystemStatus(clock, len(site.devices), sorted(site.links)),
             FakeAnnouncements(),
+            FakeScheduleDesk(site.grid, clock),
             path,
         )
 
     @property
     def ports(self) -> Ports:
-        return Ports(self.live, self.store, self.desk, self.status, self.announcements)
+        return Ports(self.live, self.store, self.desk, self.status, self.announcements, self.schedules)
 
     def point(self, path: str) -> int:
         device, _, name = path.partition("/")

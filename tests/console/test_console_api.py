@@ -250,3 +250,22 @@ async def test_a_restart_keeps_people_signed_in(
         assert (await client.post("/api/v1/session", json={"token": TOKEN})).status_code == 401
         client.cookies.update(cookies)
         assert (await client.get("/api/v1/session")).status_code == 200
+
+
+async def test_schedules_are_posted_whole_or_not_at_all(operator: httpx.AsyncClient) -> None:
+    row = {"tie": "SHY-TAS", "start": "2026-01-15T00:00:00Z", "end": "2026-01-15T05:00+05:00", "mw": 300}
+    body = {"rows": [row], "author": "dispatcher", "party": "counterpart"}
+    refused = await operator.post("/api/v1/schedules", json=body)
+    assert refused.status_code == 422
+    assert "rows[0]: end = 2026-01-15T05:00+05:00: not after the start" in refused.json()["error"]
+    assert (await operator.get("/api/v1/schedules")).json() == []
+    row["end"] = "2026-01-15T06:00+05:00"
+    posted = await operator.post("/api/v1/schedules", json=body)
+    assert posted.status_code == 201
+    (version,) = (await operator.get("/api/v1/schedules?tie=SHY-TAS")).json()
+    assert (version["party"], version["author"], version["source"]) == ("counterpart", "dispatcher", "HTTP")
+    assert version["pieces"] == [[1768435200000, 1768438800000, 300.0]]
+    assert (await operator.get("/api/v1/schedules?tie=AKT-ALT")).json() == []
+    too_long = {"rows": [row] * 20_000}
+    assert (await operator.post("/api/v1/schedules", json=too_long)).status_code == 413
+    assert (await operator.post("/api/v1/schedules", json={"rows": [{"tie": 1}]})).status_code == 400

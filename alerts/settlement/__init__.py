@@ -1,0 +1,1 @@
+"""The settlement ledger: what was agreed, metered, lost and carried in each interval; pure."""
