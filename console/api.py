@@ -206,7 +206,8 @@ class Api:
         # one interval more than asked for may be cut at either end
         step = step_for((end - start) * 1_000_000, intervals)
         found = await self._query.series(point.index, start * 1_000_000, end * 1_000_000, step)
-        by_exception = point.profile.by_exception
+        by_exception, deadband = point.profile.by_exception, point.spec.deadband
+        holds = by_exception or deadband is not None
         return json_response(
             trend(
                 found,
@@ -214,12 +215,13 @@ class Api:
                 path=point.path,
                 title=point.spec.title,
                 unit=point.spec.unit.value,
-                period_s=point.profile.period_s,
+                period_s=point.profile.period_of(point.key.name),
                 start=start * 1_000_000,
-                end=min(end * 1_000_000, self._clock.now_ns()) if by_exception else end * 1_000_000,
+                end=min(end * 1_000_000, self._clock.now_ns()) if holds else end * 1_000_000,
                 step=step,
                 by_exception=by_exception,
-                newest=self._newest(point.index) if by_exception else None,
+                silence_s=0.0 if deadband is None else deadband.max_silence_s,
+                newest=self._newest(point.index) if holds else None,
             )
         )
 

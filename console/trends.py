@@ -64,13 +64,15 @@ def trend(
     end: int,
     step: int,
     by_exception: bool = False,
+    silence_s: float = 0.0,
     newest: tuple[int, float, int] | None = None,
 ) -> TrendView:
     """Makes a series drawable: numbers that JSON can hold, and a break wherever readings are missing.
 
     Two intervals belong to one line if no more than three expected periods lie between them. A point that is
     reported by exception was as it had been until the next interval with readings, unless one of them told of
-    a fault; ``newest`` is its newest reading (time [ns], value, quality now), which holds until the end.
+    a fault; ``newest`` is its newest reading (time [ns], value, quality now), which holds until the end. So
+    was one with a deadband, for no longer than its silence ``silence_s`` and three periods.
     """
     view = TrendView(
         point,
@@ -92,7 +94,8 @@ def trend(
     before: int | None = None
     for i, t in enumerate(series.t.tolist()):
         if before is not None and t - before > longest:
-            if by_exception and _usable(view.worst[-1]):
+            held = by_exception or t - before <= longest + round(silence_s * 1e9)
+            if held and _usable(view.worst[-1]):
                 _hold(view, t - step)
             else:
                 _append(view, before + step, None, 0, 0)
@@ -103,7 +106,7 @@ def trend(
         if worst:
             view.reasons[worst] = reason_of(worst)
         before = t
-    if by_exception and newest is not None:
+    if newest is not None:
         _until_the_end(view, newest, start, end, step)
     return view
 

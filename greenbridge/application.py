@@ -50,6 +50,7 @@ from ingest.ports import OnFull, Reinjectable
 from ingest.pump import EventPump, StorePump
 from ingest.refill import Refill
 from ingest.reinjection import Reinjection
+from ingest.stages.deadband import Deadbands
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.supervision import Supervisor
 from telemetry.clock import Clock
@@ -245,6 +246,7 @@ class Application:
         if difference.logs:
             logs.configure(wanted.settings.logs.format, wanted.settings.logs.level)
         if difference.site:
+            self._embedded.thin_by(Deadbands.of_site(site))
             self.status.show(site)
             self._live.show(site)
         if difference.derived:
@@ -405,7 +407,10 @@ async def application(
         letters = await stack.enter_async_context(
             DeadLetters(state / "deadletters.sqlite", settings.dead_letters)
         )
-        embedded = await stack.enter_async_context(EmbeddedStore(state / STORE, settings.embedded))
+        site = configuration.site(registry)
+        embedded = await stack.enter_async_context(
+            EmbeddedStore(state / STORE, settings.embedded, Deadbands.of_site(site))
+        )
         alarms = await stack.enter_async_context(
             AlarmJournal(
                 state / "alarms.sqlite",
@@ -417,7 +422,7 @@ async def application(
         settlement = await stack.enter_async_context(SettlementJournal(state / SETTLEMENT))
         running = Application(
             configuration,
-            configuration.site(registry),
+            site,
             state=state,
             clock=clock,
             environment=environment,

@@ -28,6 +28,8 @@ class Summary:
     edge_nodes: int
     """Sparkplug edge nodes that devices belong to."""
     readings_per_s: float
+    deadbands: int
+    """Points with one: the stores may leave out some of their readings."""
     series: int
     """Series in InfluxDB: one for each device."""
     rules: dict[str, int]
@@ -51,7 +53,8 @@ class Summary:
             [
                 f"{self.file} is valid: {self.name}",
                 f"  devices   {self.devices} ({profiles})",
-                f"  points    {self.points}, about {self.readings_per_s:.0f} readings/s",
+                f"  points    {self.points}, about {self.readings_per_s:.0f} readings/s"
+                + (f", {self.deadbands} with a deadband" if self.deadbands else ""),
                 f"  links     {self.links}: {traffic}",
                 f"  stores    {', '.join(self.stores)} ({self.series} series where it is InfluxDB)",
                 f"  rules     {rules}",
@@ -100,6 +103,7 @@ def summarise(configuration: Configuration) -> Summary:
             {(d.sparkplug.host, d.sparkplug.group, d.sparkplug.edge) for d in devices if d.sparkplug}
         ),
         readings_per_s=round(readings, 1),
+        deadbands=sum(point.spec.deadband is not None for point in site.points.values()),
         series=len(devices),
         rules={
             "R1": len(pageable) if alerts.exchange.enabled else 0,

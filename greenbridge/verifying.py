@@ -26,6 +26,7 @@ _COLUMNS = (
     "revised",
     "bad",
     "pending",
+    "suppressed",
     "lost",
     "differing",
 )
@@ -106,10 +107,24 @@ class Report:
         if v.store:
             return f"The store was not compared: {v.store}"
         if v.holds:
-            return f"Everything up to record {v.applied} is in the store exactly once, as it was received."
+            left_out = v.totals["suppressed"]
+            but = f", but for {left_out} readings that a deadband leaves out" if left_out else ""
+            return (
+                f"Everything up to record {v.applied} is in the store exactly once, as it was received{but}."
+            )
         return (
             f"NOT as received: {v.totals['lost']} lost, {v.totals['differing']} differing, {v.spurious} "
-            f"spurious, {v.duplicate_keys} doubled, {v.damaged} damaged records"
+            f"spurious, {v.duplicate_keys} doubled, {v.damaged} damaged records{self._doubt()}"
+        )
+
+    def _doubt(self) -> str:
+        """What was left out by a deadband that is no longer configured looks lost."""
+        v = self.verification
+        if not v.left_out or v.left_out <= v.totals["suppressed"] or not v.totals["lost"]:
+            return ""
+        return (
+            f"; the store has left out {v.left_out} readings by deadbands since its beginning: those of a "
+            "deadband that was wider then, or that has been removed, count as lost here"
         )
 
 
@@ -167,7 +182,9 @@ def verify_site(
 
 def _expectation(point: SitePoint) -> Expectation:
     period_s = point.profile.period_of(point.key.name)
-    return Expectation(None if point.profile.by_exception else period_s, stale_after_s(period_s))
+    band = point.spec.deadband
+    deadband = None if band is None else (band.width(point.spec), band.max_silence_s)
+    return Expectation(None if point.profile.by_exception else period_s, stale_after_s(period_s), deadband)
 
 
 def _summed(tallies: Sequence[Tally], by: str) -> dict[int, dict[str, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ingest.growth import Growth
@@ -148,6 +148,7 @@ class FakeCursors:
         self.positions: dict[str, Position] = {}
         self.gaps_of: dict[str, list[Gap]] = {}
         self.marks: dict[str, bytes] = {}
+        self.references: dict[str, bytes] = {}
 
     async def load(self, name: str) -> Position:
         """Position of a consumer."""
@@ -166,7 +167,13 @@ class FakeCursors:
         """High-water marks saved with the position."""
         return self.marks.get(name, b"")
 
-    async def save(self, name: str, position: Position, marks: bytes = b"") -> None:
+    async def load_references(self, name: str) -> bytes:
+        """References of deadbands saved with the position."""
+        return self.references.get(name, b"")
+
+    async def save(
+        self, name: str, position: Position, marks: bytes = b"", references: bytes | None = None
+    ) -> None:
         """Keeps a position."""
         saved = self.positions.get(name, Position())
         if position.offset < saved.offset or position.event < saved.event:
@@ -174,6 +181,8 @@ class FakeCursors:
         self.positions[name] = position
         if marks:
             self.marks[name] = marks
+        if references is not None:
+            self.references[name] = references
 
 
 class FakeLetters:
@@ -217,8 +226,11 @@ class FakeEventLog:
 class FakeStore:
     """A store and its queries in memory, one reading at a time: the plain statement of the semantics."""
 
-    def __init__(self, name: str = "fake") -> None:
+    def __init__(self, name: str = "fake", bands: Mapping[int, tuple[float, int]] | None = None) -> None:
+        """``bands``: deadbands by point: width [unit] and longest silence [ns]."""
         self._name = name
+        self._bands = bands or {}
+        self._handed_on: dict[int, tuple[int, float, int]] = {}
         self._position = Position()
         self.rows: dict[tuple[int, int], tuple[float, int]] = {}
         self._record: dict[tuple[int, int], int] = {}
@@ -254,6 +266,9 @@ class FakeStore:
                 batch.quality.tolist(),
             )
             for point, t, value, quality in zip(*columns, strict=True):
+                if self.says_nothing_new(point, t, value, quality):
+                    counts["suppressed"] += 1
+                    continue
                 outcome = self._put((point, t), (value, quality))
                 counts[outcome] += 1
                 if outcome != "duplicates":
@@ -306,6 +321,20 @@ class FakeStore:
         """Events of a kind, newest first."""
         found = [e for e in self.event_rows.values() if e.kind == kind and start <= e.t < end]
         return sorted(found, key=lambda e: (-e.t, e.key))[:limit]
+
+    def says_nothing_new(self, point: int, t: int, value: float, quality: int) -> bool:
+        """Whether the point's deadband holds a reading back; notes it if not."""
+        if point not in self._bands:
+            return False
+        width, silence = self._bands[point]
+        before = self._handed_on.get(point)
+        if before is not None and before[0] < t < before[0] + silence and before[2] == quality:
+            unknown = math.isnan(value) and math.isnan(before[1])
+            if unknown or abs(value - before[1]) <= width:
+                return True
+        if before is None or t >= before[0]:
+            self._handed_on[point] = (t, value, quality)
+        return False
 
     def _put(self, key: tuple[int, int], row: tuple[float, int]) -> str:
         before = self.rows.get(key)

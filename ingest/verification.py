@@ -7,6 +7,7 @@ cannot; without it nothing is said about loss.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from ingest.deadletters import LETTERS
 from ingest.journal.segments import SegmentReader, segments_in
 from ingest.ports import JournalRecord
 from ingest.stores.embedded.partitions import RAW, catalogue, horizon
+from ingest.verification_sql import ABSENT, APPLIED, BEFORE, COMPARED, COUNTS, EARLIER
 from telemetry.errors import StorageError
 
 SECOND = 1_000_000_000
@@ -38,6 +40,8 @@ class Expectation:
     """Time between two readings [s]; None for a point that only reports changes."""
     late_s: float
     """Delay from measurement to receipt above which a reading counts as late [s]."""
+    deadband: tuple[float, float] | None = None
+    """Width [unit of the point] and longest silence [s] of what the store may leave out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Tally:
     """Source times that the store has not applied yet."""
     lost: int = 0
     """Source times that the store says it has applied, and that are not in it."""
+    suppressed: int = 0
+    """Source times that are not in it because a stored reading within the deadband says the same."""
     differing: int = 0
     """Source times for which the store holds another value or quality than the journal."""
 
@@ -128,6 +134,8 @@ class Verification:
     """Readings in the store that no record explains which it says it has them from."""
     duplicate_keys: int = 0
     """Readings in the store beyond one for each point and source time."""
+    left_out: int = 0
+    """Readings that deadbands held back since the store's beginning."""
     totals: Mapping[str, int] = field(default_factory=dict)
     """Sum of every term of the tallies."""
 
@@ -175,7 +183,9 @@ def _verify(
         damaged = _load(db, reader, segments, head)
         window = window or _whole(db, step)
         attached, store = _attach(db, state / "store.duckdb")
-        applied = int(_one(db, "SELECT record FROM store.state")[0]) if attached else 0
+        applied, left_out = map(
+            int, _one(db, "SELECT record, suppressed FROM store.state") if attached else (0, 0)
+        )
         _limits(db, expectations)
         tallies = _tallies(db, expectations, window, applied, attached)
         spurious, duplicate_keys = _extra(db, window, applied) if attached else (0, 0)
@@ -192,6 +202,7 @@ def _verify(
             _letters(state / "deadletters.sqlite", window),
             spurious,
             duplicate_keys,
+            left_out,
             totals | {"expected": sum(t.expected or 0 for t in tallies)},
         )
 
@@ -280,42 +291,21 @@ def _attach(db: duckdb.DuckDBPyConnection, path: Path) -> tuple[bool, str]:
 def _limits(db: duckdb.DuckDBPyConnection, expectations: Mapping[int, Expectation]) -> None:
     points = np.array(sorted(expectations), np.uint32)
     late = np.array([round(expectations[int(p)].late_s * SECOND) for p in points], np.int64)
-    db.register("wanted", {"point": points, "late": late})
+    bands = [expectations[int(p)].deadband or (math.nan, 0.0) for p in points]
+    wanted = {
+        "point": points,
+        "late": late,
+        "width": np.array([width for width, _ in bands], np.float64),
+        "silence": np.array([round(silence * SECOND) for _, silence in bands], np.int64),
+    }
+    db.register("wanted", wanted)
     try:
-        db.execute("CREATE TABLE known AS SELECT point, late FROM wanted")
+        db.execute("CREATE TABLE known AS SELECT * FROM wanted")
     finally:
         db.unregister("wanted")
 
 
 _NONE = (0, 0, 0, 0, 0, 0, 0)
-_COUNTS = """
-WITH seen AS (
-  SELECT j.*, known.late, row_number() OVER w AS n,
-    lag(value) OVER w IS NOT DISTINCT FROM value AND lag(quality) OVER w = quality AS same,
-    row_number() OVER (PARTITION BY j.point, t ORDER BY record DESC, line DESC) = 1 AS newest
-  FROM j JOIN known USING (point) WHERE t >= $start AND t < $end
-  WINDOW w AS (PARTITION BY j.point, t ORDER BY record, line)
-)
-SELECT point, (t - $start) // $step AS slot, count(*), count(*) FILTER (n = 1),
-  count(*) FILTER (n = 1 AND received - t > late), count(*) FILTER (n > 1 AND same),
-  count(*) FILTER (n > 1 AND NOT same), count(*) FILTER (newest AND quality >= 128),
-  count(*) FILTER (n = 1 AND record > $applied)
-FROM seen GROUP BY ALL
-"""
-_APPLIED = """
-CREATE TABLE applied AS
-SELECT point, t, value, quality, record FROM j
-WHERE t >= $start AND t < $end AND record <= $applied AND t >= (SELECT since FROM kept)
-QUALIFY row_number() OVER (PARTITION BY point, t ORDER BY record DESC, line DESC) = 1
-"""
-_COMPARED = """
-SELECT point, (a.t - $start) // $step AS slot, count(*) FILTER (s.point IS NULL),
-  count(*) FILTER (s.point IS NOT NULL
-    AND (s.value IS DISTINCT FROM a.value OR s.quality IS DISTINCT FROM a.quality))
-FROM applied a SEMI JOIN known USING (point)
-LEFT JOIN reading s ON s.point = a.point AND s.t_source = a.t
-GROUP BY ALL
-"""
 
 
 def _tallies(
@@ -327,12 +317,14 @@ def _tallies(
 ) -> list[Tally]:
     span = {"start": window.start, "end": window.end}
     slots = {**span, "step": window.step}
-    counts = {(p, s): rest for p, s, *rest in db.execute(_COUNTS, slots | {"applied": applied}).fetchall()}
-    compared: dict[tuple[int, int], tuple[int, int]] = {}
+    counts = {(p, s): rest for p, s, *rest in db.execute(COUNTS, slots | {"applied": applied}).fetchall()}
+    compared: dict[tuple[int, int], list[int]] = {}
     if attached:
-        db.execute(_APPLIED, span | {"applied": applied})
-        rows = db.execute(_COMPARED, {"start": window.start, "step": window.step}).fetchall()
-        compared = {(point, slot): (lost, differing) for point, slot, lost, differing in rows}
+        db.execute(APPLIED, span | {"applied": applied})
+        for statement in (ABSENT, BEFORE, EARLIER):
+            db.execute(statement)
+        rows = db.execute(COMPARED, {"start": window.start, "step": window.step}).fetchall()
+        compared = {(point, slot): counts for point, slot, *counts in rows}
     tallies = []
     for slot, start in enumerate(window.starts):
         length = window.length_s(start)
@@ -340,7 +332,7 @@ def _tallies(
             period = expectation.period_s
             expected = None if period is None else int(length / period)
             received, keys, late, duplicates, revised, bad, pending = counts.get((point, slot), _NONE)
-            lost, differing = compared.get((point, slot), (0, 0))
+            lost, suppressed, differing = compared.get((point, slot), (0, 0, 0))
             tallies.append(
                 Tally(
                     point,
@@ -354,6 +346,7 @@ def _tallies(
                     bad=bad,
                     pending=pending if attached else 0,
                     lost=lost,
+                    suppressed=suppressed,
                     differing=differing,
                 )
             )

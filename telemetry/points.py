@@ -55,6 +55,23 @@ class PointKey(NamedTuple):
     unit: str
 
 
+class Deadband(Settings):
+    """How much a reading must differ from the last stored one to be stored; rules see every reading."""
+
+    absolute: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Width [unit of the point]; 0 holds back only what does not change at all."""
+    range_pct: Annotated[float, Field(gt=0, le=50)] | None = None
+    """Width, in place of an absolute one [% of high - low]."""
+    max_silence_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """Time after which a reading is stored however little it differs [s]."""
+
+    def width(self, spec: PointSpec) -> float:
+        """Width for a point [unit]."""
+        if self.absolute is not None:
+            return self.absolute
+        return (self.range_pct or 0.0) / 100 * (spec.high - spec.low)
+
+
 class PointSpec(Settings):
     """What a device profile says of one point."""
 
@@ -70,3 +87,5 @@ class PointSpec(Settings):
     """Smallest step that the device can report [unit]."""
     states: dict[str, str] = Field(default_factory=dict)
     """Of a state point: code (as text, TOML keys are text) to name, for example ``4 = "MPPT"``."""
+    deadband: Deadband | None = None
+    """Which readings the stores may leave out; without one they hold all of them."""

@@ -5,6 +5,7 @@ A profile is a TOML document; :func:`parse_profile` checks it. Addresses are wir
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from telemetry.errors import ConfigError, Problem
-from telemetry.points import Identifier, PointName, PointSpec
+from telemetry.points import Deadband, Identifier, PointKind, PointName, PointSpec
 from telemetry.settings import Settings, nearest, parse
 from telemetry.units import conversion, units_for
 
@@ -449,8 +450,22 @@ def _point_problems(profile: DeviceProfile, file: str) -> Iterator[Problem]:
             yield Problem(
                 file, f"points.{name}.low", str(spec.low), f"not below high = {spec.high}", "swap them"
             )
+        if spec.deadband is not None:
+            yield from _deadband_problems(spec, spec.deadband, f"points.{name}.deadband", file)
         for code in spec.states:
             if not code.removeprefix("-").isdecimal():
                 yield Problem(
                     file, f"points.{name}.states.{code}", "", "a state is a whole number", 'as 4 = "MPPT"'
                 )
+
+
+def _deadband_problems(spec: PointSpec, band: Deadband, where: str, file: str) -> Iterator[Problem]:
+    if (band.absolute is None) == (band.range_pct is None):
+        reason = "has both absolute and range_pct" if band.absolute is not None else "has no width"
+        yield Problem(file, where, "", reason, "give one of absolute and range_pct")
+    elif band.range_pct is not None and not math.isfinite(spec.high - spec.low):
+        fix = "give low and high of the point, or an absolute width"
+        yield Problem(file, f"{where}.range_pct", str(band.range_pct), "the point has no finite range", fix)
+    if spec.kind is PointKind.STATE and band.absolute != 0:
+        reason = "would hide that a state changes"
+        yield Problem(file, where, "", reason, "write absolute = 0 for a point of states")

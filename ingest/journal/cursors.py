@@ -21,12 +21,12 @@ _GAP = """CREATE TABLE gap (
 CURSORS = DatabaseKind(
     "cursor file",
     0x47424331,
-    2,
+    3,
     f"""CREATE TABLE cursor (
          name TEXT PRIMARY KEY, offset INTEGER NOT NULL, event INTEGER NOT NULL, stored INTEGER NOT NULL,
          revised INTEGER NOT NULL, duplicates INTEGER NOT NULL, suppressed INTEGER NOT NULL,
          dead_lettered INTEGER NOT NULL, expired INTEGER NOT NULL, missed INTEGER NOT NULL,
-         marks BLOB NOT NULL
+         marks BLOB NOT NULL, refs BLOB NOT NULL
        );
        {_GAP}""",
     "stop greenbridge, run `{set_aside}` and start again: "
@@ -151,10 +151,16 @@ class Cursors:
 
     async def load_marks(self, name: str) -> bytes:
         """High-water marks that were saved with the position; empty if none were."""
-        return await self._thread.call(self._marks, name)
+        return await self._thread.call(self._blob, "marks", name)
 
-    async def save(self, name: str, position: Position, marks: bytes = b"") -> None:
-        """Makes a position durable, with high-water marks if they are given.
+    async def load_references(self, name: str) -> bytes:
+        """References of deadbands that were saved with the position; empty if none were."""
+        return await self._thread.call(self._blob, "refs", name)
+
+    async def save(
+        self, name: str, position: Position, marks: bytes = b"", references: bytes | None = None
+    ) -> None:
+        """Makes a position durable, with high-water marks and references of deadbands if they are given.
 
         Raises
         ------
@@ -165,7 +171,7 @@ class Cursors:
         saved = self._positions.get(name, Position())
         if position.offset < saved.offset or position.event < saved.event:
             raise StorageError(f"cursor {name}: {position} is behind the saved {saved}")
-        await self._thread.call(self._save, name, position, marks)
+        await self._thread.call(self._save, name, position, marks, references)
 
     def _open(self) -> None:
         self._connection = open_database(self._path, CURSORS)
@@ -223,9 +229,9 @@ class Cursors:
         except sqlite3.Error as error:
             raise StorageError(f"cursor file {self._path}: {error}") from error
 
-    def _marks(self, name: str) -> bytes:
+    def _blob(self, column: str, name: str) -> bytes:
         try:
-            query = "SELECT marks FROM cursor WHERE name = ?"
+            query = f"SELECT {column} FROM cursor WHERE name = ?"  # noqa: S608  its own names
             row = self._opened().execute(query, (name,)).fetchone()
         except sqlite3.Error as error:
             raise StorageError(
@@ -238,20 +244,30 @@ class Cursors:
             raise StorageError(f"cursor file {self._path} is not open")
         return self._connection
 
-    def _save(self, name: str, position: Position, marks: bytes) -> None:
+    def _save(self, name: str, position: Position, marks: bytes, references: bytes | None) -> None:
         connection = self._opened()
-        row = (name, position.offset, position.event, *astuple(position.totals), marks)
+        row = (
+            name,
+            position.offset,
+            position.event,
+            *astuple(position.totals),
+            marks,
+            references or b"",
+            references is not None,
+        )
         try:
             with transaction(connection):
                 connection.execute(
                     "INSERT INTO cursor (name, offset, event, stored, revised, duplicates, suppressed, "
-                    "dead_lettered, expired, missed, marks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "dead_lettered, expired, missed, marks, refs) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET "
                     "offset = excluded.offset, event = excluded.event, stored = excluded.stored, "
                     "revised = excluded.revised, duplicates = excluded.duplicates, "
                     "suppressed = excluded.suppressed, dead_lettered = excluded.dead_lettered, "
                     "expired = excluded.expired, missed = excluded.missed, "
-                    "marks = CASE WHEN length(excluded.marks) > 0 THEN excluded.marks ELSE marks END",
+                    "marks = CASE WHEN length(excluded.marks) > 0 THEN excluded.marks ELSE marks END, "
+                    "refs = CASE WHEN ? THEN excluded.refs ELSE refs END",
                     row,
                 )
         except sqlite3.Error as error:

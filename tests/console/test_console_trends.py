@@ -19,6 +19,7 @@ def draw(
     *,
     start_s: int = 0,
     by_exception: bool = False,
+    silence_s: float = 0.0,
     newest: tuple[int, float, int] | None = None,
 ) -> TrendView:
     """Rows of second, value, count and worst quality."""
@@ -38,6 +39,7 @@ def draw(
         end=100 * S,
         step=step_s * S,
         by_exception=by_exception,
+        silence_s=silence_s,
         newest=newest,
     )
 
@@ -129,3 +131,17 @@ def test_a_point_that_has_not_changed_since_before_the_picture(
 def test_a_point_that_is_lost_by_now_is_not_drawn_to_the_end() -> None:
     view = quiet([(10, 5.0, 1, 0)], (10 * S, 5.0, int(Quality.LINK_LOST)))
     assert view.t == [10_000]
+
+
+@pytest.mark.parametrize(("second", "broken"), [(64, False), (65, True)])
+def test_a_deadband_leaves_no_hole_up_to_its_silence(second: int, broken: bool) -> None:
+    view = draw([(0, 5.0, 1, 0), (second, 7.0, 1, 0)], silence_s=60.0)
+    if broken:
+        assert view.mean == [5.0, None, 7.0]
+    else:
+        assert list(zip(view.t, view.mean, strict=True)) == [(0, 5.0), (63_000, 5.0), (64_000, 7.0)]
+
+
+def test_a_deadband_does_not_hide_that_a_link_was_lost() -> None:
+    view = draw([(0, math.nan, 0, Quality.LINK_LOST), (30, 7.0, 1, 0)], silence_s=60.0)
+    assert view.mean == [None, None, 7.0]

@@ -6,7 +6,7 @@ import pytest
 
 from telemetry.devices import Device, ModbusAddress, Role
 from telemetry.grid import Area, Grid, LineParameters, Node
-from telemetry.points import PointSpec, Unit
+from telemetry.points import Deadband, PointSpec, Unit
 from telemetry.profiles import DeviceProfile, JsonField, JsonMap
 from telemetry.registry import PointRegistry
 from telemetry.site import Site, point_keys
@@ -69,3 +69,15 @@ def site(
     grid: Grid, devices: list[Device], profiles: dict[str, DeviceProfile], registry: PointRegistry
 ) -> Site:
     return Site.of("test", grid, devices, profiles, registry)
+
+
+@pytest.fixture
+def thin_site(
+    grid: Grid, devices: list[Device], profiles: dict[str, DeviceProfile], registry: PointRegistry
+) -> Site:
+    """The same site with a deadband of 0.5 MW and 10 s for its active power: points 0 and 4."""
+    meter = profiles["meter"]
+    band = Deadband(absolute=0.5, max_silence_s=10)
+    power = meter.points["TotW"].model_copy(update={"deadband": band})
+    thin = meter.model_copy(update={"points": meter.points | {"TotW": power}})
+    return Site.of("thin", grid, devices, {"meter": thin}, registry)

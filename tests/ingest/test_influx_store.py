@@ -204,6 +204,33 @@ async def test_a_crash_between_write_and_cursor_repeats_and_changes_nothing(benc
     assert await bench.rows() == 2
 
 
+async def test_a_crash_leaves_out_the_same_readings_again(bench: Bench, thin_site: Site) -> None:
+    bench.site = thin_site
+    store = await bench.store()
+    bench.journal.append(batch([1.0], at=0))
+    await store.apply(await bench.journal.read(0))
+    for at, value in ((1, 1.4), (2, 1.8), (3, 1.4)):
+        bench.journal.append(batch([value], at=at))
+    cursors = bench.cursors
+    saved = dict(cursors.positions), dict(cursors.marks), dict(cursors.references)
+    await store.apply(await bench.journal.read(1))
+    cursors.positions, cursors.marks, cursors.references = saved
+    again = await bench.store()
+    position = await again.apply(await bench.journal.read(1))
+    assert position.totals == Totals(stored=2, suppressed=2)
+    assert await bench.rows() == 2
+
+
+async def test_what_the_server_refused_holds_nothing_back(bench: Bench, thin_site: Site) -> None:
+    bench.site = thin_site
+    bench.server.refuse = lambda line: b"TotW=1.0" in line
+    store = await bench.store()
+    for at, value in ((0, 1.0), (1, 1.2), (2, 1.4)):
+        bench.journal.append(batch([value], at=at))
+        position = await store.apply(await bench.journal.read(at))
+    assert position.totals == Totals(stored=1, suppressed=1, dead_lettered=1)
+
+
 async def test_readings_of_undeclared_points_are_dead_letters(bench: Bench) -> None:
     store = await bench.store()
     bench.journal.append(

@@ -15,6 +15,7 @@ from ingest.config import EmbeddedSettings, InfluxSettings
 from ingest.conservation import CountingStore, conservation
 from ingest.fakes import FakeCursors, FakeJournal, FakeLetters, FakeStore
 from ingest.ports import EventRecord, QueryPort, Totals
+from ingest.stages.deadband import Deadbands
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.stores.influx.store import InfluxStore
 from telemetry.batch import Columns, ReadingBatch
@@ -78,32 +79,45 @@ def _influxd_first(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-async def fake_bench() -> Bench:
-    store = FakeStore()
+def its_site(site: Site) -> Site:
+    """The site of the stores; a test that wants deadbands has another."""
+    return site
+
+
+@pytest.fixture
+async def fake_bench(its_site: Site) -> Bench:
+    bands = {
+        index: (band.width(point.spec), round(band.max_silence_s * SECOND))
+        for index, point in its_site.points.items()
+        if (band := point.spec.deadband) is not None
+    }
+    store = FakeStore(bands=bands)
     return Bench(store, store, FakeJournal())
 
 
 @pytest.fixture
-async def embedded_bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    async with EmbeddedStore(tmp_path / "readings.duckdb", EmbeddedSettings()) as store:
+async def embedded_bench(tmp_path: Path, its_site: Site) -> AsyncIterator[Bench]:
+    deadbands = Deadbands.of_site(its_site)
+    async with EmbeddedStore(tmp_path / "readings.duckdb", EmbeddedSettings(), deadbands) as store:
         yield Bench(store, store.query, FakeJournal())
 
 
 @pytest.fixture
-async def compacted_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def compacted_bench(tmp_path: Path, its_site: Site) -> AsyncIterator[Bench]:
     """Sorts every reading into its partition at once."""
     settings = EmbeddedSettings(compact_readings=1)
-    async with EmbeddedStore(tmp_path / "readings.duckdb", settings) as store:
+    deadbands = Deadbands.of_site(its_site)
+    async with EmbeddedStore(tmp_path / "readings.duckdb", settings, deadbands) as store:
         yield Bench(store, store.query, FakeJournal(ManualClock(T0)))
 
 
 @pytest.fixture
-async def influx_bench(influx: InfluxBench, site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
+async def influx_bench(influx: InfluxBench, its_site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
     settings = InfluxSettings(url=influx.url, org=influx.org, bucket=influx.bucket, token_env="TOKEN")
     environment = {"TOKEN": influx.token}
     async with InfluxStore(
         settings,
-        site,
+        its_site,
         registry,
         cursors=FakeCursors(),
         letters=FakeLetters(),
@@ -270,3 +284,41 @@ async def test_pending_readings_are_part_of_the_sum(bench: Bench) -> None:
     bench.journal.append(batch((0, 1, 1.0, GOOD), (0, 1, 1.0, GOOD)))
     report = await conservation(bench.journal, bench.store)
     assert (report.received, report.pending, report.holds) == (3, 2, True)
+
+
+class TestDeadband:
+    """Points 0 and 4 have one of 0.5 and 10 s, the others none."""
+
+    @pytest.fixture
+    def its_site(self, thin_site: Site) -> Site:
+        return thin_site
+
+    async def test_what_says_nothing_new_is_left_out_and_counted(self, bench: Bench) -> None:
+        await bench.put(batch((0, 0, 1.0, GOOD), (1, 0, 1.0, GOOD), (0, 1, 1.5, GOOD), (1, 1, 1.0, GOOD)))
+        totals = await bench.put(
+            batch((0, 2, 0.5, GOOD), (0, 3, 2.0, GOOD)), batch((0, 4, 2.0, LOST), (0, 5, 2.0, LOST))
+        )
+        assert totals == Totals(stored=5, suppressed=3)
+        assert await bench.all([0, 1]) == [
+            (0, 0, 1.0, GOOD),
+            (0, 3, 2.0, GOOD),
+            (0, 4, 2.0, LOST),
+            (1, 0, 1.0, GOOD),
+            (1, 1, 1.0, GOOD),
+        ]
+        report = await conservation(bench.journal, bench.store)
+        assert report.holds
+        assert (report.received, report.totals.accounted) == (8, 8)
+
+    async def test_a_silence_ends(self, bench: Bench) -> None:
+        for second in range(25):
+            await bench.put(batch((0, second, 1.0, GOOD)))
+        assert [t for _, t, _, _ in await bench.all([0])] == [0, 10, 20]
+
+    async def test_repetitions_and_revisions_of_what_is_stored_pass(self, bench: Bench) -> None:
+        await bench.put(batch((0, 0, 1.0, GOOD)))
+        totals = await bench.put(batch((0, 0, 1.0, GOOD)), batch((0, 0, 1.2, GOOD)), batch((0, 1, 1.6, GOOD)))
+        assert totals == Totals(stored=1, revised=1, duplicates=1, suppressed=1)
+        totals = await bench.put(batch((0, -5, 1.2, GOOD)), batch((0, 2, 1.8, GOOD)))
+        assert totals == Totals(stored=3, revised=1, duplicates=1, suppressed=1)
+        assert await bench.all([0]) == [(0, -5, 1.2, GOOD), (0, 0, 1.2, GOOD), (0, 2, 1.8, GOOD)]

@@ -13,6 +13,7 @@ from ingest.config import DeadLetterSettings, EmbeddedSettings, JournalSettings
 from ingest.deadletters import DeadLetters
 from ingest.journal.journal import Journal
 from ingest.ports import DeadLetter
+from ingest.stages.deadband import Deadbands
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.verification import SECOND, Expectation, Tally, Verification, Window, verify
 from telemetry.batch import ReadingBatch
@@ -106,6 +107,41 @@ def test_what_is_wrong_in_the_store_is_found(state: Path, damage: str, field: st
     assert report.totals.get(field, getattr(report, field, None)) == count
     others = {"lost", "differing"} - {field}
     assert not any(report.totals[other] for other in others)
+
+
+BANDED = {0: Expectation(1.0, 5.0, (0.5, 10.0)), 1: Expectation(1.0, 5.0, (0.0, 30.0))}
+
+
+async def thinned_state(state: Path, clock: ManualClock) -> None:
+    """A minute of two points with deadbands; of point 0 one reading late and beyond its band, one revised."""
+    batches = [reading(0, s, 1.0 + 0.1 * (s % 7)) for s in range(60) if s != 33]
+    batches += [reading(1, s, NAN, quality=int(Quality.LINK_LOST)) for s in range(60)]
+    batches += [reading(0, 33, 9.0, delay=30), reading(0, 20, 5.0), reading(0, 21, 1.0, delay=60)]
+    deadbands = Deadbands({0: (0.5, 10 * SECOND), 1: (0.0, 30 * SECOND)})
+    async with Journal(state / "journal", JournalSettings(), clock) as journal:
+        await asyncio.gather(*map(journal.append, batches))
+        async with EmbeddedStore(state / "store.duckdb", EmbeddedSettings(), deadbands) as store:
+            await store.apply(await journal.read(0, 1 << 30))
+
+
+async def test_what_a_deadband_leaves_out_is_told_from_what_is_lost(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    await thinned_state(tmp_path, clock)
+    report = verify(tmp_path, BANDED, WINDOW, 0)
+    assert report.holds
+    assert (report.totals["lost"], report.totals["keys"]) == (0, 120)
+    assert report.left_out >= report.totals["suppressed"] > 90
+    assert tally(report, 1).suppressed == 58
+    with closing(duckdb.connect(str(tmp_path / "store.duckdb"))) as db:
+        db.execute("DELETE FROM hot WHERE point = 1 AND t_source = ?", [START + 30 * SECOND])
+        db.execute("DELETE FROM hot WHERE point = 0 AND t_source = ?", [START + 33 * SECOND])
+    again = verify(tmp_path, BANDED, WINDOW, 0)
+    assert not again.holds
+    assert tally(again, 1).lost == 30, "from the end of the silence on nothing says what they said"
+    assert tally(again, 0).lost == 1
+    without = verify(tmp_path, EXPECTED | {1: Expectation(1.0, 5.0)}, WINDOW, 0)
+    assert without.totals["lost"] == again.totals["lost"] + again.totals["suppressed"]
 
 
 async def test_a_store_in_use_is_not_compared_and_said_so(state: Path) -> None:

@@ -26,9 +26,9 @@ SECOND = 1_000_000_000
 def test_a_position_is_released_once_and_only_after_its_time() -> None:
     held = HoldBack(60)
     for second in range(5):
-        held.reached(float(second), Position(second + 1))
+        held.reached(float(second), Position(second + 1), bytes([second]))
     assert held.ripe(59.9) is None
-    assert held.ripe(62.0) == Position(3)
+    assert held.ripe(62.0) == (Position(3), b"\x02")
     assert held.ripe(62.0) is None
     held.clear()
     assert held.ripe(1000.0) is None
@@ -61,11 +61,16 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(victoria: Victoria, site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
+def its_site(site: Site) -> Site:
+    return site
+
+
+@pytest.fixture
+async def bench(victoria: Victoria, its_site: Site, registry: PointRegistry) -> AsyncIterator[Bench]:
     clock, cursors, letters = ManualClock(), FakeCursors(), FakeLetters()
     settings = VictoriaSettings(url=victoria.url)
     async with VictoriaStore(
-        settings, site, registry, cursors=cursors, letters=letters, clock=clock
+        settings, its_site, registry, cursors=cursors, letters=letters, clock=clock
     ) as store:
         yield Bench(store, FakeJournal(clock), cursors, letters, clock)
 
@@ -127,3 +132,33 @@ async def test_events_are_passed_over(bench: Bench, victoria: Victoria) -> None:
     event = EventRecord("alarm", "a", T0, {}, {"text": "high"})
     assert (await bench.store.apply_events([(3, event)])).event == 3
     assert victoria.samples("alarm_event_t") == {}
+
+
+class TestDeadband:
+    @pytest.fixture
+    def its_site(self, thin_site: Site) -> Site:
+        return thin_site
+
+    @pytest.mark.system("victoria-metrics")
+    async def test_after_a_restart_the_same_readings_are_left_out(
+        self, bench: Bench, victoria: Victoria
+    ) -> None:
+        def append(*values: float) -> None:
+            for value in values:
+                bench.journal.append(batch([value], at=bench.journal.head * SECOND))
+
+        append(1.0, 1.4)
+        await bench.carry()
+        await bench.clock.advance(61)
+        append(1.3, 1.8, 1.9)
+        await bench.carry()
+        assert bench.cursors.positions["victoria"].offset == 2
+        victoria.kill()
+        victoria.start()
+        await bench.clock.advance(61)
+        append(1.5)
+        assert await bench.carry() == 1
+        found = set(victoria.samples(METRIC).values())
+        assert 1.8 in found
+        assert found <= {1.0, 1.8}, "the first may have been lost with the server's memory"
+        assert (await bench.store.position()).totals == Totals(stored=2, suppressed=4)

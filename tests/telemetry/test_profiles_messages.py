@@ -59,3 +59,45 @@ def test_a_fault_names_the_key_and_the_fix(text: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_profile(HEAD + text, "p.toml")
     assert told in str(caught.value)
+
+
+BAND = HEAD.replace('unit = "Hz"\n', 'unit = "Hz"\nlow = 45\nhigh = 55\n{extra}\n')
+
+
+def banded(extra: str) -> str:
+    return BAND.format(extra=extra) + "[json]\n" + FIELDS
+
+
+def test_a_deadband_is_absolute_or_a_part_of_the_range() -> None:
+    absolute = parse_profile(banded("deadband = { absolute = 0.02, max_silence_s = 30 }"), "p.toml")
+    spec = absolute.points["Hz"]
+    assert spec.deadband is not None
+    assert (spec.deadband.width(spec), spec.deadband.max_silence_s) == (0.02, 30)
+    spec = parse_profile(banded("deadband = { range_pct = 0.5 }"), "p.toml").points["Hz"]
+    assert spec.deadband is not None
+    assert spec.deadband.width(spec) == pytest.approx(0.05)
+    assert absolute.points["W"].deadband is None
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("deadband = {}", "has no width"),
+        ("deadband = { absolute = 1, range_pct = 1 }", "has both absolute and range_pct"),
+        ("deadband = { absolute = -1 }", "greater than or equal to 0"),
+        ("deadband = { absolute = 1, max_silence_s = 0 }", "greater than 0"),
+        ('kind = "state"\ndeadband = { absolute = 1 }', "would hide that a state changes"),
+        ("deadband = { width = 1 }", "width"),
+    ],
+)
+def test_a_deadband_that_makes_no_sense_is_named(extra: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_profile(banded(extra), "p.toml")
+    assert said in str(error.value)
+    assert "points.Hz" in str(error.value)
+
+
+def test_a_part_of_a_range_needs_a_range() -> None:
+    text = HEAD + "deadband = { range_pct = 1 }\n[json]\n" + FIELDS
+    with pytest.raises(ConfigError, match="no finite range"):
+        parse_profile(text, "p.toml")

@@ -10,10 +10,12 @@ from typing import Self, TypeVar, TypeVarTuple
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.config import EmbeddedSettings
 from ingest.ports import EventRecord, JournalRecord, Position, Totals, Written
 from ingest.stages.continuity import missed
+from ingest.stages.deadband import Deadbands, References, thinned
 from ingest.stages.deduplication import keyed, resolve
 from ingest.stores.embedded import rows
 from ingest.stores.embedded.compaction import compact
@@ -37,9 +39,10 @@ class EmbeddedStore:
     that a crash at any point leaves either all or nothing of an application.
     """
 
-    def __init__(self, path: Path, settings: EmbeddedSettings) -> None:
+    def __init__(self, path: Path, settings: EmbeddedSettings, deadbands: Deadbands | None = None) -> None:
         self._path = path
         self._settings = settings
+        self._deadbands = deadbands or Deadbands()
         self._thread = OwnerThread("embedded-writer")
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._position = Position()
@@ -72,6 +75,10 @@ class EmbeddedStore:
     def name(self) -> str:
         """Label of the store."""
         return "embedded"
+
+    def thin_by(self, deadbands: Deadbands) -> None:
+        """Leaves out what these deadbands say, from the next application on."""
+        self._deadbands = deadbands
 
     async def position(self) -> Position:
         """How far this store has come: what its last transaction committed."""
@@ -155,11 +162,15 @@ class EmbeddedStore:
         expired = len(columns) - int(np.count_nonzero(kept))
         if expired:
             columns, record = columns.where(kept), record[kept]
+        passing = self._passing(columns)
+        suppressed = len(columns) - int(np.count_nonzero(passing))
+        if suppressed:
+            columns, record = columns.where(passing), record[passing]
         batch = keyed(columns)
         record = record[batch.order]
         suspects = np.flatnonzero(batch.first & ~self._newest.marks.above(batch.columns))
         plan = resolve(batch, *rows.held(connection, batch.columns, suspects))
-        counts = Totals(plan.stored, plan.revised, plan.duplicates, expired=expired, missed=gaps)
+        counts = Totals(plan.stored, plan.revised, plan.duplicates, suppressed, expired=expired, missed=gaps)
         position = Position(records[-1].offset, self._position.event, self._position.totals.plus(counts))
         with transaction(connection):
             rows.insert(connection, batch.columns.where(plan.insert), record[plan.insert])
@@ -170,6 +181,14 @@ class EmbeddedStore:
         self._fresh += len(plan.insert)
         self._compact_when_due(connection, now)
         return position
+
+    def _passing(self, columns: Columns) -> NDArray[np.bool_]:
+        """Mask of the readings that no deadband holds back."""
+        deadbands = self._deadbands
+        points = np.unique(columns.point[deadbands.rows(columns.point)])
+        # what is stored last of a point is what was handed on last: no state beside it
+        passing, _ = thinned(columns, deadbands, References(self._newest.of(points)))
+        return passing
 
     def _compact_when_due(self, connection: duckdb.DuckDBPyConnection, now: int) -> None:
         """Sorts the fresh readings away; ``now`` [ns, UTC] is the time of the newest commit."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ingest.config import InfluxSettings
 from ingest.ports import EventRecord, JournalCursors, JournalRecord, Position, Totals
 from ingest.stages.continuity import missed
+from ingest.stages.deadband import Deadbands, References, handed_on
 from ingest.stages.deduplication import HighWaterMarks, Keyed, Resolution, Rows, keyed, resolve
 from ingest.stores.influx.client import InfluxClient, Target, read_token
 from ingest.stores.influx.encoding import Encoder, encode_events
@@ -28,14 +29,20 @@ from telemetry.site import Site
 
 
 class MarkedCursors(JournalCursors, Protocol):
-    """Cursors that keep high-water marks with a position."""
+    """Cursors that keep high-water marks and references of deadbands with a position."""
 
     async def load_marks(self, name: str) -> bytes:
         """Marks saved with the position; empty if none were."""
         ...
 
-    async def save(self, name: str, position: Position, marks: bytes = b"") -> None:
-        """Makes a position durable, with marks if they are given."""
+    async def load_references(self, name: str) -> bytes:
+        """References saved with the position; empty if none were."""
+        ...
+
+    async def save(
+        self, name: str, position: Position, marks: bytes = b"", references: bytes | None = None
+    ) -> None:
+        """Makes a position durable, with marks and references if they are given."""
         ...
 
 
@@ -68,12 +75,14 @@ class InfluxStore:
         target = Target(settings.url, settings.org, settings.bucket, settings.timeout_s)
         self._client = InfluxClient(target, read_token(settings, environment))
         schema = Schema(site, registry)
+        self._deadbands = Deadbands.of_site(site)
         self._encoder = Encoder(schema)
         self._writer = LineWriter(self._client)
         self._cursors = cursors
         self._letters = letters
         self._clock = clock
         self._marks: HighWaterMarks | None = None
+        self._references: References | None = None
         self._saving = asyncio.Lock()  # readings and events move different parts of one position
         self.query = InfluxQuery(self._client, schema)
         """The :class:`ingest.ports.QueryPort` on the same server."""
@@ -117,22 +126,28 @@ class InfluxStore:
         records = [record for record in records if record.offset > position.offset]
         if not records:
             return position
-        gaps = missed(records, position.totals.accounted)
+        accounted = position.totals.accounted
+        gaps = missed(records, accounted)
         marks = await self._loaded_marks()
-        batch = await asyncio.to_thread(keyed, Columns.joined([record.batch for record in records]))
+        columns, suppressed, references = await asyncio.to_thread(
+            handed_on, records, accounted, self._deadbands, await self._loaded_references()
+        )
+        batch = await asyncio.to_thread(keyed, columns)
         suspects = np.flatnonzero(batch.first & ~marks.above(batch.columns))
         plan = resolve(batch, *await self._held(batch.columns, suspects))
         chosen = np.concatenate([plan.insert, plan.update])
         written = batch.columns.where(chosen)
         lost = await self._write(written, _revises(batch, plan))
-        totals = position.totals.plus(_totals(plan, lost)).plus(Totals(missed=gaps))
+        references = references.without(written.point[lost])  # what is not there says nothing
+        totals = position.totals.plus(_totals(plan, lost)).plus(Totals(suppressed=suppressed, missed=gaps))
         newest = batch.columns.where(batch.newest)
         raised = HighWaterMarks.from_bytes(marks.to_bytes())
         raised.raise_to(newest.point, newest.t_source)
         async with self._saving:
             position = replace(await self.position(), offset=records[-1].offset, totals=totals)
-            await self._cursors.save(self.name, position, raised.to_bytes())
-        self._marks = raised  # only now: readings of a failed attempt must count as new again
+            await self._cursors.save(self.name, position, raised.to_bytes(), references.to_bytes())
+        # only now: readings of a failed attempt must count as new again
+        self._marks, self._references = raised, references
         return position
 
     async def apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
@@ -168,6 +183,7 @@ class InfluxStore:
 
         """
         marks = await self._loaded_marks()
+        self._references = (await self._loaded_references()).without(columns.point)
         await self._write(columns, np.ones(len(columns), bool))
         marks.raise_to(columns.point, columns.t_source)
 
@@ -175,6 +191,11 @@ class InfluxStore:
         if self._marks is None:
             self._marks = HighWaterMarks.from_bytes(await self._cursors.load_marks(self.name))
         return self._marks
+
+    async def _loaded_references(self) -> References:
+        if self._references is None:
+            self._references = References.from_bytes(await self._cursors.load_references(self.name))
+        return self._references
 
     async def _held(
         self, columns: Columns, rows: Rows

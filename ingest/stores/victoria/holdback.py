@@ -12,14 +12,14 @@ class HoldBack:
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
-        self._waiting: deque[tuple[float, Position]] = deque()
+        self._waiting: deque[tuple[float, tuple[Position, bytes]]] = deque()
 
-    def reached(self, now_s: float, position: Position) -> None:
-        """Notes a position; ``now_s`` is monotonic time [s]."""
-        self._waiting.append((now_s, position))
+    def reached(self, now_s: float, position: Position, references: bytes = b"") -> None:
+        """Notes a position and the references of deadbands there; ``now_s`` is monotonic time [s]."""
+        self._waiting.append((now_s, (position, references)))
 
-    def ripe(self, now_s: float) -> Position | None:
-        """The newest position that has waited long enough, once; None if there is none."""
+    def ripe(self, now_s: float) -> tuple[Position, bytes] | None:
+        """The newest position that has waited long enough, with its references, once; None without one."""
         found = None
         while self._waiting and self._waiting[0][0] <= now_s - self._after_s:
             found = self._waiting.popleft()[1]

@@ -13,17 +13,21 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from ingest.config import VictoriaSettings
-from ingest.ports import EventRecord, JournalCursors, JournalRecord, Position, Totals
+from ingest.ports import EventRecord, JournalRecord, Position, Totals
 from ingest.retry import RetryLaterError
 from ingest.stages.continuity import missed
+from ingest.stages.deadband import Deadbands, References, handed_on
 from ingest.stages.deduplication import keyed
 from ingest.stores.influx.client import InfluxClient, Target
 from ingest.stores.influx.encoding import Encoder
 from ingest.stores.influx.letters import LetterBox, refused_lines, undeclared_points
 from ingest.stores.influx.schema import Schema
+from ingest.stores.influx.store import MarkedCursors
 from ingest.stores.influx.writer import LineWriter
 from ingest.stores.victoria.holdback import HoldBack
 from ingest.stores.victoria.started import ServerStart
@@ -47,7 +51,7 @@ class VictoriaStore:
         site: Site,
         registry: PointRegistry,
         *,
-        cursors: JournalCursors,
+        cursors: MarkedCursors,
         letters: LetterBox,
         clock: Clock,
     ) -> None:
@@ -55,6 +59,7 @@ class VictoriaStore:
         target = Target(settings.url, "greenbridge", "greenbridge", settings.timeout_s, "VictoriaMetrics")
         self._client = InfluxClient(target, "none")
         self._started = ServerStart(settings.url, settings.timeout_s)
+        self._deadbands = Deadbands.of_site(site)
         self._encoder = Encoder(Schema(site, registry))
         self._writer = LineWriter(self._client)
         self._cursors = cursors
@@ -63,6 +68,7 @@ class VictoriaStore:
         self._durable_after_s = settings.durable_after_s
         self._held = HoldBack(settings.durable_after_s)
         self._applied: Position | None = None
+        self._references = References()
         self._went_back = False
         self._process: float | None = None
 
@@ -89,6 +95,7 @@ class VictoriaStore:
         """How far this store has come: what the server took; what it keeps for certain trails behind."""
         if self._applied is None:
             self._applied = await self._cursors.load(self.name)
+            self._references = References.from_bytes(await self._cursors.load_references(self.name))
         return self._applied
 
     async def count(self) -> None:
@@ -115,17 +122,22 @@ class VictoriaStore:
         records = [record for record in records if record.offset > position.offset]
         if not records:
             return position
-        gaps = missed(records, position.totals.accounted)
-        batch = await asyncio.to_thread(keyed, Columns.joined([record.batch for record in records]))
+        accounted = position.totals.accounted
+        gaps = missed(records, accounted)
+        columns, suppressed, references = await asyncio.to_thread(
+            handed_on, records, accounted, self._deadbands, self._references
+        )
+        batch = await asyncio.to_thread(keyed, columns)
         try:
             self._process = self._process or await self._started.ask()
-            counts = await self._write(batch.columns.where(batch.last), len(batch.columns))
+            counts, lost = await self._write(batch.columns.where(batch.last), len(batch.columns))
             position = replace(
                 position,
                 offset=records[-1].offset,
-                totals=position.totals.plus(counts).plus(Totals(missed=gaps)),
+                totals=position.totals.plus(counts).plus(Totals(suppressed=suppressed, missed=gaps)),
             )
-            self._held.reached(self._clock.monotonic(), position)
+            self._references = references.without(lost)
+            self._held.reached(self._clock.monotonic(), position, self._references.to_bytes())
             self._applied, self._went_back = position, False
             await self._release()
         except RetryLaterError as error:
@@ -151,6 +163,7 @@ class VictoriaStore:
 
         """
         process = await self._started.ask()
+        self._references = self._references.without(columns.point)
         await self._write(columns, len(columns))
         await self._clock.sleep(self._durable_after_s)
         if await self._started.ask() != process:
@@ -158,15 +171,21 @@ class VictoriaStore:
                 "VictoriaMetrics was started again before the refill was durable", "restarted"
             )
 
-    async def _write(self, columns: Columns, received: int) -> Totals:
+    async def _write(self, columns: Columns, received: int) -> tuple[Totals, NDArray[np.uint32]]:
+        """Counts of what was written, and the points of the readings that became dead letters."""
         encoded = await asyncio.to_thread(self._encoder.encode, columns)
         refused = await self._writer.write(encoded.lines)
         now = self._clock.now_ns()
         letters = refused_lines(self.name, now, encoded.lines, refused)
         letters += undeclared_points(self.name, now, columns, encoded)
         await self._letters.add(letters, self.name)
-        lost = sum(len(encoded.rows(line.index)) for line in refused) + len(encoded.unknown)
-        return Totals(stored=len(columns) - lost, duplicates=received - len(columns), dead_lettered=lost)
+        lost = np.concatenate([*(encoded.rows(line.index) for line in refused), encoded.unknown])
+        counts = Totals(
+            stored=len(columns) - len(lost),
+            duplicates=received - len(columns),
+            dead_lettered=len(lost),
+        )
+        return counts, columns.point[lost]
 
     async def _release(self) -> None:
         """Makes the position durable whose lines the same process has held long enough."""
@@ -176,7 +195,8 @@ class VictoriaStore:
         if await self._started.ask() != self._process:
             await self._go_back("the server was started again")
             return
-        await self._cursors.save(self.name, ripe)
+        position, references = ripe
+        await self._cursors.save(self.name, position, references=references)
 
     async def _go_back(self, reason: str) -> None:
         """Back to the durable position: what came after it may be lost with the server's memory."""
@@ -187,3 +207,4 @@ class VictoriaStore:
             log.warning("store_writes_again", store=self.name, after=saved.offset, reason=reason)
             self._went_back = True
         self._applied = saved
+        self._references = References.from_bytes(await self._cursors.load_references(self.name))
