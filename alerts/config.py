@@ -23,12 +23,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
 from alerts.desk_config import DeskSettings, Outage, RelationSettings, desk_problems
+from alerts.notify import checks
+from alerts.notify.catalogue import languages
+from alerts.notify.config import HttpUrl, NotifySettings
 from telemetry.devices import Device
 from telemetry.errors import Problem
 from telemetry.grid import Grid, TieKind
@@ -207,14 +211,49 @@ class Occasion(StrEnum):
     ESCALATED = "escalated"
     RETURNED = "returned"
     """The condition is over."""
+    ACKNOWLEDGED = "acknowledged"
+    UNANSWERED = "unanswered"
+    """Nobody has acknowledged it in the time of its route; only for people."""
+    HANDED_OVER = "handed_over"
+    """Nobody has acknowledged it, and somebody else is on call now; only for people."""
+    TEST = "test"
+    """Nothing happened: somebody tries whether messages arrive."""
+
+
+FeedOccasion = Literal[Occasion.RAISED, Occasion.ESCALATED, Occasion.RETURNED, Occasion.ACKNOWLEDGED]
+"""What feeds can be told of."""
 
 
 class Webhook(Settings):
-    """An address that receives each notification as a JSON document."""
+    """A feed: an address that receives each notification as a JSON document, whoever is on call."""
 
     id: Identifier
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+    url: HttpUrl
     enabled: bool = True
+    secret_file: Path | None = None
+    """File with the key that requests are signed with."""
+    timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+
+
+class Alertmanager(Settings):
+    """A feed: a Prometheus Alertmanager, which does the routing itself.
+
+    Several processes with the same alarms reach people once through it. Of a cluster of Alertmanagers each
+    is to be named.
+    """
+
+    id: Identifier
+    url: HttpUrl
+    """``http://127.0.0.1:9093``, with the path prefix if it has one."""
+    enabled: bool = True
+    every_s: Annotated[float, Field(ge=5, le=3600)] = 60.0
+    """Time between two posts of all that is active, and of the heartbeat [s]."""
+    heartbeat: bool = True
+    """Post an alert that always fires, for a receiver that pages when it is missing."""
+    labels: Mapping[Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")], str] = {}
+    """Added to every alert."""
+    bearer_file: Path | None = None
+    """File with a token for a proxy in front of it."""
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
 
 
@@ -223,7 +262,8 @@ class AlertsSettings(Settings):
 
     watermark_s: Annotated[float, Field(ge=0.5, le=60)] = 3.0
     """How far rules stay behind the newest receipt, so that slower inputs can catch up [s]."""
-    notify_on: tuple[Occasion, ...] = (Occasion.RAISED, Occasion.ESCALATED, Occasion.RETURNED)
+    notify_on: tuple[FeedOccasion, ...] = (Occasion.RAISED, Occasion.ESCALATED, Occasion.RETURNED)
+    """What feeds are told of; people: ``notify``."""
     max_pending_notifications: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
     """For each channel; beyond it the oldest undelivered one is given up and counted."""
     give_up_after_s: Annotated[float, Field(gt=0)] = 86400.0
@@ -233,6 +273,8 @@ class AlertsSettings(Settings):
     health: Annotated[HealthRules, Field(alias="R13")] = HealthRules()
     state_estimate: Annotated[StateEstimateSettings, Field(alias="R18")] = StateEstimateSettings()
     webhook: tuple[Webhook, ...] = ()
+    alertmanager: tuple[Alertmanager, ...] = ()
+    notify: NotifySettings = NotifySettings()
     desk: DeskSettings = DeskSettings()
     outage: tuple[Outage, ...] = ()
     relation: tuple[RelationSettings, ...] = ()
@@ -255,11 +297,25 @@ class AlertsSettings(Settings):
             yield from _asset_problems(file, f"{prefix}.{rule}.override", assets, valid, what)
         places = health | pageable | lines | {node.id for node in grid.node} | {link.id for link in grid.hvdc}
         yield from desk_problems(file, prefix, self.outage, self.relation, places)
-        ids = [webhook.id for webhook in self.webhook]
-        for i, name in enumerate(ids):
-            if name in ids[:i] or name == LOG_CHANNEL:
-                reason = "used twice" if name in ids[:i] else "reserved for the structured log"
-                yield Problem(file, f"{prefix}.webhook[{i}].id", f'"{name}"', reason, "give it another id")
+        feeds = [("webhook", [feed.id for feed in self.webhook])]
+        feeds.append(("alertmanager", [feed.id for feed in self.alertmanager]))
+        taken = [LOG_CHANNEL]
+        for table, ids in feeds:
+            for i, name in enumerate(ids):
+                if name in taken:
+                    reason = "reserved for the structured log" if name == LOG_CHANNEL else "used twice"
+                    key = f"{prefix}.{table}[{i}].id"
+                    yield Problem(file, key, f'"{name}"', reason, "give it another id")
+                taken.append(name)
+        yield from checks.problems(
+            file,
+            self.notify,
+            areas=[area.id for area in grid.area],
+            assets=places,
+            languages=languages(),
+            taken=taken,
+            prefix=f"{prefix}.notify",
+        )
 
 
 LOG_CHANNEL = "log"

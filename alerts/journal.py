@@ -8,7 +8,7 @@ After a crash nothing is forgotten and nothing is decided twice.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ from telemetry.errors import StorageError
 _KIND = DatabaseKind(
     title="alarm journal",
     application_id=0x47424131,
-    version=2,
+    version=3,
     schema="""
     CREATE TABLE progress (
         one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL, resume_after INTEGER NOT NULL,
@@ -54,7 +54,9 @@ _KIND = DatabaseKind(
         result TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL DEFAULT '', ended_at INTEGER NOT NULL DEFAULT 0,
         UNIQUE (channel, key)
     );
-    CREATE INDEX outbox_pending ON outbox (channel, id) WHERE result = ''
+    CREATE INDEX outbox_pending ON outbox (channel, id) WHERE result = '';
+    CREATE TABLE paging (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE paged (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)
     """,
     recovery="move it away to start with no alarm history, or restore it from a backup",
 )
@@ -64,6 +66,7 @@ _OCCASIONS = {
     Event.ESCALATE: Occasion.ESCALATED,
     Event.CLEAR: Occasion.RETURNED,
     Event.LATCH: Occasion.RETURNED,
+    Event.ACKNOWLEDGE: Occasion.ACKNOWLEDGED,
 }
 
 _KEPT_ENDED = 1000
@@ -139,9 +142,9 @@ class AlarmJournal:
     path
         File; created if there is none.
     channels
-        Ids of the channels that every notification goes to.
+        Ids of the feeds: channels that every notification goes to.
     notify_on
-        What people are told of.
+        What these are told of.
     max_pending
         Undelivered notifications that a channel may have; beyond it the oldest is given up.
 
@@ -151,7 +154,7 @@ class AlarmJournal:
         self,
         path: Path,
         channels: Sequence[str] = (),
-        notify_on: Sequence[Occasion] = tuple(Occasion),
+        notify_on: Sequence[Occasion] = (Occasion.RAISED, Occasion.ESCALATED, Occasion.RETURNED),
         max_pending: int = 1000,
     ) -> None:
         self._path = path
@@ -265,6 +268,52 @@ class AlarmJournal:
             Step(at, event, reason, before, _ALARM.decode(body))
             for at, event, reason, before, body in await self._rows(query, at)
         ]
+
+    async def paging(self) -> tuple[int | None, dict[str, bytes]]:
+        """Up to which transition people were told, None before the first time, and the rows of paging."""
+        cursor = await self._rows("SELECT seq FROM paged")
+        rows = await self._rows("SELECT key, body FROM paging")
+        return (cursor[0][0] if cursor else None), dict(rows)
+
+    async def steps_after(self, seq: int, limit: int = 2000) -> Sequence[tuple[int, Step]]:
+        """Steps of every alarm after a transition, in order, with their sequence numbers."""
+        query = (
+            "SELECT seq, at, event, reason, before, alarm FROM transition WHERE seq > ? ORDER BY seq LIMIT ?"
+        )
+        return [
+            (number, Step(at, event, reason, before, _ALARM.decode(body)))
+            for number, at, event, reason, before, body in await self._rows(query, seq, limit)
+        ]
+
+    async def page(
+        self,
+        seq: int,
+        rows: Mapping[str, bytes | None],
+        outgoing: Sequence[tuple[str, Notification]],
+        now: int,
+    ) -> int:
+        """Makes durable whom people are told of up to a transition, whole or not at all.
+
+        Parameters
+        ----------
+        seq
+            Of that transition.
+        rows
+            Of paging that changed; None for those that are gone.
+        outgoing
+            Channels with what they have to deliver.
+        now
+            [ns, UTC].
+
+        Raises
+        ------
+        StorageError
+            Nothing of it was stored.
+
+        """
+        newest, overflowed = await self._call(self._page, seq, rows, outgoing, now)
+        self.notifications.move_to(newest)
+        return overflowed
 
     async def wait_events(self, after: int) -> None:
         """Returns as soon as there is a transition after a sequence number."""
@@ -387,8 +436,29 @@ class AlarmJournal:
                 connection.execute("INSERT INTO record VALUES (?, ?, ?)", row)
                 connection.execute("DELETE FROM record WHERE at < ?", (record.t - _KEPT_RECORDS,))
             newest = _newest(connection)
-            outgoing = connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0]
+            outgoing = _newest_outgoing(connection)
         return newest, outgoing, overflowed
+
+    def _page(
+        self,
+        seq: int,
+        rows: Mapping[str, bytes | None],
+        outgoing: Sequence[tuple[str, Notification]],
+        now: int,
+    ) -> tuple[int, int]:
+        connection = self._open_connection
+        overflowed = 0
+        with transaction(connection):
+            connection.execute("INSERT OR REPLACE INTO paged VALUES (1, ?)", (seq,))
+            for key, body in rows.items():
+                if body is None:
+                    connection.execute("DELETE FROM paging WHERE key = ?", (key,))
+                else:
+                    connection.execute("INSERT OR REPLACE INTO paging VALUES (?, ?)", (key, body))
+            for channel, notification in outgoing:
+                body = msgspec.json.encode(notification)
+                overflowed += self._enqueue(connection, channel, notification.key, body, now)
+            return _newest_outgoing(connection), overflowed
 
     def _append(self, connection: sqlite3.Connection, change: Change, *, tell: bool) -> int:
         """Adds a step to the history and tells the channels; returns how many old notifications gave way."""
@@ -408,18 +478,27 @@ class AlarmJournal:
             return 0
         key = f"{alarm.id}-{seq}"
         message = msgspec.json.encode(Notification(key, occasion, alarm.updated_at, alarm))
-        overflowed = 0
-        for channel in self._channels:
-            connection.execute(
-                "INSERT INTO outbox (channel, key, body, created_at, due_at) VALUES (?, ?, ?, ?, ?)",
-                (channel, key, message, alarm.updated_at, alarm.updated_at),
-            )
-            overflowed += connection.execute(
-                "UPDATE outbox SET result = ?, ended_at = ? WHERE id IN (SELECT id FROM outbox"
-                " WHERE channel = ? AND result = '' ORDER BY id DESC LIMIT -1 OFFSET ?)",
-                (OVERFLOW, alarm.updated_at, channel, self._max_pending),
-            ).rowcount
-        return overflowed
+        return sum(
+            self._enqueue(connection, channel, key, message, alarm.updated_at) for channel in self._channels
+        )
+
+    def _enqueue(
+        self, connection: sqlite3.Connection, channel: str, key: str, message: bytes, now: int
+    ) -> int:
+        """Puts a message into the outbox; returns how many old ones gave way."""
+        connection.execute(
+            "INSERT INTO outbox (channel, key, body, created_at, due_at) VALUES (?, ?, ?, ?, ?)",
+            (channel, key, message, now, now),
+        )
+        return connection.execute(
+            "UPDATE outbox SET result = ?, ended_at = ? WHERE id IN (SELECT id FROM outbox"
+            " WHERE channel = ? AND result = '' ORDER BY id DESC LIMIT -1 OFFSET ?)",
+            (OVERFLOW, now, channel, self._max_pending),
+        ).rowcount
+
+
+def _newest_outgoing(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()[0])
 
 
 def _newest(connection: sqlite3.Connection) -> int:

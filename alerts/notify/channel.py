@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from alerts.alarms import Alarm
@@ -15,6 +16,14 @@ class RefusedError(GreenbridgeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Also:
+    """A further alarm of a notification."""
+
+    occasion: Occasion
+    alarm: Alarm
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """One thing that people are told, once for each channel."""
 
@@ -24,7 +33,17 @@ class Notification:
     at: int
     """When it happened [ns, UTC]."""
     alarm: Alarm
-    """The alarm as it was then."""
+    """The alarm as it was then; of several the gravest."""
+    also: tuple[Also, ...] = ()
+    """Further alarms that are told with it, gravest first; at most :data:`MOST_TOLD`."""
+    total: int = 1
+    """Alarms that it stands for, also those that are not named."""
+    tally: Mapping[str, int] = field(default_factory=dict)
+    """Of those their number by priority, when there are several."""
+
+
+MOST_TOLD = 20
+"""Further alarms that one notification names."""
 
 
 class Channel(Protocol):

@@ -76,7 +76,11 @@ def test_example(site: Site) -> None:
         ("[alerts.R7]\non_s = 3", "alerts.R7", "unknown key"),
         ("[alerts]\nwatermark_s = 0.1", "alerts.watermark_s", "greater than or equal to 0.5"),
         ("[alerts.R6]\ndeadband_pct = 120", "alerts.R6.deadband_pct", "less than or equal to 100"),
-        ('[alerts]\nnotify_on = ["cleared"]', "alerts.notify_on[0]", "valid: escalated, raised, returned"),
+        (
+            '[alerts]\nnotify_on = ["cleared"]',
+            "alerts.notify_on[0]",
+            "valid: acknowledged, escalated, raised, returned",
+        ),
         ('[[alerts.webhook]]\nid = "a"\nurl = "ftp://x"', "alerts.webhook[0].url", "match pattern"),
         (
             DESCENDING,
