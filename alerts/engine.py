@@ -4,6 +4,7 @@ seen."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -51,6 +52,9 @@ CHUNK = 4000
 
 TICK_S = 1.0
 """Period of what follows from time alone [s]."""
+
+PULSE_S = 30.0
+"""Time without a turn of the clock's task after which it does not judge any more [s]."""
 
 COMMIT_EVERY_S = 5.0
 """Longest time between two commits of the position while no alarm changes [s]."""
@@ -151,6 +155,7 @@ class AlarmEngine:
         self._interval = 0
         self._stored = Progress()
         self._stored_at = clock.monotonic()
+        self._ticked_at = -math.inf
 
     async def run(self) -> None:
         """Judges until cancelled, and commits its position when it ends.
@@ -254,6 +259,11 @@ class AlarmEngine:
         if self._audit is not None:
             await self._audit(Act(order.who, order.action, order.name, outcome, {**order.details, **more}))
 
+    @property
+    def judging(self) -> bool:
+        """Whether what follows from time was judged and made durable lately: the pulse of the heartbeat."""
+        return self._clock.monotonic() - self._ticked_at < PULSE_S
+
     async def _resume(self) -> None:
         """Takes up the latest commit, and fills buffers and means from the records before it."""
         async with self._lock:
@@ -283,6 +293,7 @@ class AlarmEngine:
             self._pending += self._evaluation.begin(self._clock.now_ns())
             self._pending += book.settle(self._clock.now_ns())
             await self._recount()
+        self._ticked_at = self._clock.monotonic()
         _log.info("alarms_resumed", offset=self._offset, open=len(book.active()), head=self._reader.head)
         await self._store()
 
@@ -317,6 +328,7 @@ class AlarmEngine:
                 self._count(now)
                 metrics.WATERMARK_LAG.set((now - self._evaluation.instant) / SECOND)
             await self._store()
+            self._ticked_at = self._clock.monotonic()
 
     async def _store(self) -> None:
         """Commits what must be durable, trying until it succeeds, and shows the result."""

@@ -275,6 +275,10 @@ class AlarmJournal:
         rows = await self._rows("SELECT key, body FROM paging")
         return (cursor[0][0] if cursor else None), dict(rows)
 
+    async def forget_paging(self) -> None:
+        """Forgets whom people were told of what: there is nobody to tell any more."""
+        await self._call(self._write, [("DELETE FROM paged", ()), ("DELETE FROM paging", ())])
+
     async def steps_after(self, seq: int, limit: int = 2000) -> Sequence[tuple[int, Step]]:
         """Steps of every alarm after a transition, in order, with their sequence numbers."""
         query = (
@@ -356,6 +360,14 @@ class AlarmJournal:
             *channels,
         )
         return [channel for (channel,) in rows]
+
+    async def failing(self) -> dict[str, tuple[int, str]]:
+        """Channels whose next notification has failed so far: since when [ns, UTC], and what was said."""
+        query = (
+            "SELECT channel, min(created_at), coalesce(max(detail), '') FROM outbox"
+            " WHERE result = '' AND attempts > 0 GROUP BY channel"
+        )
+        return {channel: (since, detail) for channel, since, detail in await self._rows(query)}
 
     async def counts(self) -> dict[str, ChannelCounts]:
         """Notifications by channel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,9 @@ import structlog
 from adapters.link import LinkState
 from adapters.mqtt.source import MqttSource
 from adapters.sparkplug.source import SparkplugSource
-from alerts.config import AlertsSettings
 from alerts.desk import Desk
 from alerts.engine import CONSUMER, AlarmEngine
 from alerts.journal import AlarmJournal
-from alerts.notify.channel import Channel
-from alerts.notify.log import LogChannel
-from alerts.notify.outbox import Outbox
-from alerts.notify.webhook import WebhookChannel
 from alerts.schedule_desk import ScheduleDesk, loaded
 from alerts.schedules import ScheduleBook, Version
 from alerts.settlement_journal import FILE as SETTLEMENT
@@ -34,6 +29,7 @@ from greenbridge.difference import Difference
 from greenbridge.estimates import Publication
 from greenbridge.exporting import Request, export_from
 from greenbridge.live import LiveValues
+from greenbridge.notifying import Notifier, Notifying, notifying
 from greenbridge.settings import Configuration
 from greenbridge.sources import Source, sources_of
 from greenbridge.status import SystemStatus, WatchedStore, ailments
@@ -46,7 +42,7 @@ from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.journal.points import declare
 from ingest.live import LiveTable
-from ingest.ports import OnFull, Reinjectable
+from ingest.ports import Ailment, OnFull, Reinjectable
 from ingest.pump import EventPump, StorePump
 from ingest.refill import Refill
 from ingest.reinjection import Reinjection
@@ -104,8 +100,7 @@ class Application:
         self._takers: dict[str, Reinjectable] = {}
         self._hosts: dict[str, SparkplugSource] = {}
         self._deriving = False
-        channels = channels_of(settings.alerts)
-        self._outbox = Outbox(alarms, channels, clock, settings.alerts.give_up_after_s)
+        self.notifier = Notifier(alarms, clock, self._resumed)
         self.engine = AlarmEngine(
             site,
             settings.alerts,
@@ -113,8 +108,8 @@ class Application:
             alarms,
             clock,
             cursors=journal.cursors,
-            ailments=lambda: ailments(journal, [watched.pump for watched in self._stores]),
-            urgent=self._outbox.tell,
+            ailments=self._ailing,
+            urgent=self.notifier.tell_urgent,
             audit=audit,
             publish=Publication(lambda: self.site, journal, clock).publish,
             schedules=schedules,
@@ -157,7 +152,10 @@ class Application:
         primed_at = (await self._embedded.position()).offset
         self._supervisor.add("live", lambda: self._table.run(primed_at))
         self._supervisor.add(CONSUMER, self._judge)
-        self._supervisor.add(_NOTIFY, self._outbox.run)
+        self.notifier.use(
+            self.configuration.settings.alerts, await asyncio.to_thread(self._told, self.configuration)
+        )
+        self._supervisor.add(_NOTIFY, self.notifier.run)
         self._supervisor.add("status", self.status.run)
         self._supervisor.add(_ANNOUNCEMENTS, self._announcements.run)
         cursors, embedded = self._journal.cursors, self._embedded
@@ -239,7 +237,7 @@ class Application:
         fresh = links.started | links.restarted
         sources = self._sources(wanted, site, fresh)
         stores = self._further(wanted, site, registry, difference.stores)
-        channels = channels_of(wanted.settings.alerts)
+        told = await asyncio.to_thread(self._told, wanted) if difference.notifications else None
         await record()
 
         self.configuration, self.site = wanted, site
@@ -251,8 +249,10 @@ class Application:
             self._live.show(site)
         if difference.derived:
             await self._derive()
-        if difference.notifications:
-            await self._notify(wanted.settings.alerts, channels)
+        if told is not None:
+            await self._supervisor.remove(_NOTIFY)
+            self.notifier.use(wanted.settings.alerts, told)
+            self._supervisor.add(_NOTIFY, self.notifier.run)
         if difference.rules:
             await self._supervisor.remove(CONSUMER)
             self.engine.reconfigure(site, wanted.settings.alerts)
@@ -319,13 +319,23 @@ class Application:
         self._hosts.pop(link, None)
         del self._links[link]
 
-    async def _notify(self, settings: AlertsSettings, channels: Sequence[Channel]) -> None:
-        await self._supervisor.remove(_NOTIFY)
-        self._alarms.announce(
-            [channel.id for channel in channels], settings.notify_on, settings.max_pending_notifications
+    async def _resumed(self) -> None:
+        """Returns when the alarms of an earlier run are known."""
+        await self.engine.resumed.wait()
+
+    def _ailing(self) -> list[Ailment]:
+        """What the parts complain of now."""
+        pumps = [watched.pump for watched in self._stores]
+        return [*ailments(self._journal, pumps), *self.notifier.ailments()]
+
+    def _told(self, configuration: Configuration) -> Notifying:
+        """How people are told by a configuration."""
+        return notifying(
+            configuration,
+            self._clock,
+            active=lambda: self.engine.view.active,
+            judging=lambda: self.engine.judging,
         )
-        self._outbox.reconfigure(channels, settings.give_up_after_s)
-        self._supervisor.add(_NOTIFY, self._outbox.run)
 
     def _further(
         self, configuration: Configuration, site: Site, registry: PointRegistry, names: Collection[str]
@@ -376,11 +386,6 @@ class Application:
         self._supervisor.add(f"events/{name}", EventPump(self._alarms, watched.store, self._clock).run)
 
 
-def channels_of(settings: AlertsSettings) -> list[Channel]:
-    """Where notifications go."""
-    return [LogChannel(), *(WebhookChannel(webhook) for webhook in settings.webhook if webhook.enabled)]
-
-
 @asynccontextmanager
 async def application(
     configuration: Configuration,
@@ -400,7 +405,6 @@ async def application(
 
     """
     settings = configuration.settings
-    alerts = settings.alerts
     async with AsyncExitStack() as stack:
         registry = declare(state / REGISTRY, configuration.keys())
         journal = await stack.enter_async_context(Journal(state / JOURNAL, settings.journal, clock))
@@ -411,14 +415,7 @@ async def application(
         embedded = await stack.enter_async_context(
             EmbeddedStore(state / STORE, settings.embedded, Deadbands.of_site(site))
         )
-        alarms = await stack.enter_async_context(
-            AlarmJournal(
-                state / "alarms.sqlite",
-                [channel.id for channel in channels_of(alerts)],
-                alerts.notify_on,
-                alerts.max_pending_notifications,
-            )
-        )
+        alarms = await stack.enter_async_context(AlarmJournal(state / "alarms.sqlite"))
         settlement = await stack.enter_async_context(SettlementJournal(state / SETTLEMENT))
         running = Application(
             configuration,

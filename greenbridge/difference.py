@@ -141,6 +141,7 @@ def difference(running: Configuration, wanted: Configuration) -> Difference:
     plain = {key: [*_compared(key, [getattr(before, key)], [getattr(after, key)])] for key in _PLAIN}
     rules = [*_rules(before, after)]
     notifications = [*_compared("webhook", before.alerts.webhook, after.alerts.webhook)]
+    notifications += _compared("alertmanager", before.alerts.alertmanager, after.alerts.alertmanager)
     notifications += _settings("alerts", before.alerts, after.alerts, _NOTIFYING)
     stores = [*_named_tables("store", in_use(before), in_use(after))]
     derived = [*_compared("derived", before.derived, after.derived)]
@@ -165,7 +166,7 @@ def difference(running: Configuration, wanted: Configuration) -> Difference:
         links=_links(running, wanted),
         site=site,
         rules=site or bool(rules),
-        notifications=bool(notifications),
+        notifications=bool(notifications or plain["name"]),
         stores=frozenset(change.name for change in stores)
         | (frozenset(in_use(after)) if site else frozenset()),
         derived=site or bool(derived),
@@ -174,7 +175,7 @@ def difference(running: Configuration, wanted: Configuration) -> Difference:
     )
 
 
-_NOTIFYING = ("notify_on", "max_pending_notifications", "give_up_after_s")
+_NOTIFYING = ("notify_on", "max_pending_notifications", "give_up_after_s", "notify")
 
 
 def _rules(before: SiteSettings, after: SiteSettings) -> Iterator[Change]:

@@ -7,8 +7,8 @@ the order is kept: people do not read that an alarm is over before they read of 
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +17,8 @@ from alerts import metrics
 from alerts.config import Occasion
 from alerts.journal import DELIVERED, OVERFLOW, AlarmJournal, Entry
 from alerts.notify.channel import Channel, Notification, RefusedError
+from ingest.ports import Ailment
+from telemetry.backoff import Backoff
 from telemetry.clock import Clock
 from telemetry.errors import StorageError, UnavailableError
 
@@ -25,6 +27,10 @@ _log = structlog.get_logger(__name__)
 _SECOND = 1_000_000_000
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 1.0, 300.0
 _STORAGE_RETRY_S = 1.0
+_PASSING = 60 * _SECOND
+"""Failures that last longer are an alarm [ns]."""
+PART = "notify"
+"""What the names of parts that are channels begin with."""
 _MAX_URGENT = 100
 """Notifications from memory that a channel may have waiting."""
 
@@ -45,17 +51,6 @@ class ChannelStatus:
     last_error: str
 
 
-def retry_delay_s(key: str, attempts: int) -> float:
-    """Time until the next attempt [s]: doubling from 1 s up to 5 min, spread over the upper half of that.
-
-    The spread follows from the key and the number of failed attempts, so that many messages do not come back
-    at the same moment and a test can foresee it.
-    """
-    ceiling = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(attempts, 20))
-    spread = zlib.crc32(f"{key}/{attempts}".encode()) / 2**32
-    return ceiling * (0.5 + 0.5 * spread)
-
-
 class Outbox:
     """Delivers what the alarm journal holds for each channel; run it with :meth:`run`."""
 
@@ -65,11 +60,14 @@ class Outbox:
         channels: Sequence[Channel],
         clock: Clock,
         give_up_after_s: float = 86400.0,
+        uniform: Callable[[], float] = random.random,
     ) -> None:
+        self._uniform = uniform
         self._journal = journal
         self._clock = clock
         self._failing_since: dict[str, int] = {}
         self._last_error: dict[str, str] = {}
+        self._backoffs: dict[str, Backoff] = {}
         self._urgent: dict[str, asyncio.Queue[Notification]] = {}
         self._told: set[tuple[str, str]] = set()
         self.reconfigure(channels, give_up_after_s)
@@ -78,6 +76,9 @@ class Outbox:
         """Serves other channels from the next :meth:`run` on; not while one is under way."""
         self._channels = list(channels)
         self._give_up_after = round(give_up_after_s * _SECOND)
+        self._backoffs = {channel.id: self._backoff() for channel in channels}
+        for name in [name for name in self._failing_since if name not in self._backoffs]:
+            del self._failing_since[name]
         # what waits for a channel that stays goes on waiting
         self._urgent = {
             channel.id: self._urgent.get(channel.id) or asyncio.Queue(_MAX_URGENT) for channel in channels
@@ -89,16 +90,27 @@ class Outbox:
             for channel in self._channels:
                 group.create_task(self._tell_urgent(channel), name=f"outbox-urgent-{channel.id}")
             await self._drop_removed()
+            await self._recall_failures()
             for channel in self._channels:
                 group.create_task(self._serve(channel), name=f"outbox-{channel.id}")
 
-    def tell(self, notification: Notification) -> None:
-        """Sends a notification to every channel from memory, because it cannot be put into the outbox now.
+    def tell(self, notification: Notification, channels: Collection[str] | None = None) -> None:
+        """Sends a notification from memory, because it cannot be put into the outbox now.
 
         The outbox does not repeat it on a channel that confirmed it; only a crash in between can. With too
         many waiting it is dropped, logged and counted: the outbox has it later.
+
+        Parameters
+        ----------
+        notification
+            What to tell.
+        channels
+            Where; None for every channel.
+
         """
         for channel, queue in self._urgent.items():
+            if channels is not None and channel not in channels:
+                continue
             try:
                 queue.put_nowait(notification)
             except asyncio.QueueFull:
@@ -117,22 +129,22 @@ class Outbox:
             metrics.NOTIFICATIONS.labels(name, CHANNEL_REMOVED).inc()
 
     async def _tell_urgent(self, channel: Channel) -> None:
-        queue = self._urgent[channel.id]
+        queue, backoff = self._urgent[channel.id], self._backoff()
         while True:
             notification = await queue.get()
-            attempts = 0
             while True:
                 try:
                     await channel.deliver(notification)
                 except UnavailableError as error:
                     self._note_failure(channel, str(error))
-                    await self._clock.sleep(retry_delay_s(notification.key, attempts))
-                    attempts += 1
+                    await self._clock.sleep(backoff.next())
                 except RefusedError as error:
                     self._note_failure(channel, str(error))
                     metrics.NOTIFICATIONS.labels(channel.id, REFUSED).inc()
                     break
                 else:
+                    backoff.reset()
+                    self._note_success(channel)
                     self._told.add((channel.id, notification.alarm.id))
                     metrics.NOTIFICATIONS.labels(channel.id, DELIVERED).inc()
                     _log.info("notification_from_memory", channel=channel.id, key=notification.key)
@@ -174,7 +186,8 @@ class Outbox:
     async def _attempt(self, channel: Channel, entry: Entry) -> None:
         now = self._clock.now_ns()
         told = (channel.id, entry.notification.alarm.id)
-        if entry.notification.occasion is Occasion.RAISED and told in self._told:
+        alone = entry.notification.total == 1
+        if entry.notification.occasion is Occasion.RAISED and alone and told in self._told:
             self._told.discard(told)
             await self._end(channel, entry, DELIVERED, "from memory")
             return
@@ -189,7 +202,7 @@ class Outbox:
         try:
             await channel.deliver(entry.notification)
         except UnavailableError as error:
-            delay_s = retry_delay_s(entry.notification.key, entry.attempts)
+            delay_s = self._backoffs[channel.id].next()
             self._note_failure(channel, str(error))
             metrics.NOTIFICATION_RETRIES.labels(channel.id).inc()
             _log.warning(
@@ -206,10 +219,38 @@ class Outbox:
             self._note_failure(channel, str(error))
             await self._end(channel, entry, REFUSED, str(error))
         else:
-            self._failing_since.pop(channel.id, None)
-            self._last_error.pop(channel.id, None)
+            self._note_success(channel)
             await self._end(channel, entry, DELIVERED, "")
         await self.status()
+
+    def ailments(self) -> list[Ailment]:
+        """Channels that fail for longer than a passing trouble lasts; each becomes an alarm."""
+        now = self._clock.now_ns()
+        return [
+            Ailment(f"{PART}/{name}", "failing", self._last_error.get(name, ""), since)
+            for name, since in self._failing_since.items()
+            if now - since >= _PASSING
+        ]
+
+    def _backoff(self) -> Backoff:
+        return Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S, self._uniform)
+
+    async def _recall_failures(self) -> None:
+        """Takes up what failed before a restart, so that its alarm neither returns nor is raised anew."""
+        try:
+            failing = await self._journal.failing()
+        except StorageError as error:
+            _log.error("outbox_storage_failed", channel="", error=str(error))
+            return
+        for name, (since, detail) in failing.items():
+            if name in self._backoffs:
+                self._failing_since.setdefault(name, since)
+                self._last_error.setdefault(name, detail)
+
+    def _note_success(self, channel: Channel) -> None:
+        self._backoffs[channel.id].reset()
+        self._failing_since.pop(channel.id, None)
+        self._last_error.pop(channel.id, None)
 
     def _note_failure(self, channel: Channel, error: str) -> None:
         self._failing_since.setdefault(channel.id, self._clock.now_ns())

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import aiohttp
 import msgspec
 
-from alerts.config import Webhook
-from alerts.notify.channel import Notification, RefusedError
-from telemetry.errors import UnavailableError
-
-_RETRY = frozenset({408, 429})
-"""Client errors that pass: request timeout and too many requests (RFC 9110, RFC 6585)."""
-
-_EXCERPT = 200
-"""Part of a reply that is shown in an error [characters]."""
+from alerts.notify.channel import Notification
+from alerts.notify.posting import post
+from alerts.notify.signing import request_headers
+from telemetry.clock import Clock
 
 
 class WebhookChannel:
     """Posts each notification to one address.
 
     The body is the notification as JSON; the header ``Idempotency-Key`` carries its key, the same at every
-    attempt. Any 2xx reply confirms it. Redirects are not followed.
+    attempt. With a key it is signed after Standard Webhooks.
     """
 
-    def __init__(self, settings: Webhook) -> None:
-        self.id = settings.id
-        self._url = settings.url
-        self._timeout = aiohttp.ClientTimeout(total=settings.timeout_s)
+    def __init__(self, name: str, url: str, clock: Clock, key: bytes | None, timeout_s: float) -> None:
+        self.id = name
+        self._url = url
+        self._clock = clock
+        self._key = key
+        self._timeout_s = timeout_s
 
     async def deliver(self, notification: Notification) -> None:
         """Posts the notification.
@@ -40,22 +36,7 @@ class WebhookChannel:
 
         """
         body = msgspec.json.encode(notification)
-        headers = {"Content-Type": "application/json", "Idempotency-Key": notification.key}
-        try:
-            # a session for each message: they are rare, and a connection kept open would only go stale
-            async with (
-                aiohttp.ClientSession(timeout=self._timeout) as session,
-                session.post(self._url, data=body, headers=headers, allow_redirects=False) as reply,
-            ):
-                status = reply.status
-                accepted = 200 <= status < 300
-                text = "" if accepted else (await reply.text(errors="replace"))[:_EXCERPT]
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            detail = str(error) or type(error).__name__
-            raise UnavailableError(f"webhook {self.id}: {detail}") from error
-        if accepted:
-            return
-        message = f"webhook {self.id} answered {status}: {text.strip() or 'no text'}"
-        if status in _RETRY or status >= 500:
-            raise UnavailableError(message)
-        raise RefusedError(f"{message}; check its url in the configuration")
+        headers = {"Idempotency-Key": notification.key}
+        if self._key is not None:
+            headers |= request_headers(self._key, notification.key, body, self._clock.now_ns())
+        await post(f"webhook {self.id}", self._url, body, headers, self._timeout_s)

@@ -55,6 +55,12 @@ _MEANINGS = {
         "1. Free space on the disk of the state directory and check its health. 2. What waits is written by "
         "itself. 3. Watch the corridor by hand meanwhile.",
     ),
+    ("notify", "failing"): _Meaning(
+        "{part} does not deliver",
+        "Whoever is told by it alone hears of no alarm; what waits is delivered once it works again.",
+        "1. Put right what the cause names: network, credentials, the service itself. 2. Try it with "
+        "greenbridge notify test. 3. Until then reach the people concerned in another way.",
+    ),
 }
 
 
@@ -98,13 +104,19 @@ def _timing(part: str) -> Timing:
 
 
 def _raised(now: int, ailment: Ailment) -> Finding:
-    meaning = _MEANINGS.get((ailment.part, ailment.state)) or _Meaning(
+    known = _MEANINGS.get((ailment.part, ailment.state))
+    known = known or _MEANINGS.get((ailment.part.partition("/")[0], ailment.state))
+    meaning = known or _Meaning(
         f"{ailment.part}: {ailment.state.replace('_', ' ')}",
         f"{ailment.part} takes nothing until this is put right; nothing is lost meanwhile.",
         "1. Put right what the cause names. 2. It goes on by itself.",
     )
     texts = Texts(
-        meaning.title, ailment.detail, meaning.consequence, meaning.response, {"State": ailment.state}
+        meaning.title.format(part=ailment.part),
+        ailment.detail,
+        meaning.consequence,
+        meaning.response,
+        {"State": ailment.state},
     )
     return Finding(
         _subject(ailment.part),

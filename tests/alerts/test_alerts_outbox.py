@@ -16,7 +16,7 @@ from alerts.config import Occasion
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification, RefusedError
-from alerts.notify.outbox import Outbox, retry_delay_s
+from alerts.notify.outbox import Outbox
 from alerts.occurrence import Change
 from telemetry.clock import ManualClock, settle
 from telemetry.errors import StorageError, UnavailableError
@@ -57,7 +57,7 @@ class Channel:
 
 @asynccontextmanager
 async def delivering(journal: AlarmJournal, clock: ManualClock, *channels: Channel) -> AsyncIterator[Outbox]:
-    outbox = Outbox(journal, channels, clock, give_up_after_s=3600)
+    outbox = Outbox(journal, channels, clock, give_up_after_s=3600, uniform=lambda: 0.5)
     task = asyncio.create_task(outbox.run())
     try:
         yield outbox
@@ -118,7 +118,7 @@ async def test_a_failure_is_retried_with_backoff_and_holds_its_channel_only(
             (status, _) = await outbox.status()
             assert (status.pending, status.last_error) == (2, "no route 0")
             assert status.failing_since == clock.now_ns()
-            for attempts, delay in enumerate(retry_delay_s("R6-A-B-1-1", n) for n in range(3)):
+            for attempts, delay in enumerate((0.75, 1.5, 3.0)):
                 await passed(journal, clock, delay - 0.05)
                 assert failing.attempts == attempts + 1
                 await passed(journal, clock, 0.06)
@@ -127,11 +127,30 @@ async def test_a_failure_is_retried_with_backoff_and_holds_its_channel_only(
             assert (status.pending, status.delivered, status.failing_since) == (0, 2, None)
 
 
-def test_backoff_grows_and_is_bounded() -> None:
-    delays = [retry_delay_s("key", attempts) for attempts in range(40)]
-    assert all(0.5 * 2**n <= delay <= 2**n for n, delay in enumerate(delays[:8]))
-    assert max(delays) <= 300
-    assert retry_delay_s("key", 3) != retry_delay_s("other", 3), "many messages do not come back at once"
+async def test_a_channel_that_fails_for_a_minute_is_an_ailment_also_after_a_restart(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    failing = Channel("ann/mail", *[UnavailableError("no route")] * 9)
+    async with AlarmJournal(tmp_path / "a.sqlite", ["ann/mail"]) as journal:
+        await change(journal, alarm(clock))
+        began = clock.now_ns()
+        async with delivering(journal, clock, failing) as outbox:
+            await passed(journal, clock, 50)
+            assert outbox.ailments() == [], "that may pass"
+            await passed(journal, clock, 15)
+            (ailment,) = outbox.ailments()
+            assert (ailment.part, ailment.state, ailment.detail) == ("notify/ann/mail", "failing", "no route")
+    async with (
+        AlarmJournal(tmp_path / "a.sqlite", ["ann/mail"]) as journal,
+        delivering(journal, clock, failing) as outbox,
+    ):
+        await passed(journal, clock)
+        (ailment,) = outbox.ailments()
+        assert ailment.since == began
+        failing.answers.clear()
+        await passed(journal, clock, 300)
+        assert outbox.ailments() == []
+        assert failing.keys == ["R6-A-B-1-1"]
 
 
 async def test_a_refusal_is_final(tmp_path: Path, clock: ManualClock) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from aiohttp import web
 
 from alerts.alarms import Alarm, AlarmState, Priority
-from alerts.config import Occasion, Webhook
+from alerts.config import Occasion
 from alerts.notify.channel import Notification, RefusedError
 from alerts.notify.webhook import WebhookChannel
+from telemetry.clock import ManualClock
 from telemetry.errors import UnavailableError
 
 ALARM = Alarm(
@@ -29,10 +32,12 @@ class Receiver:
         self.status = 204
         self.hold: asyncio.Event | None = None
         self.got: list[tuple[str, dict[str, object]]] = []
+        self.raw: list[tuple[Mapping[str, str], bytes]] = []
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         self.got.append((request.headers["Idempotency-Key"], json.loads(await request.text())))
+        self.raw.append((request.headers.copy(), await request.read()))
         if self.hold is not None:
             await self.hold.wait()
         headers = {"Location": "/elsewhere"} if self.status == 302 else {}
@@ -57,7 +62,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 def channel(url: str, timeout_s: float = 10.0) -> WebhookChannel:
-    return WebhookChannel(Webhook(id="ops", url=url, timeout_s=timeout_s))
+    return WebhookChannel("ops", url, ManualClock(), None, timeout_s)
 
 
 async def test_a_notification_arrives_whole(receiver: Receiver) -> None:
@@ -68,6 +73,21 @@ async def test_a_notification_arrives_whole(receiver: Receiver) -> None:
     assert isinstance(body["alarm"], dict)
     assert body["alarm"]["title"] == "A-B: 30 MW missing"
     assert body["alarm"]["evidence"] == {"P at A [MW]": -322.1}
+
+
+async def test_a_signature_proves_the_sender_the_time_and_every_byte(receiver: Receiver) -> None:
+    """Judged as a receiver would, from Standard Webhooks alone."""
+    secret = b"a key that both sides know, 32 bytes or so"
+    clock = ManualClock()
+    await WebhookChannel("ops", receiver.url, clock, secret, 10).deliver(NOTE)
+    ((headers, body),) = receiver.raw
+    assert headers["webhook-id"] == headers["Idempotency-Key"] == "R6-A-B-1-1"
+    assert int(headers["webhook-timestamp"]) == clock.now_ns() // 10**9
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(secret, signed, "sha256").digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    await channel(receiver.url).deliver(NOTE)
+    assert "webhook-signature" not in receiver.raw[1][0], "without a key nothing pretends to be signed"
 
 
 @pytest.mark.parametrize(
