@@ -69,6 +69,8 @@ class Generation:
     """What wind or sun would allow."""
     limit_mw: float
     """Most that the whole plant may deliver, by its set-point."""
+    plant_mw: float
+    """Rating of the whole plant."""
     energy_wh: int
     """Energy delivered, in whole watt-hours."""
     v_pu: float
@@ -112,6 +114,7 @@ class GenerationBank:
         self._rated = [
             plants[s.plant].rated_mw / (1 if s.number == WHOLE else plants[s.plant].units) for s in sights
         ]
+        self._plant_mw = [plants[sight.plant].rated_mw for sight in sights]
         self._kv_rated = world.plan.corridor.u_rated_kv
         # an installed unit has delivered before: between 500 and 20,000 hours at 30 % of its rating
         hours = np.random.default_rng([seed, 2]).integers(500, 20_000, len(sights))
@@ -149,6 +152,7 @@ class GenerationBank:
             q_mvar=float(plants.q_mvar[plant]) * (p_mw / total_mw if total_mw else 0.0),
             available_mw=float(available),
             limit_mw=float(plants.limit_mw[plant]),
+            plant_mw=self._plant_mw[position],
             energy_wh=int(self._energy_ws[position]) // _WS_PER_WH,
             v_pu=float(now.node_v_kv[self._node[position]]) / self._kv_rated,
             f_hz=f_hz,

@@ -92,6 +92,11 @@ class Inverters:
             self.p_mw[(limit <= 0)[plant]] = 0.0
         self.state = np.where(in_service, state, out)
 
+    def sleep(self, off: NDArray[np.bool_]) -> None:
+        """The inverters of plants that are off have to start when they come back."""
+        if off.any():
+            self._awake_s[off[self._plant]] = 0.0
+
     def settle(self, share: Array, out: NDArray[np.int8]) -> None:
         """Puts every inverter where the sun of the start wants it."""
         self._awake_s[:] = STARTING_S

@@ -208,8 +208,12 @@ class Fleet:
 
     # ---- stepping
 
-    def step(self, dt_s: float, t_ns: int) -> None:
-        """Advances weather and units by ``dt_s`` [s] to ``t_ns``."""
+    def step(self, dt_s: float, t_ns: int, live: NDArray[np.bool_] | None = None) -> None:
+        """Advances weather and units by ``dt_s`` [s] to ``t_ns``.
+
+        ``live`` tells of each plant whether its busbar has voltage; without it their units stop, and start
+        anew when it returns.
+        """
         wind, solar = self._wind, self._solar
         count = len(self.turbines.rated_mw)
         minute = t_ns // _MINUTE_NS
@@ -219,7 +223,8 @@ class Fleet:
             self._air = air_temperature(t_ns, self._longitude)
             self._rho = density(self._air[wind], self._elevation[wind])
         out = self._outages.state
-        limit = np.where(self._tripped, 0.0, self._limit)
+        off = self._tripped if live is None else self._tripped | ~live
+        limit = np.where(off, 0.0, self._limit)
         noise = self._rng.standard_normal(count + len(wind) + len(solar))
         self.turbines.step(dt_s, t_ns, out[:count], limit[wind], rho=self._rho, gust=noise[:count])
         self._direction.step(dt_s, noise[count : count + len(wind)])
@@ -232,6 +237,7 @@ class Fleet:
             ghi = clear * self.clouds.natural
             natural = dc_share(ghi, cell_temperature(air, ghi))
         self.inverters.step(dt_s, share, natural, out[count:], limit[solar])
+        self.inverters.sleep(off[solar])
         follow = -math.expm1(-dt_s / FIRMING_S)
         self.expected_mw[wind] += (self.turbines.natural_mw - self.expected_mw[wind]) * follow
         self.expected_mw[solar] += (self.inverters.natural_mw - self.expected_mw[solar]) * follow

@@ -261,7 +261,7 @@ class World:
         self._advance_frequency(dt_s)
         for regulation in self.plan.regulations:
             self._regulate(regulation, dt_s)
-        self.fleet.step(dt_s, self._t_ns)
+        self.fleet.step(dt_s, self._t_ns, self.network.live[self._places.plant_bus])
         self.grid.step(dt_s)
         self.grid.rebuild()
         self._follow_hvdc(dt_s)

@@ -238,6 +238,20 @@ def test_a_value_too_large_reads_as_not_implemented_and_a_counter_rolls_over() -
     assert held["103.WH"].value == 5_000_000_000 - 2**32
 
 
+@pytest.mark.parametrize(("limit_mw", "share", "enabled"), [(100.0, 100, 0), (40.0, 40, 1), (0.0, 0, 1)])
+def test_the_controls_tell_how_far_the_plant_is_held_back(
+    limit_mw: float, share: float, enabled: int
+) -> None:
+    nan = math.nan
+    unit = Generation(
+        0, 2.5, 1, 0, 1, limit_mw, 100.0, 5, 1, 50, 1, 1, nan, nan, 800, 20, 45, Condition.RUNNING
+    )
+    layout = chain("x", 0, inverter.contents(inverter.Nameplate(2.5e6, 660.0, 3), (123,), 0))
+    held = {h.name: h for h in layout.held(layout.encode(unit), WordOrder.ABCD, 0)}
+    assert held["123.WMaxLimPct"].value == share
+    assert held["123.WMaxLim_Ena"].value == enabled
+
+
 STATES = {
     Condition.OFF: ("OFF", "OFF"),
     Condition.MAINTENANCE: ("OFF", "OFF"),
@@ -262,5 +276,5 @@ def test_states_have_the_codes_of_the_independent_model(model: int, point: str) 
     assert callable(state)
     nan = math.nan
     for condition, names in STATES.items():
-        unit = Generation(0, 2.5, 1, 0, 1, 2.5, 5, 1, 50, 1, 1, nan, nan, 800, 20, 45, condition)
+        unit = Generation(0, 2.5, 1, 0, 1, 2.5, 2.5, 5, 1, 50, 1, 1, nan, nan, 800, 20, 45, condition)
         assert state(unit) == codes[names[model == 701]], condition

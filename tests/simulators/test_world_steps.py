@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from simulators.world.corridor import Corridor
+from simulators.world.plants import PlantKind
 from simulators.world.world import World
 
 MakeWorld = Callable[..., World]
@@ -160,8 +161,14 @@ def test_collapse_is_dark_and_lasts_until_the_grid_is_restored(make_world: MakeW
     assert back.collapse is None
     assert back.dead_nodes == ()
     assert back.node_v_kv.min() > 450
+    # what wind and sun drive starts anew instead of being there at once
+    kinds = np.array([plant.kind for plant in world.plan.plants])
+    renewable = dead & np.isin(kinds, [PlantKind.WIND, PlantKind.SOLAR]) & (back.plants.available_mw > 20)
+    assert renewable.any()
+    assert (back.plants.p_mw[renewable] < 0.2 * back.plants.available_mw[renewable]).all()
     for _ in range(600):
         back = world.step()
+    assert (back.plants.p_mw[renewable] > 0.8 * back.plants.available_mw[renewable]).all()
     assert back.end_p_mw[world.end("AKT-ALT", "AKT")] == 800
     assert back.slack_mw == pytest.approx([0, -620], abs=20)
 

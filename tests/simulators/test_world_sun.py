@@ -123,6 +123,10 @@ def test_inverters_wake_run_throttle_and_sleep() -> None:
     assert plant.p_mw.sum() == pytest.approx(40.0)
     assert run(full * 2, free, 30) == {UnitState.RUNNING}
     assert plant.p_mw[1:] == pytest.approx(2.5), "clipped at the rating"
+    run(full, np.zeros(1), 1)
+    plant.sleep(np.array([True]))
+    assert not plant.p_mw.any()
+    assert run(full, free, 60) == {UnitState.STARTING}, "one that was off starts anew"
     assert run(night, free, 30) == {UnitState.WAITING}
     assert plant.state[0] == UnitState.FAULTED
 

@@ -246,8 +246,9 @@ def _status(plate: Nameplate) -> Content[Generation]:
 def _controls() -> Content[Generation]:
     values: Values = {
         "Conn": 1,
-        "WMaxLimPct": 100,
-        "WMaxLim_Ena": 0,
+        # the plant's controller shares its set-point out in equal parts
+        "WMaxLimPct": lambda u: 100 * u.limit_mw / u.plant_mw,
+        "WMaxLim_Ena": lambda u: int(u.limit_mw < u.plant_mw),
         "OutPFSet": 1,
         "OutPFSet_Ena": 0,
         "VArPct_Ena": 0,
