@@ -59,8 +59,9 @@ def _line(outcome: Outcome, seconds: float) -> str:
     figures = "".join(f"{name} {value:g}, " for name, value in outcome.figures.items())
     replayed = f"{outcome.replayed} records replayed, fresh within {outcome.slowest_fresh_s:.1f} s"
     readings = f"{last.acknowledged} readings acknowledged, {last.stored} stored, " if last else ""
+    again = f" and {outcome.repeated} played again for too little traffic" if outcome.repeated else ""
     return (
-        f"{outcome.fault:<20} {outcome.rounds} rounds, {figures}{readings}{replayed}, "
+        f"{outcome.fault:<20} {outcome.rounds} rounds{again}, {figures}{readings}{replayed}, "
         f"{seconds:.0f} s: {verdict}"
     )
 

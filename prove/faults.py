@@ -32,15 +32,17 @@ WELL_WITHIN_S = 60.0
 def kills(directory: Path, size: Size, rng: random.Random) -> Outcome:
     """kill -9 at random moments, each process taking up where the last one fell."""
     outcome, ledger, state = Outcome("kill"), Ledger(), directory / "state"
-    for _ in range(size.kills):
+    while outcome.wants(size.kills):
         with running(state, ledger) as subject:
             subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
             subject.follow(rng.uniform(0.0, size.longest_s))
             subject.kill()
-            outcome.seen(subject.messages, subject.first_after_s)
+            outcome.seen(subject.messages, subject.first_after_s, again=True)
             outcome.replayed += max(0, subject.replayed)
             if subject.ended:
                 outcome.problems.append(f"round {outcome.rounds}: it ended by itself: {subject.ended}")
+            starved = max(subject.starved_at_end_s, outcome.figures.get("longest_starved_s", 0.0))
+            outcome.figures["longest_starved_s"] = round(starved, 1)
     outcome.judge(audit(state, ledger, SMALL))
     return outcome.end()
 
@@ -49,7 +51,7 @@ def cuts(directory: Path, size: Size, rng: random.Random) -> Outcome:
     """Power cuts on one image that holds journal, store, dead letters and alarm database together."""
     outcome, ledger = Outcome("power cut"), Ledger()
     with Image(directory, 160) as disk:
-        for _ in range(size.cuts):
+        while outcome.wants(size.cuts):
             _cut(disk, ledger, outcome, size=size, rng=rng, settings=SMALL)
     return outcome.end(replay_needed=False)
 
@@ -60,9 +62,8 @@ def careless_cuts(directory: Path, size: Size, rng: random.Random) -> Outcome:
     Each has a disk of its own: what is left of one is no state to go on from.
     """
     outcome = Outcome("careless power cut")
-    for number in range(size.cuts):
-        folder = directory / str(number)
-        folder.mkdir()
+    while outcome.wants(size.cuts):
+        folder = Path(tempfile.mkdtemp(dir=directory))
         with Image(folder, 160) as disk:
             _cut(disk, Ledger(), outcome, size=size, rng=rng, settings=SMALL | {"careless": True})
     lost = sum(": missing " in problem for problem in outcome.problems)
@@ -86,7 +87,7 @@ def _cut(
         subject.follow(rng.uniform(0.2, size.longest_s + 0.2))
         subject.freeze()
         copy = disk.copy()
-        outcome.seen(subject.messages, subject.first_after_s)
+        outcome.seen(subject.messages, subject.first_after_s, again=True)
     disk.restore(copy)
     outcome.judge(audit(state, ledger, SMALL))
 
@@ -96,7 +97,7 @@ def fills(directory: Path, size: Size, rng: random.Random) -> Outcome:
     outcome, ledger = Outcome("disk full"), Ledger()
     settings = SMALL | {"min_free_bytes": 8 << 20, "reserve_bytes": 4 << 20}
     with memory(directory / "disk", 96) as disk, running(disk / "state", ledger, settings) as subject:
-        for _ in range(size.fills):
+        while outcome.wants(size.fills):
             before = subject.messages
             subject.follow(FRESH_WITHIN_S, messages=before + MIN_MESSAGES)
             subject.follow(rng.uniform(0.0, size.longest_s))
@@ -113,7 +114,7 @@ def fills(directory: Path, size: Size, rng: random.Random) -> Outcome:
             if subject.process.poll() is not None:
                 outcome.problems.append("the process ended on a full disk")
                 break
-            outcome.seen(subject.messages - before, CLOCK.monotonic() - freed)
+            outcome.seen(subject.messages - before, CLOCK.monotonic() - freed, again=True)
         subject.kill()
         outcome.judge(audit(disk / "state", ledger, settings))
     return outcome.end(replay_needed=False)
@@ -123,12 +124,12 @@ def corruptions(directory: Path, size: Size, rng: random.Random) -> Outcome:
     """Records of the journal rot while nobody runs: they alone may be lost, counted, and nothing stops."""
     outcome, ledger, state = Outcome("corruption"), Ledger(), directory / "state"
     allowed = 0
-    for _ in range(size.corruptions):
+    while outcome.wants(size.corruptions):
         with running(state, ledger) as subject:
             subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
             subject.follow(rng.uniform(0.0, size.longest_s))
             subject.kill()
-            outcome.seen(subject.messages, subject.first_after_s)
+            outcome.seen(subject.messages, subject.first_after_s, again=True)
         allowed += rot(state / "journal", rng) * POINTS
         result = audit(state, ledger, SMALL)
         lost = result.missing + result.stale
@@ -144,13 +145,13 @@ def corruptions(directory: Path, size: Size, rng: random.Random) -> Outcome:
 def skews(directory: Path, size: Size, rng: random.Random) -> Outcome:
     """The wall clock is an hour ahead, then right, then an hour behind, from one process to the next."""
     outcome, ledger, state = Outcome("clock"), Ledger(), directory / "state"
-    for number in range(size.skews):
-        hours = (1, 0, -1)[number % 3]
+    while outcome.wants(size.skews):
+        hours = (1, 0, -1)[outcome.rounds % 3]
         with running(state, ledger, SMALL | {"clock_s": hours * 3600.0}) as subject:
             subject.follow(FRESH_WITHIN_S, messages=MIN_MESSAGES)
             subject.follow(rng.uniform(0.0, size.longest_s))
             subject.kill()
-            outcome.seen(subject.messages, subject.first_after_s)
+            outcome.seen(subject.messages, subject.first_after_s, again=True)
         outcome.judge(audit(state, ledger, SMALL), f", {hours:+d} h")
     return outcome.end(replay_needed=False)
 

@@ -11,6 +11,9 @@ FRESH_WITHIN_S = 30.0
 MIN_MESSAGES = 20
 """Messages that a round must see acknowledged to say anything."""
 
+MOST_REPEATED = 20
+"""One round may be played again, and one more for each so many rounds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -76,6 +79,8 @@ class Outcome:
 
     fault: str
     rounds: int = 0
+    repeated: int = 0
+    """Rounds that saw too little traffic to say anything and were played again."""
     messages: int = 0
     replayed: int = 0
     """Records that were replayed into the store, in all."""
@@ -101,13 +106,20 @@ class Outcome:
         for name, count in result.faults.items():
             self.problems.append(f"round {self.rounds}{where}: {name} {count}")
 
-    def seen(self, messages: int, fresh_s: float) -> None:
-        """Takes the traffic of a round over."""
-        self.rounds += 1
+    def wants(self, rounds: int) -> bool:
+        """Whether another round is due; one that says nothing does not count, unless there are too many."""
+        return self.rounds < rounds and not self.void
+
+    def seen(self, messages: int, fresh_s: float, *, again: bool = False) -> None:
+        """Takes the traffic of a round over; ``again`` if one with too little of it can be played again."""
         self.messages += messages
         self.slowest_fresh_s = max(self.slowest_fresh_s, fresh_s)
         if fresh_s > FRESH_WITHIN_S:
-            self.problems.append(f"round {self.rounds}: a fresh reading took {fresh_s:.1f} s")
+            self.problems.append(f"round {self.rounds + 1}: a fresh reading took {fresh_s:.1f} s")
+        elif again and messages < MIN_MESSAGES and self.repeated <= self.rounds // MOST_REPEATED:
+            self.repeated += 1
+            return
+        self.rounds += 1
         if messages < MIN_MESSAGES and not self.void:
             self.void = f"round {self.rounds}: only {messages} messages"
 

@@ -88,6 +88,12 @@ def test_a_run_without_traffic_or_replay_proves_nothing(killed: tuple[Path, Ledg
     outcome.seen(MIN_MESSAGES - 1, 0.1)
     assert not outcome.end().holds
     assert outcome.void == f"round 1: only {MIN_MESSAGES - 1} messages"
+    repeated = Outcome("kill")
+    repeated.seen(MIN_MESSAGES - 1, 0.1, again=True)
+    assert (repeated.rounds, repeated.repeated, repeated.wants(1)) == (0, 1, True)
+    repeated.seen(MIN_MESSAGES - 1, 0.1, again=True)
+    assert repeated.void, "that it happens more often than now and then is a finding"
+    assert not repeated.wants(200)
     quiet = Outcome("kill")
     quiet.seen(MIN_MESSAGES, 0.1)
     quiet.judge(replace(audit(state, ledger, SMALL), replayed=0))
@@ -95,6 +101,16 @@ def test_a_run_without_traffic_or_replay_proves_nothing(killed: tuple[Path, Ledg
     slow = Outcome("kill")
     slow.seen(MIN_MESSAGES, 31.0)
     assert slow.problems == ["round 1: a fresh reading took 31.0 s"]
+
+
+def test_waiting_for_a_processor_is_told_from_doing_nothing(tmp_path: Path) -> None:
+    with running(tmp_path / "state", Ledger()) as subject:
+        assert subject.follow(60, messages=1)
+        subject.freeze()
+        before = subject.starved_s
+        assert before > 0
+        assert not subject.follow(0.05, messages=1_000_000)
+        assert subject.starved_s == before, "a process that does not want to run is not starved"
 
 
 def test_an_audit_of_influx_fails_on_each_kind_of_wrong_reading(tmp_path: Path) -> None:
