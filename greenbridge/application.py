@@ -30,6 +30,7 @@ from greenbridge.estimates import Publication
 from greenbridge.exporting import Request, export_from
 from greenbridge.live import LiveValues
 from greenbridge.notifying import Notifier, Notifying, notifying
+from greenbridge.query_answers import Query, answered
 from greenbridge.settings import Configuration
 from greenbridge.sources import Source, sources_of
 from greenbridge.status import SystemStatus, WatchedStore, ailments
@@ -205,6 +206,18 @@ class Application:
         registry = await asyncio.to_thread(declare, self._state / REGISTRY)
         count = await export_from(self._embedded.query, registry, Request.read(request))
         return {"readings": count}
+
+    async def answer_query(self, request: dict[str, Any], _: str) -> dict[str, Any]:
+        """Answers a question to the embedded store, for the control socket.
+
+        Raises
+        ------
+        GreenbridgeError
+            The request cannot be understood, or no point is like it.
+
+        """
+        registry = await asyncio.to_thread(declare, self._state / REGISTRY)
+        return await answered(self._embedded.query, registry, Query.read(request))
 
     async def close(self) -> None:
         """Closes the further stores; the rest is its opener's."""

@@ -24,6 +24,7 @@ from greenbridge.changing import audit, reload
 from greenbridge.faulting import faults, pairs
 from greenbridge.keeping import backup, export, restore
 from greenbridge.probing import probe
+from greenbridge.querying import query
 from greenbridge.settling import schedule
 from telemetry.errors import ConfigError, GreenbridgeError
 
@@ -61,6 +62,7 @@ app.command()(audit)
 app.command()(backup)
 app.command()(restore)
 app.command()(export)
+app.command()(query)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Config = Annotated[str, typer.Argument(help='Path of a greenbridge.toml, or the built-in site "corridor".')]

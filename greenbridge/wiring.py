@@ -21,6 +21,7 @@ from greenbridge.alarm_answers import ALARMS, AlarmAnswers
 from greenbridge.application import Application, application
 from greenbridge.claim import claimed
 from greenbridge.ledger_answers import AUDIT, SCHEDULES, ScheduleAnswers
+from greenbridge.query_answers import COMMAND as QUERY
 from greenbridge.reloading import Reloader
 from greenbridge.settings import Configuration
 from ingest.audit import AuditLog
@@ -85,6 +86,7 @@ async def _serve(
                 "reload": reloader.answer,
                 "backup": running.answer_backup,
                 "export": running.answer_export,
+                QUERY: running.answer_query,
             }
             async with control.listening(state, partial(control.routed, commands)):
                 if given is None:
