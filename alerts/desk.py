@@ -51,6 +51,13 @@ class Desk:
         """Every step of an occurrence, oldest first; none for one that is not known."""
         return await self._journal.steps(alarm_id)
 
+    async def find(self, alarm_id: str) -> Alarm | None:
+        """Latest state of an occurrence, also of one that is over; None when there is no such alarm."""
+        there = (*self._engine.view.active, *self._engine.view.held)
+        return next((alarm for alarm in there if alarm.id == alarm_id), None) or await self._journal.find(
+            alarm_id
+        )
+
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
         """Acknowledges an alarm, durably; acknowledging twice, or one that is over, changes nothing.
 

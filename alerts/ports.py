@@ -42,6 +42,10 @@ class AlarmDesk(Protocol):
         """Latest state of past and present occurrences, newest first."""
         ...
 
+    async def find(self, alarm_id: str) -> Alarm | None:
+        """Latest state of an occurrence, also of one that is over; None when there is no such alarm."""
+        ...
+
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
         """Acknowledges an alarm, durably; acknowledging twice changes nothing.
 

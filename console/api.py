@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
@@ -10,7 +10,9 @@ from starlette.responses import Response
 
 from alerts.alarms import Alarm, AlarmState
 from console import metrics
+from console.acknowledging import Acknowledging
 from console.backoff import Backoff
+from console.bodies import Acknowledge, body_of, text_of
 from console.config import ConsoleSettings
 from console.corridor import SiteView
 from console.feed import Feed
@@ -43,26 +45,14 @@ MAX_HISTORY = 1000
 """Alarms that one request for the history may ask for."""
 MAX_SPAN_S = 400 * 86400
 """Longest trend [s]."""
-MAX_COMMENT = 500
-"""Longest comment [characters]."""
 MAX_VERSIONS = 100
 """Schedule versions that one answer holds."""
-MAX_BODY_BYTES = 16 * 1024
-"""Longest body that is read, but for schedules [B]."""
-
-Body = TypeVar("Body")
 
 
 class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of a sign-in."""
 
     token: str = msgspec.field(default="")
-
-
-class Acknowledge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of an acknowledgement."""
-
-    comment: str = ""
 
 
 class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +88,8 @@ class Api:
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self.by_link = Acknowledging(clock, site.name, ports, feed)
+        """Answers those who hold a link from a message."""
         self.show(site, view)
         self._live = ports.live
         self._query = ports.query
@@ -112,6 +104,7 @@ class Api:
     def show(self, site: Site, view: SiteView) -> None:
         """Answers for another site from now on."""
         self._site = site
+        self.by_link.site = site.name
         self._site_body = msgspec.json.encode(view)
 
     def who(self, request: Request) -> str | None:
@@ -130,7 +123,7 @@ class Api:
                 f"wait {wait_s:.0f} s, then use the address that was printed at the last start",
                 {"retry-after": str(int(wait_s) + 1)},
             )
-        token = (await _body(request, SignIn)).token
+        token = (await body_of(request, SignIn)).token
         session = await self._sessions.sign_in(token, OPERATOR)
         if session is None:
             self._backoff.failed(client, self._clock.monotonic())
@@ -253,28 +246,28 @@ class Api:
 
     async def acknowledge(self, request: Request) -> Response:
         """POST /api/v1/alarms/ID/acknowledge with an optional comment."""
-        comment = _text("comment", (await _body(request, Acknowledge)).comment)
+        comment = text_of("comment", (await body_of(request, Acknowledge)).comment)
         alarm = await self._desk.acknowledge(request.path_params["alarm"], self.who(request) or "", comment)
         await self._feed.turn()
         return json_response(alarm_view(alarm))
 
     async def shelve(self, request: Request) -> Response:
         """POST /api/v1/alarms/ID/shelve with a reason and for how many minutes."""
-        wanted = await _body(request, Shelve)
-        reason = _text("reason", wanted.reason)
+        wanted = await body_of(request, Shelve)
+        reason = text_of("reason", wanted.reason)
         alarm, who = request.path_params["alarm"], self.who(request) or ""
         found = await self._desk.hold(alarm, AlarmState.SHELVED, who, reason, wanted.minutes * 60.0)
         return await self._acted(found)
 
     async def unshelve(self, request: Request) -> Response:
         """POST /api/v1/alarms/ID/unshelve."""
-        await _body(request, Nothing)
+        await body_of(request, Nothing)
         alarm, who = request.path_params["alarm"], self.who(request) or ""
         return await self._acted(await self._desk.unhold(alarm, AlarmState.SHELVED, who))
 
     async def reset(self, request: Request) -> Response:
         """POST /api/v1/alarms/ID/reset: lets an acknowledged latched alarm go."""
-        await _body(request, Nothing)
+        await body_of(request, Nothing)
         alarm, who = request.path_params["alarm"], self.who(request) or ""
         return await self._acted(await self._desk.reset(alarm, who))
 
@@ -301,8 +294,8 @@ class Api:
 
     async def post_schedules(self, request: Request) -> Response:
         """POST /api/v1/schedules: takes in the schedules that the rows make, all or none."""
-        posted = await _body(request, PostedSchedule, MAX_SCHEDULE_BYTES)
-        author, source = _text("author", posted.author), _text("source", posted.source)
+        posted = await body_of(request, PostedSchedule, MAX_SCHEDULE_BYTES)
+        author, source = text_of("author", posted.author), text_of("source", posted.source)
         who = self.who(request) or ""
         taken = await self._schedules.post(
             posted.table(), "rows", party=posted.party, who=who, author=author, source=source or "HTTP"
@@ -315,27 +308,6 @@ class Api:
         if point is None:
             raise ApiError(404, f"no point is called {_shown(path)}", "see points in /api/v1/site")
         return point
-
-
-def _text(name: str, text: str) -> str:
-    text = text.strip()
-    if len(text) > MAX_COMMENT:
-        raise ApiError(400, f"the {name} has {len(text)} characters", f"use at most {MAX_COMMENT} of them")
-    return text
-
-
-async def _body(request: Request, kind: type[Body], limit: int = MAX_BODY_BYTES) -> Body:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise ApiError(415, "the body is not JSON", "send Content-Type: application/json")
-    raw = b""
-    async for piece in request.stream():
-        raw += piece
-        if len(raw) > limit:
-            raise ApiError(413, "the body is too long", f"send at most {limit} bytes")
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiError(400, f"the body cannot be used: {error}", "send one JSON object") from None
 
 
 def _integer(request: Request, name: str, default: int, low: int, high: int) -> int:

@@ -97,6 +97,10 @@ class Console:
             Rule("POST", "/api/v1/alarms/{alarm}/shelve", Access.SESSION, api.shelve),
             Rule("POST", "/api/v1/alarms/{alarm}/unshelve", Access.SESSION, api.unshelve),
             Rule("POST", "/api/v1/alarms/{alarm}/reset", Access.SESSION, api.reset),
+            Rule("GET", "/acknowledge/{token}", Access.OPEN, _page("acknowledge.html")),
+            # the token says who may
+            Rule("GET", "/api/v1/acknowledgements/{token}", Access.OPEN, api.by_link.look),
+            Rule("POST", "/api/v1/acknowledgements/{token}", Access.OPEN, api.by_link.acknowledge),
             Rule("GET", "/api/v1/indeterminate", Access.SESSION, api.indeterminate),
             Rule("GET", "/api/v1/schedules", Access.SESSION, api.schedules),
             Rule("POST", "/api/v1/schedules", Access.SESSION, api.post_schedules),
@@ -213,12 +217,12 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
                 422, str(error), "correct the rows and send all of them again; none was taken in"
             )
         case StorageError() | UnavailableError():
-            log.warning("request_failed", path=request.url.path, error=str(error))
+            log.warning("request_failed", path=_pattern(request) or request.url.path, error=str(error))
             problem = ApiError(503, str(error), "try again; if it stays, see the log of the process")
         case HTTPException():
             problem = ApiError(error.status_code, error.detail, _FIXES.get(error.status_code, ""))
         case _:
-            log.error("request_broke", path=request.url.path, error=repr(error))
+            log.error("request_broke", path=_pattern(request) or request.url.path, error=repr(error))
             problem = ApiError(500, "the console could not answer", "see the log of the process")
     metrics.REQUESTS.labels(_pattern(request), f"{problem.status // 100}xx").inc()
     return problem_response(problem)

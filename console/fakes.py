@@ -163,6 +163,10 @@ class FakeAlarmDesk:
         """Every alarm, newest first."""
         return sorted(self._alarms.values(), key=lambda alarm: -alarm.raised_at)[:limit]
 
+    async def find(self, alarm_id: str) -> Alarm | None:
+        """An alarm, also one that is over."""
+        return self._alarms.get(alarm_id)
+
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
         """Acknowledges; twice changes nothing."""
         alarm = self._alarms.get(alarm_id)

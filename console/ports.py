@@ -5,10 +5,11 @@ A fake of each with behaviour is in :mod:`console.fakes`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from alerts.notify.links import MessageLinks
 from alerts.ports import AlarmDesk, ScheduleDesk
 from ingest.ports import QueryPort, Totals
 from telemetry.batch import Columns
@@ -135,3 +136,5 @@ class Ports:
     status: SystemStatus
     announcements: Announcements
     schedules: ScheduleDesk
+    links: Callable[[], MessageLinks | None] = lambda: None
+    """Reads the links in messages; None while there are none to acknowledge by."""

@@ -131,7 +131,13 @@ class Application:
         )
         self.desk = Desk(self.engine, alarms)
         self.ports = Ports(
-            self._live, embedded.query, self.desk, self.status, self._announcements, self.schedules
+            self._live,
+            embedded.query,
+            self.desk,
+            self.status,
+            self._announcements,
+            self.schedules,
+            lambda: self.notifier.links,
         )
 
     async def start(self, registry: PointRegistry) -> None:

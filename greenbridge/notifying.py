@@ -106,8 +106,9 @@ class Notifier:
 
     @property
     def links(self) -> MessageLinks | None:
-        """Reads the links in messages."""
-        return self._told.links
+        """Reads the links in messages; None while there are none to acknowledge by."""
+        links = self._told.links
+        return links if links is not None and links.acknowledges else None
 
 
 def notifying(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,7 @@ from adapters.profiles import bundled_profiles, checked_profile
 from adapters.sparkplug.config import SparkplugSettings
 from alerts.config import AlertsSettings
 from console.config import ConsoleSettings
+from console.guard import host_name
 from greenbridge import derived, estimates
 from greenbridge.connections import Connections, connection_problems
 from greenbridge.derived import DerivedPoint
@@ -213,6 +215,7 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
     connections = Connections(settings.modbus, settings.mqtt, settings.sparkplug)
     reader.problems += connection_problems(main, connections, settings.alerts.watermark_s)
     reader.problems += device_problems(devices, connections, grid, profiles)
+    reader.problems += _link_problems(main, settings)
     if grid is not None:
         reader.problems += grid.problems(settings.grid)
         reader.problems += settings.alerts.problems(main, grid, [placed.device for placed in devices])
@@ -228,6 +231,22 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
     return Configuration(
         str(path), settings, grid, [*measured, *more, *estimated], profiles | made | estimate
     )
+
+
+def _link_problems(main: str, settings: SiteSettings) -> Iterator[Problem]:
+    """Links in messages that lead where the console does not answer."""
+    links, console = settings.alerts.notify.links, settings.console
+    if links is None:
+        return
+    host = host_name(urlsplit(links.console_url).netloc.lower())
+    if host not in console.hosts:
+        yield Problem(
+            main,
+            "alerts.notify.links.console_url",
+            f'"{links.console_url}"',
+            f"the console does not answer to the name {host}",
+            f'write allowed_hosts = ["{host}"] into [console]',
+        )
 
 
 def _devices(names: Sequence[str], main: str, reader: _Reader) -> list[PlacedDevice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alerts.notify.config import Links
 from alerts.notify.secret import Where, secret_in
-from alerts.notify.signing import MIN_KEY, Claim, signed, verified
+from alerts.notify.signing import MIN_KEY, Claim, LinkError, signed, verified
 
 PATH = "/acknowledge/"
 """Of the console's page; the token follows."""
@@ -41,6 +41,11 @@ class MessageLinks:
                 raise where.refused(settings.key_file, "the key is too short", fix)
             self._key = key.encode()
 
+    @property
+    def acknowledges(self) -> bool:
+        """Whether alarms can be acknowledged by link."""
+        return bool(self._key)
+
     def acknowledge(self, alarm_id: str, recipient: str, now: int) -> str:
         """Where a recipient can acknowledge an alarm for some time from now on; empty without a key."""
         if not self._key:
@@ -57,5 +62,6 @@ class MessageLinks:
             It proves nothing, or nothing any more.
 
         """
-        # without a key nothing was ever signed: an empty one must not verify anything
-        return verified(self._key or b"\0" * MIN_KEY, token if self._key else "", now)
+        if not self.acknowledges:
+            raise LinkError("there is no key that links are signed with; nothing was acknowledged")
+        return verified(self._key, token, now)

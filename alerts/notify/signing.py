@@ -22,6 +22,10 @@ class LinkError(GreenbridgeError):
     """A link that acknowledges nothing, with the reason in words for whoever followed it."""
 
 
+class ExpiredLinkError(LinkError):
+    """A link that was good once."""
+
+
 def request_key(text: str) -> bytes:
     """The key in a file: after ``whsec_`` base64, otherwise as it stands.
 
@@ -89,7 +93,7 @@ def verified(key: bytes, token: str, now: int) -> Claim:
     Raises
     ------
     LinkError
-        It was altered, was signed with another key, or is too old.
+        It was altered, was signed with another key, or is too old (:class:`ExpiredLinkError`).
 
     """
     content, _, digest = token.partition(".")
@@ -98,10 +102,10 @@ def verified(key: bytes, token: str, now: int) -> Claim:
     except (binascii.Error, ValueError):
         body, given = b"", b""
     if len(token) > _MAX_TOKEN or not hmac.compare_digest(_digest(key, body), given):
-        raise LinkError("This link is not complete, or was altered on its way. Nothing was acknowledged.")
+        raise LinkError("this link is not complete, or was altered; nothing was acknowledged")
     alarm, recipient, expires = json.loads(body)
     if now >= expires * SECOND:
-        raise LinkError("This link has expired. Nothing was acknowledged; the console shows what is open.")
+        raise ExpiredLinkError("this link has expired; nothing was acknowledged")
     return Claim(alarm, recipient, expires * SECOND)
 
 

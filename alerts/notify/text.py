@@ -16,6 +16,7 @@ from alerts.notify.links import MessageLinks
 
 _SECOND = 1_000_000_000
 _OVER = frozenset({AlarmState.NORMAL, AlarmState.RETURNED, AlarmState.LATCHED_UNACKNOWLEDGED})
+_WAITS = frozenset({AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED, AlarmState.LATCHED_UNACKNOWLEDGED})
 _UNDERLINE = "-" * 30
 
 
@@ -208,7 +209,7 @@ class _Page:
 
     def _link(self, alarm: Alarm) -> str:
         """The line with the link to acknowledge by; empty where there is none."""
-        waits = alarm.state in {AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED}
+        waits = alarm.state in _WAITS
         found = self._links.acknowledge(alarm.id, self._reader.id, self._now) if self._links else ""
         return self._say(_("Acknowledge: {url}")).format(url=found) if found and waits else ""
 

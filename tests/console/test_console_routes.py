@@ -31,6 +31,9 @@ ACCESS = {
     ("POST", "/api/v1/alarms/{alarm}/shelve"): "session",
     ("POST", "/api/v1/alarms/{alarm}/unshelve"): "session",
     ("POST", "/api/v1/alarms/{alarm}/reset"): "session",
+    ("GET", "/acknowledge/{token}"): "open",
+    ("GET", "/api/v1/acknowledgements/{token}"): "open",
+    ("POST", "/api/v1/acknowledgements/{token}"): "open",
     ("GET", "/api/v1/indeterminate"): "session",
     ("GET", "/api/v1/status"): "session",
     ("GET", "/api/v1/announcements"): "session",
@@ -108,7 +111,7 @@ async def test_a_made_up_session_is_nobody(walker: Walker) -> None:
 
 async def test_pages_have_nothing_inline_and_nothing_from_outside(walker: Walker) -> None:
     _, client, session = walker
-    for path in ("/", "/signin"):
+    for path in ("/", "/signin", "/acknowledge/token"):
         page = (await client.get(path, headers={"cookie": f"{COOKIE}={session}"})).text
         assert "<style" not in page
         assert " style=" not in page
