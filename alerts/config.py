@@ -30,6 +30,7 @@ from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
 from alerts.desk_config import DeskSettings, Outage, RelationSettings, desk_problems
+from alerts.ledger_config import SettlementSettings
 from alerts.notify import checks
 from alerts.notify.catalogue import languages
 from alerts.notify.config import HttpUrl, NotifySettings
@@ -272,6 +273,7 @@ class AlertsSettings(Settings):
     two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
     health: Annotated[HealthRules, Field(alias="R13")] = HealthRules()
     state_estimate: Annotated[StateEstimateSettings, Field(alias="R18")] = StateEstimateSettings()
+    settlement: SettlementSettings = SettlementSettings()
     webhook: tuple[Webhook, ...] = ()
     alertmanager: tuple[Alertmanager, ...] = ()
     notify: NotifySettings = NotifySettings()

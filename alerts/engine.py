@@ -190,6 +190,13 @@ class AlarmEngine:
         self._site, self._settings = site, settings
         self._schedules.stand(site.grid)
 
+    async def tell(self, records: Sequence[EventRecord]) -> None:
+        """Makes further event records durable for the stores; returns once they are."""
+        await self.resumed.wait()
+        async with self._lock:
+            self._records += records
+        await self._store()
+
     def reschedule(self, subject: str) -> None:
         """Judges a tie by another schedule version from the next instant on."""
         for tie in self._site.grid.tie:

@@ -37,6 +37,12 @@ CLOCK_STEPS = Counter("greenbridge_alerts_clock_steps", "Steps of the wall clock
 SCHEDULES = Counter(
     "greenbridge_schedules", "Schedules sent in, one for each tie or contract", ["party", "result"]
 )
+INTERVALS = Counter(
+    "greenbridge_settlement_intervals", "Intervals of the ledger: closed, revised", ["minutes", "result"]
+)
+SETTLEMENT_FAILURES = Counter(
+    "greenbridge_settlement_failures", "Looks of the settlement that storage held up; each is repeated"
+)
 COMMIT_FAILURES = Counter("greenbridge_alarm_commit_failures", "Failed commits of the alarm journal")
 NOTIFICATIONS = Counter(
     "greenbridge_notifications",

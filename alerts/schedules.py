@@ -186,6 +186,11 @@ class ScheduleBook:
         found = self._versions.get((subject, party), [])
         return next((v for v in reversed(found) if v.start <= instant < v.end), None)
 
+    def since(self, number: int) -> list[Version]:
+        """Our own versions with larger numbers, oldest first."""
+        found = [v for (_, party), each in self._versions.items() if party is Party.OWN for v in each]
+        return sorted((v for v in found if v.number > number), key=lambda v: v.number)
+
     def add(self, version: Version) -> None:
         """Takes in a version; what follows the schedule sees it from now on."""
         self._versions.setdefault((version.subject, version.party), []).append(version)

@@ -40,7 +40,7 @@ _KIND = DatabaseKind(
     );
     CREATE TABLE progress (
         one INTEGER PRIMARY KEY CHECK (one = 1), offset INTEGER NOT NULL, closed INTEGER NOT NULL,
-        told INTEGER NOT NULL
+        version INTEGER NOT NULL, told INTEGER NOT NULL
     )
     """,
     recovery="move it away to start without schedule versions and intervals, or restore it from a backup",
@@ -59,8 +59,8 @@ class Settled(msgspec.Struct, frozen=True):
     """Newest record of the reading journal whose consequences are all written."""
     closed: int = 0
     """End of the newest quarter of an hour that is closed [ns, UTC]; 0 before the first."""
-    told: int = 0
-    """Sequence number of the newest interval that the stores were told of."""
+    version: int = 0
+    """Newest schedule version that it took into account."""
 
 
 class SettlementJournal:
@@ -134,10 +134,10 @@ class SettlementJournal:
 
     async def settled(self) -> Settled:
         """How far the settlement has come."""
-        rows = await self._rows("SELECT offset, closed, told FROM progress")
+        rows = await self._rows("SELECT offset, closed, version FROM progress")
         return Settled(*rows[0]) if rows else Settled()
 
-    async def settle(self, intervals: Sequence[Interval], offset: int, closed: int) -> Sequence[Interval]:
+    async def settle(self, intervals: Sequence[Interval], settled: Settled) -> Sequence[Interval]:
         """Appends what differs from the newest revision of its interval, and notes how far that is.
 
         Whole or not at all. Returns what was appended, with revision numbers.
@@ -148,7 +148,7 @@ class SettlementJournal:
             Nothing of it is durable.
 
         """
-        return await self._call(self._settle, intervals, offset, closed)
+        return await self._call(self._settle, intervals, settled)
 
     async def untold(self, limit: int = 500) -> Sequence[tuple[int, Interval]]:
         """Intervals that the stores were not told of, oldest first, with their sequence numbers."""
@@ -234,7 +234,7 @@ class SettlementJournal:
                 taken.append(numbered)
         return taken
 
-    def _settle(self, intervals: Sequence[Interval], offset: int, closed: int) -> list[Interval]:
+    def _settle(self, intervals: Sequence[Interval], settled: Settled) -> list[Interval]:
         connection, appended = self._open_connection, []
         with transaction(connection):
             for interval in intervals:
@@ -259,8 +259,9 @@ class SettlementJournal:
                 )
                 appended.append(revised)
             connection.execute(
-                "INSERT INTO progress VALUES (1, ?, ?, 0) ON CONFLICT (one) DO UPDATE SET"
-                " offset = max(offset, excluded.offset), closed = max(closed, excluded.closed)",
-                (offset, closed),
+                "INSERT INTO progress VALUES (1, ?, ?, ?, 0) ON CONFLICT (one) DO UPDATE SET"
+                " offset = max(offset, excluded.offset), closed = max(closed, excluded.closed),"
+                " version = max(version, excluded.version)",
+                (settled.offset, settled.closed, settled.version),
             )
         return appended

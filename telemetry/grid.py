@@ -182,14 +182,18 @@ class Grid(Settings):
     tie: tuple[Tie, ...] = ()
     contract: tuple[Contract, ...] = ()
 
+    def branch_of(self, tie: Tie) -> Line | Hvdc:
+        """The line or HVDC link that a tie is."""
+        branches: list[Line | Hvdc] = [*self.line, *self.hvdc]
+        return next(branch for branch in branches if branch.id == tie.id)
+
     def outflow(self, tie: Tie) -> tuple[str, str]:
         """Areas that power comes from and goes to when the meter at a tie's delivery node reads +.
 
         If the far end of the branch is still in the tie's own area, the neighbour begins beyond the delivery
         node, and + is into the own area.
         """
-        branches: list[Line | Hvdc] = [*self.line, *self.hvdc]
-        branch = next(branch for branch in branches if branch.id == tie.id)
+        branch = self.branch_of(tie)
         away = branch.to_node if branch.from_node == tie.delivery_node else branch.from_node
         area = next((node.area for node in self.node if node.id == away), "")
         return (tie.to_area, tie.from_area) if area == tie.from_area else (tie.from_area, tie.to_area)

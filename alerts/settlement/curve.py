@@ -131,16 +131,19 @@ class Curve:
         if start < self._t[0]:
             found.append((start, min(end, int(self._t[0]))))
         first, last = np.searchsorted(self._t, [start, end])
-        for i in range(max(first - 1, 0), min(last, len(self._source))):
-            low, high = max(start, int(self._t[i])), min(end, int(self._t[i + 1]))
-            if self._source[i] == Source.UNKNOWN and low < high:
-                found.append((low, high))
+        begin = max(int(first) - 1, 0)
+        holes = np.flatnonzero(self._source[begin : int(last)] == Source.UNKNOWN) + begin
+        for low, high in zip(self._t[holes].tolist(), self._t[holes + 1].tolist(), strict=True):
+            if max(start, low) < min(end, high):
+                found.append((max(start, low), min(end, high)))
         if end > self._t[-1]:
             found.append((max(start, int(self._t[-1])), end))
         return found
 
 
-def of_counter(readings: Readings, limit_mw: float, gap_s: float, modulus_mwh: float | None = None) -> Curve:
+def of_counter(
+    readings: Readings, limit_mw: float, gap_s: float, bridge_s: float, modulus_mwh: float | None = None
+) -> Curve:
     """The curve of an energy counter.
 
     A step that is negative or larger than the rating allows is a rollover if the modulus explains it, else a
@@ -154,6 +157,8 @@ def of_counter(readings: Readings, limit_mw: float, gap_s: float, modulus_mwh: f
         Rating of what is metered [MW].
     gap_s
         Readings further apart than this leave a gap between them [s].
+    bridge_s
+        A gap longer than this is not bridged [s].
     modulus_mwh
         Where the counter begins again at 0 [MWh]; None if that is not known.
 
@@ -170,7 +175,8 @@ def of_counter(readings: Readings, limit_mw: float, gap_s: float, modulus_mwh: f
     broken = (step < 0) | (step > largest)
     step = np.where(broken, 0.0, step)
     source = np.where(length <= gap_s * SECOND, Source.MEASURED, Source.BRIDGED)
-    source = np.where(broken, Source.UNKNOWN, source).astype(np.uint8)
+    unknown = broken | (length > bridge_s * SECOND)
+    source = np.where(unknown, Source.UNKNOWN, source).astype(np.uint8)
     return Curve(t, np.concatenate([[0.0], np.cumsum(step)]), source)
 
 
