@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from alerts.schedule_desk import ScheduleDesk, loaded
 from alerts.schedules import ScheduleBook, Version
 from alerts.settlement_journal import FILE as SETTLEMENT
 from alerts.settlement_journal import SettlementJournal
+from alerts.settling import CONSUMER as SETTLING
+from alerts.settling import Settlement
 from console.ports import Ports
 from greenbridge import logs
 from greenbridge.announcements import SimulatorAnnouncements
@@ -43,13 +45,14 @@ from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.journal.points import declare
 from ingest.live import LiveTable
-from ingest.ports import Ailment, OnFull, Reinjectable
+from ingest.ports import Ailment, OnFull, Position, Reinjectable
 from ingest.pump import EventPump, StorePump
 from ingest.refill import Refill
 from ingest.reinjection import Reinjection
 from ingest.stages.deadband import Deadbands
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.supervision import Supervisor
+from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.registry import PointRegistry
 from telemetry.site import Site
@@ -115,6 +118,17 @@ class Application:
             publish=Publication(lambda: self.site, journal, clock).publish,
             schedules=schedules,
         )
+        self.settlement = Settlement(
+            site,
+            settings.alerts.settlement,
+            reader=journal,
+            journal=settlement,
+            schedules=schedules,
+            clock=clock,
+            history=_History(embedded),
+            tell=self.engine.tell,
+            cursors=journal.cursors,
+        )
         self.schedules = ScheduleDesk(
             schedules, settlement, lambda: self.site.grid, clock, audit=audit, changed=self._rescheduled
         )
@@ -159,6 +173,7 @@ class Application:
         primed_at = (await self._embedded.position()).offset
         self._supervisor.add("live", lambda: self._table.run(primed_at))
         self._supervisor.add(CONSUMER, self._judge)
+        self._supervisor.add(SETTLING, self.settlement.run)
         self.notifier.use(
             self.configuration.settings.alerts, await asyncio.to_thread(self._told, self.configuration)
         )
@@ -171,6 +186,8 @@ class Application:
         self._watch(WatchedStore(embedded, pump))
         for consumer in (CONSUMER, embedded.name):
             cursors.register(consumer, OnFull.STOP)
+        # what it would miss in a full journal is in the embedded store
+        cursors.register(SETTLING, OnFull.DETACH)
         for store in stores:
             await self._open(store)
         for source in sources:
@@ -274,8 +291,11 @@ class Application:
             self._supervisor.add(_NOTIFY, self.notifier.run)
         if difference.rules:
             await self._supervisor.remove(CONSUMER)
+            await self._supervisor.remove(SETTLING)
             self.engine.reconfigure(site, wanted.settings.alerts)
+            self.settlement.reconfigure(site, wanted.settings.alerts.settlement)
             self._supervisor.add(CONSUMER, self._judge)
+            self._supervisor.add(SETTLING, self.settlement.run)
         for name in difference.stores:
             await self._shut(name)
         for store in stores:
@@ -323,6 +343,7 @@ class Application:
 
     def _rescheduled(self, version: Version) -> None:
         self.engine.reschedule(version.subject)
+        self.settlement.reschedule(version)
 
     def _begin(self, source: Source) -> None:
         self._links[source.name] = source.state
@@ -403,6 +424,21 @@ class Application:
         self._stores.append(watched)
         self._supervisor.add(f"pump/{name}", watched.pump.run)
         self._supervisor.add(f"events/{name}", EventPump(self._alarms, watched.store, self._clock).run)
+
+
+class _History:
+    """The embedded store as the settlement asks it: one part writes, another is asked."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    async def position(self) -> Position:
+        """How far it has come."""
+        return await self._store.position()
+
+    async def range(self, points: Sequence[int], start: int, end: int, limit: int = 100_000) -> Columns:
+        """Readings with start <= t_source < end [ns, UTC]."""
+        return await self._store.query.range(points, start, end, limit)
 
 
 @asynccontextmanager

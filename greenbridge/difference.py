@@ -181,7 +181,9 @@ _NOTIFYING = ("notify_on", "max_pending_notifications", "give_up_after_s", "noti
 def _rules(before: SiteSettings, after: SiteSettings) -> Iterator[Change]:
     for key, rule in _RULES.items():
         yield from _compared("rule", [getattr(before.alerts, key)], [getattr(after.alerts, key)], rule)
-    yield from _settings("alerts", before.alerts, after.alerts, ("watermark_s", "desk", "outage", "relation"))
+    yield from _settings(
+        "alerts", before.alerts, after.alerts, ("watermark_s", "desk", "outage", "relation", "settlement")
+    )
 
 
 def _settings(what: str, before: Settings, after: Settings, keys: Iterable[str]) -> Iterator[Change]:

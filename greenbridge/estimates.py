@@ -9,6 +9,7 @@ import structlog
 
 from alerts.config import StateEstimateSettings
 from alerts.estimator.judgement import Outcome
+from alerts.estimator.points import DEVICE, arrival_of, extra_of, power_of
 from ingest.ports import Committed
 from telemetry.batch import ReadingBatch
 from telemetry.clock import Clock
@@ -22,8 +23,6 @@ from telemetry.site import Site
 
 log = structlog.get_logger(__name__)
 
-DEVICE = "state-estimate"
-"""Device that estimates appear under."""
 SOURCE = "estimate"
 """Source of their batches in the journal."""
 J, LIMIT, LARGEST, REDUNDANCY = "J", "JLimit", "LargestT", "Redundancy"
@@ -60,9 +59,9 @@ def devices_of(settings: StateEstimateSettings, grid: Grid) -> tuple[list[Device
         REDUNDANCY: PointSpec(title="Part of the measurements that is redundant", unit=Unit.PERCENT),
     }
     for line in grid.line:
-        points |= _of_branch(line.id, line.from_node)
+        points |= _of_branch(line.id, line.from_node, line.to_node)
     for link in grid.hvdc:
-        points |= _of_branch(link.id, link.from_node)
+        points |= _of_branch(link.id, link.from_node, link.to_node)
     profile = DeviceProfile(
         id=DEVICE,
         title="State estimate",
@@ -136,23 +135,15 @@ def values(outcome: Outcome) -> Mapping[str, float]:
     }
     for branch, estimate in diagnosis.branches.items():
         told[power_of(branch)] = estimate.p_from_mw
+        told[arrival_of(branch)] = estimate.p_to_mw
     for branch, extra in diagnosis.extra_loss.items():
         told[extra_of(branch)] = extra.size_mw
     return told
 
 
-def power_of(branch: str) -> str:
-    """Name of the point of a branch's estimated power."""
-    return f"P_{branch.replace('-', '_')}"[:48]
-
-
-def extra_of(branch: str) -> str:
-    """Name of the point of what a branch takes beyond its losses."""
-    return f"Extra_{branch.replace('-', '_')}"[:48]
-
-
-def _of_branch(branch: str, node: str) -> dict[str, PointSpec]:
+def _of_branch(branch: str, node: str, far: str) -> dict[str, PointSpec]:
     return {
         power_of(branch): PointSpec(title=f"Estimated power of {branch} at {node}", unit=Unit.MW),
+        arrival_of(branch): PointSpec(title=f"Estimated power of {branch} at {far}", unit=Unit.MW),
         extra_of(branch): PointSpec(title=f"Power that {branch} takes beyond its losses", unit=Unit.MW),
     }

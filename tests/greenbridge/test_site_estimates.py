@@ -11,7 +11,8 @@ from alerts.estimator.diagnosis import Estimator
 from alerts.estimator.judgement import Outcome
 from alerts.estimator.measurements import Scan
 from alerts.estimator.plan import plan_of
-from greenbridge.estimates import DEVICE, Publication, values
+from alerts.estimator.points import DEVICE
+from greenbridge.estimates import Publication, values
 from greenbridge.settings import Configuration, load
 from ingest.fakes import FakeJournal
 from ingest.ports import Committed
@@ -68,7 +69,7 @@ def test_device_has_points_of_every_branch(directory: Path) -> None:
     assert site.devices[DEVICE].role is Role.DERIVED
     names = {point.key.name for point in site.points_of(DEVICE)}
     branches = [*configuration.grid.line, *configuration.grid.hvdc]
-    assert len(names) == 4 + 2 * len(branches)
+    assert len(names) == 4 + 3 * len(branches)
 
 
 def test_unknown_node_is_refused_with_its_key(directory: Path) -> None:
