@@ -14,8 +14,10 @@ from adapters.modbus.codec import BlockDecoder, Slot
 from adapters.mqtt.codec import PayloadDecoder
 from adapters.mqtt.readings import Readings
 from adapters.sparkplug import payload_pb2 as pb
+from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import parse, parse_topic
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings as MetricReadings
 from adapters.sparkplug.readings import Rows
@@ -150,7 +152,7 @@ def _sparkplug(size: Size) -> Iterator[Contenders]:
     rows = Rows(range(METRICS), [1.0] * METRICS, [0.0] * METRICS, [-1e9] * METRICS, [1e9] * METRICS)
     readings = MetricReadings(rows)
     plan: dict[str | None, UnitPlan] = {"d": UnitPlan("d", {f"m{i}": i for i in range(METRICS)})}
-    node = EdgeNode(("g", "e"), plan, readings, reorder_s=2.0, birth_wait_s=3.0)
+    node = EdgeNode(("g", "e"), plan, readings, reorder_s=2.0, birth_wait_s=3.0, allowance=Allowance(100_000))
     outcome = Outcome()
     payloads = _data()
 

@@ -29,7 +29,9 @@ from adapters.mqtt.codec import PayloadDecoder, RejectedPayloadError
 from adapters.mqtt.plan import plan_topics, resolved, template_faults
 from adapters.sparkplug import codec as sparkplug
 from adapters.sparkplug import payload_pb2 as pb
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.allowance import Allowance
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings, Rows
 from telemetry.devices import Device, MqttAddress, Role
@@ -265,7 +267,8 @@ _VERBS = (
 def _sparkplug(data: bytes) -> None:
     """What kind of message it is, then the payload: read after births, twice, and until it is given up."""
     readings, outcome = Readings(_ROWS), Outcome()
-    node = EdgeNode(("g", "e"), _UNITS, readings, reorder_s=2.0, birth_wait_s=3.0)
+    allowance = Allowance(100_000)
+    node = EdgeNode(("g", "e"), _UNITS, readings, reorder_s=2.0, birth_wait_s=3.0, allowance=allowance)
     verb, device = _VERBS[(data[0] if data else 0) % len(_VERBS)]
     fuzzed = sparkplug.Topic("g", verb, "e", device)
     try:

@@ -25,8 +25,6 @@ STATE = "STATE"
 BD_SEQ = "bdSeq"
 REBIRTH = "Node Control/Rebirth"
 LAST_SEQ = 255
-MAX_METRICS = 100_000
-"""Metrics of one birth that are looked at; a node with more is refused."""
 
 _U32, _U64 = 1 << 32, 1 << 64
 _CONTROL = ("Node Control/", "Device Control/")
@@ -38,6 +36,7 @@ class Rejection(StrEnum):
     BAD_TOPIC = "bad_topic"
     RETAINED = "retained"
     TOO_MANY_NODES = "too_many_nodes"
+    TOO_MANY_METRICS = "too_many_metrics"
     OVERSIZED = "oversized"
     NOT_PAYLOAD = "not_payload"
     BAD_SEQ = "bad_seq"
@@ -311,15 +310,7 @@ def definitions(message: Message) -> Iterator[tuple[Definition, pb.Metric]]:
     """What a birth defines, with the metric that holds the value.
 
     A metric without a name is left out, a name that comes again too; the caller learns of them by counting.
-
-    Raises
-    ------
-    RejectedPayloadError
-        It has more metrics than any device has.
-
     """
-    if len(message.metrics) > MAX_METRICS:
-        raise RejectedPayloadError(Rejection.BAD_BIRTH, f"{len(message.metrics)} metrics")
     seen: set[str] = set()
     for metric in message.metrics:
         name = text(metric)

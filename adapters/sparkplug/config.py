@@ -35,6 +35,12 @@ class HostSettings(BrokerConnection):
     """False where another host application is in charge: then nothing is ever sent to edge nodes."""
     max_nodes: Annotated[int, Field(ge=1, le=100_000)] = 20_000
     """Edge nodes that are remembered, configured or not; messages of more are dead letters."""
+    max_node_metrics: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Metrics of one edge node and its devices that are remembered; a birth with more is a dead letter. Each
+    256 bytes of a birth count as a metric at least."""
+    max_metrics: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000_000
+    """Metrics that are remembered, likewise, of all edge nodes together that are not configured; and that are
+    listed for people."""
 
 
 class SparkplugSettings(Settings):

@@ -32,13 +32,24 @@ class Entry:
     """Id in the configuration; empty for one that is not configured."""
     born_ns: int = 0
     """Wall time of the birth [ns, UTC]."""
+    weight: int = 1
+    """Metrics that it counts as, see :func:`adapters.sparkplug.allowance.weight`."""
 
 
 class Directory:
-    """Every edge node and device that was born since the start."""
+    """The edge nodes and devices that were born since the start.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most
+        Metrics that are kept in all; beyond it the birth that is longest ago is forgotten.
+
+    """
+
+    def __init__(self, most: int) -> None:
         self._entries: dict[tuple[NodeKey, str | None], Entry] = {}
+        self._most = most
+        self._metrics = 0
         self.version = 0
         """Grows with every birth that says something new."""
 
@@ -47,8 +58,11 @@ class Directory:
 
     def born(self, node: NodeKey, device: str | None, entry: Entry) -> None:
         """Notes a birth."""
-        before = self._entries.get((node, device))
+        before = self._entries.pop((node, device), None)
         self._entries[node, device] = entry
+        self._metrics += entry.weight - (0 if before is None else before.weight)
+        while self._metrics > self._most and len(self._entries) > 1:
+            self._metrics -= self._entries.pop(next(iter(self._entries))).weight
         if before is None or list(before.definitions) != list(entry.definitions):
             self.version += 1
 

@@ -8,8 +8,9 @@ order is proven in time the same reading follows as a good one, a revision; if n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from adapters.sparkplug.allowance import Allowance, weight
 from adapters.sparkplug.codec import (
     BD_SEQ,
     Definition,
@@ -20,14 +21,14 @@ from adapters.sparkplug.codec import (
     bd_seq,
     definitions,
     number,
-    quick,
-    text,
 )
 from adapters.sparkplug.directory import Entry
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.payload_pb2 import Metric
 from adapters.sparkplug.plan import NodeKey, UnitPlan
 from adapters.sparkplug.readings import EARLIEST_MS, MAX_AHEAD_MS, Readings
 from adapters.sparkplug.sequence import Sequence
+from adapters.sparkplug.unit import Unit
 from telemetry.quality import Quality
 
 MAX_REFUSED = 20
@@ -36,61 +37,6 @@ MAX_DEVICES = 10_000
 """Devices of one edge node that are remembered."""
 
 _DATA = frozenset({Verb.NDATA, Verb.DDATA})
-
-
-Quick = tuple[int, str, int, int]
-"""Row of the point (-1 when it is none) and how a plain value is read, see :func:`codec.quick`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One metric of a birth."""
-
-    row: int
-    """Row of the point; -1 when it is not configured, or no number."""
-    datatype: int
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of messages, besides readings."""
-
-    rejected: list[tuple[Message, RejectedPayloadError]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    born: list[tuple[str | None, Entry]] = field(default_factory=list)
-    """Devices (None for the node) that were born."""
-    unborn: list[str | None] = field(default_factory=list)
-    """Configured devices that their node was born without."""
-    rebirth: str = ""
-    """Why births are needed; empty when they are not."""
-
-    def count(self, event: str, n: int = 1) -> None:
-        """Counts something by a bounded word."""
-        if n:
-            self.counts[event] = self.counts.get(event, 0) + n
-
-    def reject(self, message: Message, reason: Rejection, detail: str) -> None:
-        """Keeps a message as a dead letter."""
-        self.rejected.append((message, RejectedPayloadError(reason, detail)))
-
-
-@dataclass(slots=True)
-class _Unit:
-    """The node itself (no name) or one of its devices."""
-
-    rows: Mapping[str, int]
-    device: str = ""
-    born: bool = False
-    quick: dict[int, Quick] = field(default_factory=dict)
-    """By alias; 0 is left out, because a metric without alias reads as 0."""
-    slots: dict[str, Slot] = field(default_factory=dict)
-    """By name."""
-    aliases: dict[int, str] = field(default_factory=dict)
-    """Name by alias."""
-
-    def forget(self) -> None:
-        self.born = False
-        self.quick, self.slots, self.aliases = {}, {}, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +63,8 @@ class EdgeNode:
         Reorder timeout [s].
     birth_wait_s
         How long a configured device may stay unborn after the birth of its node [s].
+    allowance
+        How much of its births may be remembered.
 
     """
 
@@ -128,12 +76,14 @@ class EdgeNode:
         *,
         reorder_s: float,
         birth_wait_s: float,
+        allowance: Allowance,
     ) -> None:
         self.key = key
         self.readings = readings
         self._birth_wait_s = birth_wait_s
-        self._units = {name: _Unit(plan.rows, plan.device) for name, plan in units.items()}
-        self._units.setdefault(None, _Unit({}))
+        self._allowance = allowance
+        self._units = {name: Unit(plan.rows, plan.device) for name, plan in units.items()}
+        self._units.setdefault(None, Unit({}))
         self._order: Sequence[_Held] = Sequence(reorder_s)
         self._last: bytes = b""
         self._owner: dict[int, str | None] = {}
@@ -152,9 +102,23 @@ class EdgeNode:
         return min(times) if times else None
 
     @property
+    def devices(self) -> frozenset[str]:
+        """Ids of its devices in the configuration."""
+        return frozenset(unit.device for unit in self._units.values() if unit.device)
+
+    @property
     def held(self) -> int:
         """Messages that wait for those before them."""
         return len(self._order)
+
+    def configure(self, units: Mapping[str | None, UnitPlan]) -> None:
+        """Reads other points from now on; what the births said goes on counting, so nothing is missed."""
+        for name, unit in self._units.items():
+            unit.configure(units.get(name))
+        for name, plan in units.items():
+            self._units.setdefault(name, Unit(plan.rows, plan.device))
+        if units:
+            self._allowance.leave()
 
     def lost(self) -> None:
         """The host lost the broker: nothing is known until the next births."""
@@ -249,9 +213,11 @@ class EdgeNode:
             if topic.device not in self._units and len(self._units) >= MAX_DEVICES:
                 outcome.reject(message, Rejection.BAD_BIRTH, f"more than {MAX_DEVICES} devices of a node")
                 return
-            unit = self._units.setdefault(topic.device, _Unit({}))
-            self._define(unit, message, outcome)
-            self._birth_values(message, unit)
+            unit = self._units.setdefault(topic.device, Unit({}))
+            if self._define(unit, message, outcome):
+                self._birth_values(message, unit)
+            else:
+                self._stale(message, keep=True)
         elif topic.verb is Verb.DDEATH:
             self._release(topic.device)
             self._stale(message, keep=True)
@@ -264,11 +230,15 @@ class EdgeNode:
         if number_of_birth is None:
             # tck-id-topics-nbirth-bdseq-included; any death will be taken for its own
             outcome.count("births_without_bdseq")
+        was_online = self.online
         self._offline()
+        if not self._define(self._units[None], message, outcome):
+            if was_online:
+                self._mark_stale(message)
+            return
         self._bd_seq = number_of_birth
         self.online = self.ordered = True
         self._unborn_at_s = now_s + self._birth_wait_s
-        self._define(self._units[None], message, outcome)
         self._birth_values(message, self._units[None])
         self._last = message.raw
         sent_ms = message.timestamp_ms
@@ -301,6 +271,10 @@ class EdgeNode:
         outcome.count("node_deaths")
         outcome.count("superseded", len(self._order.drain()))
         self._offline()
+        self._mark_stale(message)
+
+    def _mark_stale(self, message: Message) -> None:
+        """Node and devices are stale, from the receipt of a message on."""
         rows = [row for unit in self._units.values() for row in unit.rows.values()]
         self.readings.mark(rows, message.received_ns // 1_000_000, Quality.STALE, message.received_ns)
 
@@ -310,6 +284,7 @@ class EdgeNode:
         self._last = b""
         self._owner = {}
         for unit in self._units.values():
+            self._allowance.give_back(unit.weight)
             unit.forget()
 
     def _stale(self, message: Message, *, keep: bool) -> None:
@@ -325,8 +300,8 @@ class EdgeNode:
         at_ms = sent_ms if plausible else received_ms
         self.readings.mark(rows, at_ms, Quality.STALE, message.received_ns, keep=keep)
 
-    def _unit(self, name: str | None) -> _Unit:
-        return self._units.get(name) or _Unit({})
+    def _unit(self, name: str | None) -> Unit:
+        return self._units.get(name) or Unit({})
 
     def _release(self, device: str | None) -> None:
         """Forgets what the births of a device said."""
@@ -334,48 +309,45 @@ class EdgeNode:
         for alias in unit.aliases:
             if self._owner.get(alias) == device:
                 del self._owner[alias]
+        self._allowance.give_back(unit.weight)
         unit.forget()
 
-    def _define(self, unit: _Unit, message: Message, outcome: Outcome) -> None:
-        """Takes the names, aliases and datatypes of a birth."""
+    def _define(self, unit: Unit, message: Message, outcome: Outcome) -> bool:
+        """Takes the names, aliases and datatypes of a birth; False when it is too large to be remembered."""
         device = message.topic.device
         self._release(device)
-        unit.born = True
+        asked = weight(len(message.metrics), len(message.raw))
+        if too_many := self._allowance.exceeded(asked):
+            outcome.reject(message, Rejection.TOO_MANY_METRICS, too_many)
+            return False
+        unit.born, unit.weight = True, asked
         found: list[Definition] = []
         values: dict[str, float] = {}
         twice: set[int] = set()
         for definition, metric in definitions(message):
             found.append(definition)
-            row = unit.rows.get(definition.name, -1)
-            how = ("", 0, 0)
+            unit.define(definition)
             if definition.refused:
-                outcome.count("mapped_but_refused", row >= 0)
-                row = -1
+                outcome.count("mapped_but_refused", definition.name in unit.rows)
             else:
                 values[definition.name] = number(metric, definition.datatype)[0]
-                how = quick(definition.datatype)
-            unit.slots[definition.name] = Slot(row, definition.datatype)
             alias = definition.alias
             if alias is None:
                 continue
             if alias in self._owner:
                 twice.add(alias)  # tck-id-payloads-alias-uniqueness
             self._owner[alias] = device
-            unit.aliases[alias] = definition.name
-            if alias:
-                unit.quick[alias] = (row, *how)
         for alias in twice:
-            # what it stands for cannot be told, so it stands for nothing
             outcome.count("ambiguous_aliases")
             for other in self._units.values():
-                other.quick.pop(alias, None)
-                other.aliases.pop(alias, None)
+                other.disown(alias)
         outcome.count("nameless_metrics", len(message.metrics) - len(found))
         mapped = frozenset(unit.slots.keys() & unit.rows.keys())
         outcome.count("births")
-        outcome.born.append((device, Entry(found, values, mapped, unit.device, message.received_ns)))
+        outcome.born.append((device, Entry(found, values, mapped, unit.device, message.received_ns, asked)))
+        return True
 
-    def _birth_values(self, message: Message, unit: _Unit) -> None:
+    def _birth_values(self, message: Message, unit: Unit) -> None:
         """The values of a birth: each as it was captured, and as what is current when the birth was sent.
 
         tck-id-topics-nbirth-metrics, tck-id-topics-dbirth-metrics: a birth states the current values. Without
@@ -434,7 +406,7 @@ class EdgeNode:
         if careful:
             self._slow(message, unit, careful, outcome, _Mode(known, stored, quiet))
 
-    def _quick(self, message: Message, unit: _Unit) -> list[Metric]:
+    def _quick(self, message: Message, unit: Unit) -> list[Metric]:
         """Takes the common case: an alias, a time, a value of the right kind. Returns the other metrics.
 
         Raises
@@ -476,11 +448,11 @@ class EdgeNode:
         return [metrics[at] for at in careful]
 
     def _slow(
-        self, message: Message, unit: _Unit, metrics: Iterable[Metric], outcome: Outcome, mode: _Mode
+        self, message: Message, unit: Unit, metrics: Iterable[Metric], outcome: Outcome, mode: _Mode
     ) -> None:
         complaints: dict[str, Rejection] = {}
         for metric in metrics:
-            slot, named, complaint = self._slot(metric, unit)
+            slot, named, complaint = unit.slot(metric)
             if slot is None:
                 if len(complaints) < MAX_REFUSED:
                     complaints.setdefault(complaint, _reason(complaint))
@@ -502,24 +474,6 @@ class EdgeNode:
             outcome.reject(message, reason, "; ".join(complaints))
             if reason is Rejection.UNKNOWN_METRIC:
                 outcome.rebirth = outcome.rebirth or "a metric that no birth has"
-
-    def _slot(self, metric: Metric, unit: _Unit) -> tuple[Slot | None, bool, str]:
-        """The metric that is meant, whether its name says so, and what is wrong when none is."""
-        name = text(metric)
-        has_alias = metric.HasField("alias")
-        if not name and not has_alias:
-            return None, False, "a metric with neither name nor alias"
-        if not name:
-            known = unit.aliases.get(metric.alias)
-            if known is None:
-                return None, False, f"alias {metric.alias} that no birth of it has"
-            return unit.slots[known], False, ""
-        slot = unit.slots.get(name)
-        if slot is None:
-            return None, True, f'metric "{name[:64]}" that no birth has'
-        if has_alias and unit.aliases.get(metric.alias, name) != name:
-            return None, True, f'metric "{name[:64]}" with the alias of another'
-        return slot, True, ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.index)
 
+    def carry(self, before: Rows) -> None:
+        """Takes over what was last said of points that were there before."""
+        known = {index: row for row, index in enumerate(before.index.tolist())}
+        same = [(row, known[index]) for row, index in enumerate(self.index.tolist()) if index in known]
+        if same:
+            mine, theirs = np.array(same, np.intp).T
+            self.newest[mine], self.floor[mine] = before.newest[theirs], before.floor[theirs]
+
     def step_back(self, now_ms: int) -> None:
         """The wall clock was set back: what was said of times that lie ahead now does not bind."""
         np.minimum(self.newest, now_ms, out=self.newest)
@@ -124,6 +132,11 @@ class Readings:
             self._work(np.array(self.row, np.intp), self.t_ms, self.value, fresh, every, received_ns)
             for column in (self.row, self.t_ms, self.value):
                 column.clear()
+
+    def follow(self, rows: Rows, received_ns: int) -> None:
+        """Works out what was added, received until a wall time [ns, UTC]; what follows is of other rows."""
+        self.close(received_ns)
+        self._rows = rows
 
     def columns(self, received_ns: int) -> Columns:
         """Everything that was added, received until a wall time [ns, UTC]."""

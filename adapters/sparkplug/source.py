@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,14 @@ import structlog
 from adapters import metrics
 from adapters.mqtt_client import BrokerLostError, ManualAckClient, Received, Session
 from adapters.sparkplug import codec
+from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import RejectedPayloadError, Rejection
 from adapters.sparkplug.config import HostSettings
 from adapters.sparkplug.directory import Directory
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import NodeKey, UnitPlan, plan_host
-from adapters.sparkplug.readings import Readings
+from adapters.sparkplug.readings import LAST_MS, Readings
 from adapters.sparkplug.rebirth import Rebirths
 from adapters.subscriber import Subscriber
 from ingest.ports import DeadLetter, Intake
@@ -79,13 +82,14 @@ class SparkplugSource(Subscriber[ManualAckClient]):
     ) -> None:
         opener = partial(ManualAckClient, host, clock)
         super().__init__("sparkplug", host, opener, intake, clock, environment=environment, uniform=uniform)
-        self.directory = Directory()
+        self.directory = Directory(host.max_metrics)
         """What was born since the start."""
         self._host = host
         self._directory_file = directory_file
         plan = plan_host(points)
         self._rows = plan.rows
         self._readings = Readings(plan.rows)
+        self._strangers = Allowance(host.max_metrics)
         self._nodes: dict[NodeKey, EdgeNode] = {}
         for key, units in plan.nodes.items():
             self._nodes[key] = self._node(key, units)
@@ -99,6 +103,9 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         self._state_topic = codec.state_topic(host.host_id)
         self._state_again = asyncio.Event()
         self._connected_ms = 0
+        self._certified_ms = 0
+        """Latest time that a certificate of this host bears [ms]: edge nodes pass over earlier ones, so that
+        it must not follow a wall clock that is set back."""
         self._newest_ns = 0
 
     @property
@@ -117,6 +124,49 @@ class SparkplugSource(Subscriber[ManualAckClient]):
             self._rebirths.want(key, self._clock.monotonic())
         self._attend.set()
 
+    def prepared(self, points: Sequence[SitePoint], changed: AbstractSet[str]) -> Callable[[], None]:
+        """Plans other points; what is returned brings them into effect, at once and without fail.
+
+        The connection stays, every edge node stays born, and no message of any is missed. Points of changed
+        devices are stale until the births that their edge nodes are asked for.
+
+        Parameters
+        ----------
+        points
+            Every point of every device behind the host.
+        changed
+            Devices that are reached or understood otherwise than before.
+
+        Raises
+        ------
+        ConfigError
+            A device cannot be planned; nothing has changed.
+
+        """
+        plan = plan_host(points)
+
+        def take_over() -> None:
+            now_ns = self._clock.now_ns()
+            nodes = {key for key, node in self._nodes.items() if node.devices & changed}
+            plan.rows.carry(self._rows)
+            self._rows = plan.rows
+            self._readings.follow(plan.rows, now_ns)
+            for key in plan.nodes.keys() - self._nodes.keys():
+                self._nodes[key] = self._node(key, {})
+            for key, node in self._nodes.items():
+                node.configure(plan.nodes.get(key, {}))
+            nodes |= {key for key, node in self._nodes.items() if node.devices & changed}
+            self._configured = list(plan.nodes)
+            rows = [row for row, point in enumerate(points) if point.key.device in changed]
+            self._readings.mark(rows, now_ns // 1_000_000, Quality.STALE, now_ns)
+            self._lost = False  # what is new is out of reach too, if the broker is
+            if self.state.connected:
+                for key in nodes:
+                    self._rebirths.want(key, self._clock.monotonic())
+            self._attend.set()
+
+        return take_over
+
     async def _begin(self) -> None:
         """Nothing is known of any edge node before its births.
 
@@ -127,7 +177,8 @@ class SparkplugSource(Subscriber[ManualAckClient]):
     def _session_wanted(self) -> Session:
         """tck-id-operational-behavior-host-application-connect-will and its parts."""
         # tck-id-host-topic-phid-death-payload-timestamp-connect
-        self._connected_ms = self._clock.now_ns() // 1_000_000
+        self._connected_ms = max(self._clock.now_ns() // 1_000_000, self._certified_ms + 1)
+        self._certified_ms = self._connected_ms
         death = codec.state(False, self._connected_ms)
         return Session(0, aiomqtt.Will(self._state_topic, death, qos=1, retain=True))
 
@@ -139,6 +190,8 @@ class SparkplugSource(Subscriber[ManualAckClient]):
             self._readings,
             reorder_s=host.reorder_timeout_s,
             birth_wait_s=host.birth_wait_s,
+            # what is configured is remembered in any case
+            allowance=Allowance(host.max_node_metrics, None if units else self._strangers),
         )
 
     def _parts(self, client: ManualAckClient) -> Mapping[str, Coroutine[Any, Any, None]]:
@@ -166,6 +219,9 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         while True:
             await self._state_again.wait()
             self._state_again.clear()
+            if self._certified_ms > self._connected_ms:
+                # the Will bears the time of the connection, and a birth must bear the same
+                raise BrokerLostError("a certificate of this host bears a later time; connecting anew")
             birth = codec.state(True, self._connected_ms)
             await client.publish(self._state_topic, birth, qos=1, retain=True)
             if first:
@@ -217,8 +273,17 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         return topic
 
     def _own_state(self, received: Received) -> None:
-        """tck-id-message-flow-hid-sparkplug-state-message-delivered."""
-        if not codec.read_state(received.payload).online and self.state.connected:
+        """tck-id-message-flow-hid-sparkplug-state-message-delivered.
+
+        A retained one that is dated later is of an earlier run whose clock was ahead.
+        """
+        told = codec.read_state(received.payload)
+        if received.retained and self._certified_ms < told.timestamp < LAST_MS:
+            self._certified_ms = told.timestamp
+            _log.warning("sparkplug_state_of_later", link=self.name, host_id=self._host.host_id)
+            self._state_again.set()
+            return
+        if not told.online and self.state.connected:
             _log.warning("sparkplug_state_contradicted", link=self.name, host_id=self._host.host_id)
             self._state_again.set()
 
@@ -386,5 +451,6 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         # the broker sends it back: from here on nobody must answer that the host is there
         self.state.down()
         with suppress(BrokerLostError):
-            death = codec.state(False, self._clock.now_ns() // 1_000_000)
+            self._certified_ms = max(self._clock.now_ns() // 1_000_000, self._certified_ms)
+            death = codec.state(False, self._certified_ms)
             await client.publish(self._state_topic, death, qos=1, retain=True)

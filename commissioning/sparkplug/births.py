@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.sparkplug import codec
+from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import RejectedPayloadError, Verb
 from adapters.sparkplug.directory import Directory
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import NodeKey
 from adapters.sparkplug.readings import Readings, Rows
 from commissioning.tables import aligned, number
 
 MAX_NODES = 2000
 """Edge nodes that are listened to."""
+MAX_METRICS = 1_000_000
+"""Metrics that are remembered, of all together."""
 
 
 class Births:
@@ -24,7 +28,7 @@ class Births:
     """
 
     def __init__(self, *, ask: bool = False) -> None:
-        self.directory = Directory()
+        self.directory = Directory(MAX_METRICS)
         self.unborn: set[NodeKey] = set()
         """Edge nodes that were heard, but not their births."""
         self.rejected = 0
@@ -35,6 +39,7 @@ class Births:
         self._ask = ask
         self._nodes: dict[NodeKey, EdgeNode] = {}
         self._asked: set[NodeKey] = set()
+        self._allowance = Allowance(MAX_METRICS)
 
     @property
     def sound(self) -> bool:
@@ -59,7 +64,7 @@ class Births:
             if len(self._nodes) >= MAX_NODES:
                 self.left_out += 1
                 return {}
-            node = self._nodes[key] = _node(key)
+            node = self._nodes[key] = _node(key, self._allowance)
         outcome = Outcome()
         node.receive(message, received_ns / 1e9, outcome)
         node.readings.columns(received_ns)
@@ -123,6 +128,6 @@ class Births:
         return "\n".join(lines)
 
 
-def _node(key: NodeKey) -> EdgeNode:
+def _node(key: NodeKey, allowance: Allowance) -> EdgeNode:
     nothing = Readings(Rows([], [], [], [], []))
-    return EdgeNode(key, {}, nothing, reorder_s=2.0, birth_wait_s=60.0)
+    return EdgeNode(key, {}, nothing, reorder_s=2.0, birth_wait_s=60.0, allowance=allowance)

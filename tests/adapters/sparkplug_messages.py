@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import parse, parse_topic
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings, Rows
 from simulators.devices.sparkplug import payload_pb2 as pb
@@ -47,7 +49,9 @@ def odd(metrics: Iterable[pb.Metric], seq: int | None = 0, t: int | None = T0) -
 class View:
     """One edge node "e" of group "g". Rows: W and Q of device "a" 0 and 1, W of "b" 2, V of the node 3."""
 
-    def __init__(self, *, low: float = -1e9, high: float = 1e9, scale: float = 1.0) -> None:
+    def __init__(
+        self, *, low: float = -1e9, high: float = 1e9, scale: float = 1.0, most: int = 100_000
+    ) -> None:
         rows = Rows(range(4), [scale] * 4, [0.0] * 4, [low] * 4, [high] * 4)
         self.readings = Readings(rows)
         units: Mapping[str | None, UnitPlan] = {
@@ -55,7 +59,10 @@ class View:
             "b": UnitPlan("dev-b", {"W": 2}),
             None: UnitPlan("dev-node", {"V": 3}),
         }
-        self.node = EdgeNode(("g", "e"), units, self.readings, reorder_s=2.0, birth_wait_s=3.0)
+        self.allowance = Allowance(most)
+        self.node = EdgeNode(
+            ("g", "e"), units, self.readings, reorder_s=2.0, birth_wait_s=3.0, allowance=self.allowance
+        )
         self.outcome = Outcome()
         self.now_ms = T0
         self.all: list[Reading] = []

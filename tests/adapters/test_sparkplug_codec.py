@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from adapters.sparkplug import codec
 from adapters.sparkplug import payload_pb2 as own
+from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import DataType, RejectedPayloadError, Rejection, parse, parse_topic
 from adapters.sparkplug.generate import generated
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings, Rows
 from simulators.devices.sparkplug import payload_pb2 as pb
@@ -277,7 +279,8 @@ def test_no_message_raises_anything_else_and_nothing_without_meaning_is_good(
 ) -> None:
     readings = Readings(Rows(range(3), [1.0] * 3, [0.0] * 3, [-1e6] * 3, [1e6] * 3))
     units = {"a": UnitPlan("a", {"W": 0, "Q": 1}), None: UnitPlan("n", {"V": 2})}
-    node = EdgeNode(("g", "e"), units, readings, reorder_s=2.0, birth_wait_s=3.0)
+    allowance = Allowance(100_000)
+    node = EdgeNode(("g", "e"), units, readings, reorder_s=2.0, birth_wait_s=3.0, allowance=allowance)
     outcome = Outcome()
     for at, ((verb, device), payload) in enumerate(messages):
         topic = parse_topic(f"spBv1.0/g/{verb}/e" + (f"/{device}" if device else ""))

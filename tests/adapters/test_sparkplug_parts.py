@@ -133,7 +133,7 @@ def definition(name: str, **more: object) -> Definition:
 
 def test_the_directory_says_what_is_a_point_and_what_could_be_one() -> None:
     """tck-id-topics-nbirth-metric-reqs, tck-id-topics-dbirth-metric-reqs: a birth names every metric."""
-    directory = Directory()
+    directory = Directory(1000)
     metrics = [
         definition("W"),
         definition("Q"),

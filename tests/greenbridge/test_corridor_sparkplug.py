@@ -6,8 +6,10 @@ from functools import cache
 
 import pytest
 
+from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import parse, parse_topic
-from adapters.sparkplug.node import EdgeNode, Outcome
+from adapters.sparkplug.node import EdgeNode
+from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import plan_host
 from adapters.sparkplug.readings import Readings
 from greenbridge.settings import Configuration, load
@@ -79,7 +81,8 @@ def births() -> tuple[dict[str, tuple[float, int]], int]:
         simulated.connect(NOW_MS)
         simulated.connected()
         key = (settings.group, settings.id)
-        node = EdgeNode(key, plan.nodes[key], columns, reorder_s=2.0, birth_wait_s=3.0)
+        allowance = Allowance(100_000)
+        node = EdgeNode(key, plan.nodes[key], columns, reorder_s=2.0, birth_wait_s=3.0, allowance=allowance)
         for action in simulated.subscribed(NOW_MS):
             assert isinstance(action, Publish)
             topic = parse_topic(action.topic)
