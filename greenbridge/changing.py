@@ -136,8 +136,9 @@ def _confirm(question: str) -> None:
 
 
 def _refused_by_running(error: GreenbridgeError) -> typer.Exit:
+    from greenbridge.control import CommandFailedError
     from telemetry.errors import UnavailableError
 
-    unavailable = isinstance(error, UnavailableError)
+    unavailable = isinstance(error, UnavailableError | CommandFailedError)
     typer.echo(f"greenbridge: {error}" + ("" if unavailable else "\nNothing was changed."), err=True)
     return typer.Exit(EXIT_CANNOT_RUN if unavailable else EXIT_USAGE)

@@ -29,6 +29,11 @@ _TIMEOUT_S = 10.0
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7), SO_PEERCRED): process, user and group."""
 
+
+class CommandFailedError(GreenbridgeError):
+    """A command ended in a fault of the program: what it has done is not known."""
+
+
 Answer = Callable[[dict[str, Any], str], Awaitable[dict[str, Any]]]
 """Takes a request and who sent it."""
 
@@ -60,11 +65,10 @@ async def listening(state: Path, answer: Answer) -> AsyncIterator[None]:
             async with asyncio.timeout(_TIMEOUT_S):
                 line = await reader.readline()
             request = msgspec.json.decode(line, type=dict[str, Any])
-            reply = await answer(request, who)
         except (msgspec.DecodeError, ValueError, TimeoutError) as error:
-            reply = {"error": f"the request cannot be understood: {error}"}
-        except GreenbridgeError as error:
-            reply = {"error": str(error)}
+            reply = {"error": f"the request cannot be understood: {str(error) or 'it does not come'}"}
+        else:
+            reply = await _reply(answer, request, who)
         try:
             writer.write(msgspec.json.encode(reply) + b"\n")
             await writer.drain()
@@ -93,6 +97,26 @@ async def listening(state: Path, answer: Answer) -> AsyncIterator[None]:
         server.close()
         await server.wait_closed()
         file.unlink(missing_ok=True)
+
+
+async def _reply(answer: Answer, request: dict[str, Any], who: str) -> dict[str, Any]:
+    """The answer, or why there is none; whatever went wrong is said, since somebody waits for it."""
+    task = asyncio.ensure_future(answer(request, who))
+    try:
+        await asyncio.wait({task})
+    finally:
+        task.cancel()
+    error = None if task.cancelled() else task.exception()
+    if task.cancelled():
+        return {"error": "greenbridge is ending; ask again when it runs"}
+    if error is None:
+        return task.result()
+    if isinstance(error, GreenbridgeError):
+        return {"error": str(error)}
+    command = str(request.get("command"))[:80]
+    log.error("control_command_failed", command=command, who=who, exc_info=error)
+    said = f"{type(error).__name__}: {error}"
+    return {"failed": f"{command!r} failed unexpectedly ({said}); what it has done is not known, see the log"}
 
 
 async def routed(commands: Mapping[str, Answer], request: dict[str, Any], who: str) -> dict[str, Any]:
@@ -128,6 +152,8 @@ async def ask(state: Path, request: dict[str, Any]) -> dict[str, Any]:
     ------
     UnavailableError
         None runs there, or it is another user's.
+    CommandFailedError
+        It did not get to the end.
     GreenbridgeError
         It refuses, with the reason.
 
@@ -153,6 +179,8 @@ async def ask(state: Path, request: dict[str, Any]) -> dict[str, Any]:
     if not line:
         raise UnavailableError(f"the greenbridge on {state} ended before it answered")
     reply = msgspec.json.decode(line, type=dict[str, Any])
+    if "failed" in reply:
+        raise CommandFailedError(reply["failed"])
     if "error" in reply:
         raise GreenbridgeError(reply["error"])
     return reply

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from greenbridge import control
 from greenbridge.difference import Difference
@@ -171,6 +172,8 @@ async def test_a_command_travels_over_the_socket_with_the_users_identity(tmp_pat
         asked.append((request, who))
         if request["command"] == "fail":
             raise GreenbridgeError("it cannot be done: no")
+        if request["command"] == "break":
+            raise KeyError("a fault in the program")
         return {"text": "done", "size": "x" * 200_000}
 
     async with asyncio.timeout(20), control.listening(state, answer):
@@ -178,6 +181,13 @@ async def test_a_command_travels_over_the_socket_with_the_users_identity(tmp_pat
         assert (await control.ask(state, {"command": "reload"}))["text"] == "done"
         with pytest.raises(GreenbridgeError, match="it cannot be done: no"):
             await control.ask(state, {"command": "fail"})
+        with (
+            capture_logs() as logs,
+            pytest.raises(control.CommandFailedError, match="'break' failed unexpectedly"),
+        ):
+            await control.ask(state, {"command": "break"})
+        assert [line["event"] for line in logs] == ["control_command_failed"]
+        assert (await control.ask(state, {"command": "reload"}))["text"] == "done"
     assert asked[0][1].startswith(f"uid {os.getuid()}")
     assert f"process {os.getpid()}" in asked[0][1]
     assert not (state / control.SOCKET).exists()
