@@ -25,7 +25,8 @@ class LinkState:
         self.counts: collections.Counter[str] = collections.Counter()
         """Events by kind since the source was made; the kinds are listed in the adapter's README."""
         self._counters: dict[str, Counter] = {}
-        metrics.LINK_UP.labels(name).set(0)
+        # shows 0 at first; where a source is prepared beside one that runs, what that has set stays
+        metrics.LINK_UP.labels(name)
 
     @property
     def connected(self) -> bool:

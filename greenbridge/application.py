@@ -34,7 +34,7 @@ from greenbridge.live import LiveValues
 from greenbridge.notifying import Notifier, Notifying, notifying
 from greenbridge.query_answers import Query, answered
 from greenbridge.settings import Configuration
-from greenbridge.sources import Source, sources_of
+from greenbridge.sources import Source, points_behind, sources_of
 from greenbridge.status import SystemStatus, WatchedStore, ailments
 from greenbridge.stores import FurtherStore, further_stores, in_use
 from ingest.audit_chain import Act
@@ -99,6 +99,7 @@ class Application:
         self._intake = JournalIntake(journal, letters, clock)
         self._table = LiveTable(journal)
         self._links: dict[str, LinkState] = {}
+        self._sources_running: dict[str, Source] = {}
         self._stores: list[WatchedStore] = []
         self._opened: dict[str, AsyncExitStack] = {}
         self._takers: dict[str, Reinjectable] = {}
@@ -168,6 +169,7 @@ class Application:
         sources = self._sources(self.configuration, self.site)
         names = in_use(self.configuration.settings)
         stores = self._further(self.configuration, self.site, registry, names)
+        derivation = self._derivation(self.configuration, self.site)
         now = self._clock.now_ns()
         self._table.prime(await self._embedded.query.last(sorted(self.site.points)), now)
         primed_at = (await self._embedded.position()).offset
@@ -189,10 +191,10 @@ class Application:
         # what it would miss in a full journal is in the embedded store
         cursors.register(SETTLING, OnFull.DETACH)
         for store in stores:
-            await self._open(store)
+            self._take_in(store, await self._opened_store(store))
         for source in sources:
             self._begin(source)
-        await self._derive()
+        await self._derive(derivation)
         self._supervisor.add("reinjection", Reinjection(self._letters, self._takers, self._clock).run)
 
     async def run(self) -> None:
@@ -244,13 +246,14 @@ class Application:
 
     async def close(self) -> None:
         """Closes the further stores; the rest is its opener's."""
-        for opened in self._opened.values():
+        for opened in list(self._opened.values()):
             await opened.aclose()
 
     async def apply(self, wanted: Configuration, difference: Difference, record: Record) -> None:
         """Brings another configuration into effect; parts that it does not touch run on.
 
-        Everything that can fail comes first: on an error nothing has changed.
+        Everything that can fail comes first: on an error nothing has changed. Of a link that runs on only the
+        devices that differ are touched.
 
         Parameters
         ----------
@@ -271,11 +274,27 @@ class Application:
         site = wanted.site(registry) if difference.site else self.site
         links = difference.links
         fresh = links.started | links.restarted
-        sources = self._sources(wanted, site, fresh)
+
+        def planned() -> tuple[list[Source], list[Callable[[], None]]]:
+            adjustments = [
+                self._sources_running[link].prepared(points_behind(site, link), devices)
+                for link, devices in links.adjusted.items()
+            ]
+            return self._sources(wanted, site, fresh), adjustments
+
+        # plans of thousands of devices take seconds, in which the others are to be read
+        sources, adjustments = await asyncio.to_thread(planned)
         stores = self._further(wanted, site, registry, difference.stores)
         told = await asyncio.to_thread(self._told, wanted) if difference.notifications else None
-        await record()
-
+        derivation = self._derivation(wanted, site)
+        async with AsyncExitStack() as opening:
+            further = [
+                (store, await opening.enter_async_context(await self._opened_store(store)))
+                for store in stores
+            ]
+            await record()
+            opening.pop_all()
+        # from here on nothing can fail
         self.configuration, self.site = wanted, site
         if difference.logs:
             logs.configure(wanted.settings.logs.format, wanted.settings.logs.level)
@@ -283,8 +302,10 @@ class Application:
             self._embedded.thin_by(Deadbands.of_site(site))
             self.status.show(site)
             self._live.show(site)
+        for adjust in adjustments:
+            adjust()
         if difference.derived:
-            await self._derive()
+            await self._derive(derivation)
         if told is not None:
             await self._supervisor.remove(_NOTIFY)
             self.notifier.use(wanted.settings.alerts, told)
@@ -296,20 +317,29 @@ class Application:
             self.settlement.reconfigure(site, wanted.settings.alerts.settlement)
             self._supervisor.add(CONSUMER, self._judge)
             self._supervisor.add(SETTLING, self.settlement.run)
-        for name in difference.stores:
-            await self._shut(name)
-        for store in stores:
-            await self._open(store)
         if difference.announcements:
             await self._supervisor.remove(_ANNOUNCEMENTS)
             self._announcements.ask(wanted.settings.simulators_url)
             self._supervisor.add(_ANNOUNCEMENTS, self._announcements.run)
-        for link in sorted(links.stopped):
+        await self._exchange_links(links.stopped, sources)
+        await self._exchange_stores(difference.stores, further)
+
+    async def _exchange_links(self, stopped: Collection[str], sources: Sequence[Source]) -> None:
+        for link in sorted(stopped):
             await self._end(link)
         for source in sources:
             if source.name in self._links:
                 await self._end(source.name)
             self._begin(source)
+
+    async def _exchange_stores(
+        self, names: Collection[str], further: Sequence[tuple[FurtherStore, AsyncExitStack]]
+    ) -> None:
+        closing = [closed for name in names if (closed := await self._take_out(name)) is not None]
+        for store, opened in further:
+            self._take_in(store, opened)
+        for closed in closing:
+            await closed.aclose()
 
     def _sources(
         self, configuration: Configuration, site: Site, links: Collection[str] | None = None
@@ -323,16 +353,22 @@ class Application:
             links=links,
         )
 
-    async def _derive(self) -> None:
-        """Begins to derive points as the configuration has it now, if it has any."""
-        derived, cursors = self.configuration.settings.derived, self._journal.cursors
+    def _derivation(self, configuration: Configuration, site: Site) -> Deriving | None:
+        """What derives the points of a configuration; None if it has none."""
+        derived = configuration.settings.derived
+        if not derived:
+            return None
+        return Deriving(formulas(derived, site), self._journal, self._journal.cursors, self._clock)
+
+    async def _derive(self, deriving: Deriving | None) -> None:
+        """Derives points in place of what did so until now."""
+        cursors = self._journal.cursors
         if self._deriving:
             await self._supervisor.remove(DERIVATION)
             cursors.unregister(DERIVATION)
-        self._deriving = bool(derived)
-        if derived:
+        self._deriving = deriving is not None
+        if deriving is not None:
             cursors.register(DERIVATION, OnFull.DETACH)
-            deriving = Deriving(formulas(derived, self.site), self._journal, cursors, self._clock)
             self._supervisor.add(DERIVATION, deriving.run)
 
     async def _judge(self) -> None:
@@ -347,6 +383,7 @@ class Application:
 
     def _begin(self, source: Source) -> None:
         self._links[source.name] = source.state
+        self._sources_running[source.name] = source
         if isinstance(source, SparkplugSource):
             self._hosts[source.name] = source
         if isinstance(source, MqttSource):
@@ -357,7 +394,7 @@ class Application:
         await self._supervisor.remove(link)
         self._takers.pop(link, None)
         self._hosts.pop(link, None)
-        del self._links[link]
+        del self._links[link], self._sources_running[link]
 
     async def _resumed(self) -> None:
         """Returns when the alarms of an earlier run are known."""
@@ -392,10 +429,17 @@ class Application:
         )
         return [*stores]
 
-    async def _open(self, further: FurtherStore) -> None:
+    @staticmethod
+    async def _opened_store(further: FurtherStore) -> AsyncExitStack:
+        """An open store, that nothing uses yet; what is returned closes it."""
+        opened = AsyncExitStack()
+        await opened.enter_async_context(further.store)
+        return opened
+
+    def _take_in(self, further: FurtherStore, opened: AsyncExitStack) -> None:
+        """Begins to feed an open store."""
         store, cursors = further.store, self._journal.cursors
-        opened = self._opened[store.name] = AsyncExitStack()
-        await opened.enter_async_context(store)
+        self._opened[store.name] = opened
         # it keeps its position in the journal's cursors itself
         pump = StorePump(
             self._journal,
@@ -408,16 +452,16 @@ class Application:
         cursors.register(store.name, OnFull.DETACH)
         self._watch(WatchedStore(store, pump))
 
-    async def _shut(self, name: str) -> None:
-        """Closes a further store, if it is open."""
+    async def _take_out(self, name: str) -> AsyncExitStack | None:
+        """Ends the feeding of a further store; returns what closes it, None if it is not open."""
         opened = self._opened.pop(name, None)
         if opened is None:
-            return
+            return None
         await self._supervisor.remove(f"pump/{name}")
         await self._supervisor.remove(f"events/{name}")
         self._journal.cursors.unregister(name)
         self._stores[:] = [watched for watched in self._stores if watched.store.name != name]
-        await opened.aclose()
+        return opened
 
     def _watch(self, watched: WatchedStore) -> None:
         name = watched.store.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -62,6 +62,9 @@ class Links:
     started: frozenset[str] = frozenset()
     stopped: frozenset[str] = frozenset()
     restarted: frozenset[str] = frozenset()
+    """Those with other settings of their own."""
+    adjusted: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Those that run on, with the devices on each that come, go or are reached or understood otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,9 @@ class Difference:
         ):
             if links:
                 lines.append(f"Links that {verb}: {', '.join(sorted(links))}")
+        for link, devices in sorted(self.links.adjusted.items()):
+            names = ", ".join(sorted(devices))
+            lines.append(f"{link} runs on; of its devices only these are touched: {names}")
         lines += [f"{change}: needs a restart" for change in self.needs_restart]
         return "\n".join(lines)
 
@@ -121,6 +127,7 @@ class Difference:
                 "started": sorted(self.links.started),
                 "stopped": sorted(self.links.stopped),
                 "restarted": sorted(self.links.restarted),
+                "adjusted": {link: sorted(names) for link, names in sorted(self.links.adjusted.items())},
             },
         }
 
@@ -198,8 +205,22 @@ def _far_sides(before: SiteSettings, after: SiteSettings) -> Iterator[Change]:
 
 def _links(running: Configuration, wanted: Configuration) -> Links:
     old, new = _ways(running), _ways(wanted)
-    restarted = {link for link in old.keys() & new.keys() if old[link] != new[link]}
-    return Links(frozenset(new.keys() - old.keys()), frozenset(old.keys() - new.keys()), frozenset(restarted))
+    restarted: set[str] = set()
+    adjusted: dict[str, frozenset[str]] = {}
+    for link in old.keys() & new.keys():
+        (table, devices), (other_table, other_devices) = old[link], new[link]
+        touched = frozenset(
+            name
+            for name in devices.keys() | other_devices.keys()
+            if devices.get(name) != other_devices.get(name)
+        )
+        if table != other_table:
+            restarted.add(link)
+        elif touched:
+            adjusted[link] = touched
+    return Links(
+        frozenset(new.keys() - old.keys()), frozenset(old.keys() - new.keys()), frozenset(restarted), adjusted
+    )
 
 
 def _ways(configuration: Configuration) -> dict[str, tuple[Any, dict[str, Any]]]:

@@ -11,9 +11,14 @@ from adapters.sparkplug.source import SparkplugSource
 from greenbridge.settings import Configuration
 from ingest.ports import Intake
 from telemetry.clock import Clock
-from telemetry.site import Site
+from telemetry.site import Site, SitePoint
 
 Source = ModbusSource | MqttSource | SparkplugSource
+
+
+def points_behind(site: Site, link: str) -> list[SitePoint]:
+    """Every point of every device that depends on a link."""
+    return [point for device in site.links.get(link, []) for point in site.points_of(device.id)]
 
 
 def sources_of(
@@ -34,11 +39,7 @@ def sources_of(
 
     """
     settings = configuration.settings
-    points = {
-        link: [point for device in devices for point in site.points_of(device.id)]
-        for link, devices in site.links.items()
-        if links is None or link in links
-    }
+    points = {link: points_behind(site, link) for link in site.links if links is None or link in links}
     modbus = [
         ModbusSource(gateway, points[f"modbus/{gateway.id}"], intake, clock)
         for gateway in settings.modbus.gateway

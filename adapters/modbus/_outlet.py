@@ -10,6 +10,11 @@ from adapters.link import LinkState
 from ingest.ports import Intake
 from telemetry.batch import ReadingBatch
 
+LAST_COMMITS_S = 5.0
+"""How long commits may go on after the end of polling [s], if nothing else is said."""
+
+MakeBatch = Callable[[], ReadingBatch]
+
 
 class Outlet:
     """Hands batches to the intake without waiting for each commit, a bounded number at a time.
@@ -19,16 +24,18 @@ class Outlet:
     ``batches_given_up`` when it is closed.
     """
 
-    def __init__(self, intake: Intake, limit: int, link: LinkState) -> None:
+    def __init__(self, intake: Intake, limit: int, link: LinkState, last_s: float = LAST_COMMITS_S) -> None:
         self._intake = intake
         self._limit = limit
         self._link = link
+        self._last_s = last_s
         self._pending: deque[asyncio.Task[None]] = deque()
+        self._waiting: deque[MakeBatch] = deque()
+        """Handed over, their commits not begun; at most one for each poll that goes on."""
         self._turn = asyncio.Lock()
-        self._refused = 0
         self._name = f"commit {link.name}"
 
-    async def put(self, batch: Callable[[], ReadingBatch]) -> None:
+    async def put(self, batch: MakeBatch) -> None:
         """Starts the commit of a batch, after those of all earlier calls.
 
         Parameters
@@ -43,17 +50,23 @@ class Outlet:
             An earlier batch could not be made durable; this one is given up.
 
         """
-        self._refused += 1
+        self.leave(batch)
         async with self._turn:
             self.check()
             if len(self._pending) >= self._limit:
                 self._link.count("back_pressure")
                 await asyncio.wait({self._pending[0]})
                 self.check()
-            self._refused -= 1
-            self._pending.append(asyncio.create_task(self._commit(batch), name=self._name))
+            self._begin(self._waiting.popleft())
 
-    async def _commit(self, batch: Callable[[], ReadingBatch]) -> None:
+    def leave(self, batch: MakeBatch) -> None:
+        """Leaves a batch, as :meth:`put`, whose commit begins when the outlet is closed at the latest."""
+        self._waiting.append(batch)
+
+    def _begin(self, batch: MakeBatch) -> None:
+        self._pending.append(asyncio.create_task(self._commit(batch), name=self._name))
+
+    async def _commit(self, batch: MakeBatch) -> None:
         await self._intake.submit(batch())
 
     def check(self) -> None:
@@ -67,11 +80,22 @@ class Outlet:
             self._pending.popleft()
 
     async def close(self) -> None:
-        """Gives up the commits that are under way; they are unacknowledged and may or may not happen."""
-        for task in self._pending:
-            task.cancel()
-        outcomes = await asyncio.gather(*self._pending, return_exceptions=True)
-        lost = self._refused + sum(isinstance(outcome, BaseException) for outcome in outcomes)
-        if lost:
-            self._link.count("batches_given_up", lost)
-        self._pending.clear()
+        """Commits what was left, and gives up what takes too long; that may or may not happen."""
+        lost = 0
+        if any(task.done() and task.exception() is not None for task in self._pending):
+            lost = len(self._waiting)
+        else:
+            for batch in self._waiting:
+                self._begin(batch)
+        self._waiting.clear()
+        try:
+            if self._pending:
+                await asyncio.wait(self._pending, timeout=self._last_s)
+        finally:
+            for task in self._pending:
+                task.cancel()
+            outcomes = await asyncio.gather(*self._pending, return_exceptions=True)
+            lost += sum(isinstance(outcome, BaseException) for outcome in outcomes)
+            if lost:
+                self._link.count("batches_given_up", lost)
+            self._pending.clear()

@@ -18,21 +18,24 @@ class Patience:
     ----------
     timeout_s
         Longest wait [s]; healthy units always get it.
-    units
-        Number of units.
 
     """
 
-    def __init__(self, timeout_s: float, units: int) -> None:
+    def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        self._slowest_s: list[float | None] = [None] * units
-        self._asked = [False] * units
+        self._slowest_s: dict[int, float] = {}
+        self._asked: set[int] = set()
         self._full_from: float = 0.0
 
     def heard(self, unit: int, round_trip_s: float) -> None:
         """Notes how long a reply took [s]."""
-        slowest = self._slowest_s[unit]
+        slowest = self._slowest_s.get(unit)
         self._slowest_s[unit] = round_trip_s if slowest is None else max(round_trip_s, _DECAY * slowest)
+
+    def forget(self, unit: int) -> None:
+        """Forgets a unit that is not asked any more."""
+        self._slowest_s.pop(unit, None)
+        self._asked.discard(unit)
 
     def of(self, unit: int, *, failing: bool, period_s: float, free_s: float, now: float) -> float:
         """The wait for the next reply of a unit [s].
@@ -41,10 +44,11 @@ class Patience:
         the next healthy unit is due (``free_s``), but never less than a small part of its period or than its
         own replies took before.
         """
-        first, self._asked[unit] = not self._asked[unit], True
+        first = unit not in self._asked
+        self._asked.add(unit)
         if not failing or first:
             return self._timeout_s
-        slowest = self._slowest_s[unit]
+        slowest = self._slowest_s.get(unit)
         if slowest is None and now >= self._full_from:
             self._full_from = now + FULL_EVERY_S
             return self._timeout_s

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from telemetry.backoff import Backoff
+
+_SPREAD = (5**0.5 - 1) / 2
+"""Multiples of the golden ratio spread over a period evenly, however many there are."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,9 +56,9 @@ class Schedule:
     Parameters
     ----------
     periods_s
-        Of each unit, the periods of its reads [s].
+        Of each unit, by its number, the periods of its reads [s].
     backoffs
-        Of each unit, its growing pauses while it fails.
+        Of each unit, by its number, its growing pauses while it fails.
     now
         Monotonic time of the start [s].
     shift
@@ -65,23 +68,41 @@ class Schedule:
 
     def __init__(
         self,
-        periods_s: Sequence[Sequence[float]],
-        backoffs: Sequence[Backoff],
+        periods_s: Mapping[int, Sequence[float]],
+        backoffs: Mapping[int, Backoff],
         now: float,
         shift: float = 0.0,
     ) -> None:
-        self._members = [_Member(backoff) for backoff in backoffs]
-        count = sum(len(periods) for periods in periods_s)
-        self._turns: list[_Turn] = []
-        for unit, periods in enumerate(periods_s):
-            for period in periods:
-                first = now + period * (len(self._turns) + shift) / count
-                self._members[unit].turns.append(len(self._turns))
-                self._turns.append(_Turn(unit, period, first, first))
+        self._members: dict[int, _Member] = {}
+        self._turns: dict[int, _Turn] = {}
+        self._next_turn = 0
         self._waiting: list[tuple[float, int, int]] = []
         self._ready: list[tuple[float, int, int]] = []
-        for turn in range(count):
-            self._plan(turn, self._turns[turn].due)
+        count = sum(len(periods) for periods in periods_s.values())
+        for unit, periods in periods_s.items():
+            phases = [(self._next_turn + i + shift) / count for i in range(len(periods))]
+            self._enter(unit, periods, backoffs[unit], now, phases)
+
+    def add(self, unit: int, periods_s: Sequence[float], backoff: Backoff, now: float) -> None:
+        """Takes in another unit, with a number that none has had before; the others stay as they are."""
+        phases = [(self._next_turn + i) * _SPREAD % 1.0 for i in range(len(periods_s))]
+        self._enter(unit, periods_s, backoff, now, phases)
+
+    def remove(self, unit: int) -> None:
+        """Forgets a unit, also while it is being polled: how that ends makes no difference any more."""
+        for turn in self._members.pop(unit).turns:
+            del self._turns[turn]
+
+    def _enter(
+        self, unit: int, periods_s: Sequence[float], backoff: Backoff, now: float, phases: Sequence[float]
+    ) -> None:
+        member = self._members[unit] = _Member(backoff)
+        for period, phase in zip(periods_s, phases, strict=True):
+            turn, self._next_turn = self._next_turn, self._next_turn + 1
+            first = now + period * phase
+            member.turns.append(turn)
+            self._turns[turn] = _Turn(unit, period, first, first)
+            self._plan(turn, first)
 
     def wait_s(self, now: float) -> float:
         """How long until a unit is due [s]; 0 when one is, infinite when all are being polled."""
@@ -113,7 +134,7 @@ class Schedule:
     def free_s(self, now: float) -> float:
         """How long until a healthy unit is due [s], at most; infinite when none is healthy."""
         soonest = math.inf
-        for turn in self._turns:
+        for turn in self._turns.values():
             member = self._members[turn.unit]
             if not member.failing and not member.busy:
                 soonest = min(soonest, turn.due)
@@ -125,7 +146,9 @@ class Schedule:
 
     def answered(self, turn: int, now: float) -> int:
         """Plans the next poll after a successful one; returns the number of slots that were missed."""
-        entry = self._turns[turn]
+        entry = self._turns.get(turn)
+        if entry is None:
+            return 0
         member = self._members[entry.unit]
         recovered, member.failing, member.busy = member.failing, False, False
         member.backoff.reset()
@@ -140,6 +163,8 @@ class Schedule:
 
     def failed(self, turn: int, now: float) -> float:
         """Plans the next poll of a unit after a failed one, by its own backoff; returns the pause [s]."""
+        if turn not in self._turns:
+            return 0.0
         member = self._members[self._turns[turn].unit]
         member.failing, member.busy = True, False
         pause = member.backoff.next()
@@ -149,6 +174,8 @@ class Schedule:
 
     def postponed(self, turn: int, until: float) -> None:
         """Puts a turn back that was not polled after all."""
+        if turn not in self._turns:
+            return
         member = self._members[self._turns[turn].unit]
         member.busy = False
         for other in member.turns:
@@ -156,9 +183,9 @@ class Schedule:
 
     def resume(self, now: float) -> None:
         """Moves every unit to its next own slot after the link was away; phases stay as they were."""
-        for member in self._members:
+        for member in self._members.values():
             member.busy = False
-        for i, turn in enumerate(self._turns):
+        for i, turn in self._turns.items():
             self._plan(i, turn.slot_from(now))
 
     def _plan(self, turn: int, due: float) -> None:
@@ -171,8 +198,8 @@ class Schedule:
         """Moves what is due to the heap that is ordered by urgency."""
         while self._waiting and self._waiting[0][0] <= now:
             due, turn, version = heapq.heappop(self._waiting)
-            entry = self._turns[turn]
-            if version == entry.version:
+            entry = self._turns.get(turn)
+            if entry is not None and version == entry.version:
                 failing = self._members[entry.unit].failing
                 heapq.heappush(self._ready, (due + self._shortest(entry) * failing, turn, version))
         self._clean(self._ready)
@@ -181,5 +208,5 @@ class Schedule:
         return min(self._turns[other].period_s for other in self._members[turn.unit].turns)
 
     def _clean(self, heap: list[tuple[float, int, int]]) -> None:
-        while heap and heap[0][2] != self._turns[heap[0][1]].version:
+        while heap and ((entry := self._turns.get(heap[0][1])) is None or entry.version != heap[0][2]):
             heapq.heappop(heap)

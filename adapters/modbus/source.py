@@ -6,8 +6,10 @@ import asyncio
 import math
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -38,6 +40,9 @@ from telemetry.quality import Quality
 from telemetry.site import SitePoint
 
 _log = structlog.get_logger(__name__)
+
+_SHORT_S = 1.0
+"""A rest so short [s] is not broken off when a device is added that is due sooner."""
 
 
 class ModbusSource:
@@ -83,13 +88,13 @@ class ModbusSource:
         self._clock = clock
         self._uniform = (uniform or random.Random()).random  # noqa: S311 - jitter, not a secret
         self._connect = connect or opener(gateway)
-        by_device: dict[str, list[SitePoint]] = {}
-        for point in points:
-            by_device.setdefault(point.key.device, []).append(point)
-        self._points = list(by_device.values())
-        self._units = [Unit(planned(members, gateway.planning_cost)) for members in self._points]
+        self._points = dict(enumerate(_by_device(points).values()))
+        """Of each unit, by a number that no other will have."""
+        self._units = {i: self._unit(members) for i, members in self._points.items()}
+        self._next_unit = len(self._units)
         self._unknown = self._sunspec()
-        self._patience = Patience(gateway.timeout_s, len(self._units))
+        self._patience = Patience(gateway.timeout_s)
+        self._turns: Schedule | None = None
         self._reader = Reader(self.state, clock, Rejects(self.state, intake), gateway.retries)
         self._window = gateway.window
         self._changed = asyncio.Event()
@@ -111,11 +116,11 @@ class ModbusSource:
             return
         self._begin_session()
         self._lost = False
-        for unit in self._units:
+        for unit in self._units.values():
             unit.forget()
         outlet = Outlet(self._intake, self._gateway.max_pending_batches, self.state)
         backoff = Backoff(self._gateway.backoff_first_s, self._gateway.backoff_max_s, self._uniform)
-        schedule = self._schedule()
+        schedule = self._turns = self._schedule()
         try:
             while True:
                 try:
@@ -133,13 +138,72 @@ class ModbusSource:
                 self.state.down()
                 self.state.count("disconnects")
         finally:
+            self._turns = None
             self.state.down()
             await outlet.close()
 
+    def prepared(self, points: Sequence[SitePoint], changed: AbstractSet[str]) -> Callable[[], None]:
+        """Plans other points; what is returned brings them into effect, at once and without fail.
+
+        Only devices that are changed, new or gone are touched: the others keep their turns, what was told of
+        them, and the connection. A reply that a touched device still owes is not made readings of.
+
+        Parameters
+        ----------
+        points
+            Every point of every device behind the gateway.
+        changed
+            Devices that are reached or understood otherwise than before.
+
+        Raises
+        ------
+        ConfigError
+            A device cannot be planned; nothing has changed.
+
+        """
+        wanted = _by_device(points)
+        running = {members[0].key.device: i for i, members in self._points.items()}
+        gone = [i for device, i in running.items() if device in changed or device not in wanted]
+        fresh = [
+            (members, self._unit(members))
+            for device, members in wanted.items()
+            if device in changed or device not in running
+        ]
+
+        def take_over() -> None:
+            for i in gone:
+                self._remove(i)
+            for members, unit in fresh:
+                self._add(members, unit)
+            self._changed.set()
+
+        return take_over
+
+    def _unit(self, members: Sequence[SitePoint]) -> Unit:
+        return Unit(planned(members, self._gateway.planning_cost))
+
+    def _add(self, members: list[SitePoint], unit: Unit) -> None:
+        i, self._next_unit = self._next_unit, self._next_unit + 1
+        self._points[i], self._units[i] = members, unit
+        if members[0].profile.sunspec is not None:
+            self._unknown.add(i)
+        if self._turns is not None:
+            self._turns.add(i, unit.periods_s, self._backoff_of(unit), self._clock.monotonic())
+
+    def _remove(self, i: int) -> None:
+        del self._points[i], self._units[i]
+        self._unknown.discard(i)
+        self._patience.forget(i)
+        if self._turns is not None:
+            self._turns.remove(i)
+
+    def _backoff_of(self, unit: Unit) -> Backoff:
+        shortest = unit.periods_s[0]
+        return Backoff(shortest, max(shortest, self._gateway.backoff_max_s), self._uniform)
+
     def _schedule(self) -> Schedule:
-        longest = self._gateway.backoff_max_s
-        periods = [unit.periods_s for unit in self._units]
-        backoffs = [Backoff(own[0], max(own[0], longest), self._uniform) for own in periods]
+        periods = {i: unit.periods_s for i, unit in self._units.items()}
+        backoffs = {i: self._backoff_of(unit) for i, unit in self._units.items()}
         shift = zlib.crc32(self.name.encode()) / 2**32
         return Schedule(periods, backoffs, self._clock.monotonic(), shift)
 
@@ -183,11 +247,21 @@ class ModbusSource:
                 return
 
     async def _idle(self, wait_s: float) -> None:
-        if math.isfinite(wait_s):
+        if wait_s <= _SHORT_S:
             await self._clock.sleep(wait_s)
-        else:
-            self._changed.clear()
-            await self._changed.wait()
+            return
+        self._changed.clear()
+        waits: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._changed.wait(), name=f"{self.name} changed")
+        ]
+        if math.isfinite(wait_s):
+            waits.append(asyncio.create_task(self._clock.sleep(wait_s), name=f"{self.name} idle"))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _turn(self, taken: Taken, window: Window, schedule: Schedule, outlet: Outlet) -> None:
         """Polls a unit once, hands its batch over and plans its next turn."""
@@ -202,7 +276,15 @@ class ModbusSource:
                 await self._reader.poll(window, unit, period_s, patience_s, outcome)
         except ConnectionGivenUpError:
             schedule.postponed(turn, self._clock.monotonic())
-            await self._hand_over(outcome.columns, outlet)
+            if i in self._units:
+                await self._hand_over(outcome.columns, outlet)
+            return
+        except asyncio.CancelledError:
+            if i in self._units and (batch := self._made(outcome.columns)) is not None:
+                outlet.leave(batch)
+            raise
+        if i not in self._units:
+            self.state.count("polls_superseded")
             return
         if outcome.slowest_s:
             self._patience.heard(i, outcome.slowest_s)
@@ -229,6 +311,8 @@ class ModbusSource:
                 quality = outcome.failure.quality
                 outcome.columns += [state.failed(quality, now_ns) for state in unit.reads]
             return False
+        if i not in self._units:
+            return False
         plan = plan_sunspec(members[0].device, members, chain, self._gateway.planning_cost)
         absent = unit.replace(plan, now_ns)
         outcome.columns.append(absent)
@@ -246,18 +330,25 @@ class ModbusSource:
         self.state.count("connect_failures")
         now_ns = self._clock.now_ns()
         self.state.failed(now_ns, str(error))
-        for unit in self._units:
+        units = self._units.values()
+        for unit in units:
             unit.failing = True
         await self._hand_over(
-            [state.failed(Quality.LINK_LOST, now_ns) for unit in self._units for state in unit.reads], outlet
+            [state.failed(Quality.LINK_LOST, now_ns) for unit in units for state in unit.reads], outlet
         )
 
     async def _hand_over(self, columns: Sequence[Columns | Answer], outlet: Outlet) -> None:
+        batch = self._made(columns)
+        if batch is not None:
+            await outlet.put(batch)
+
+    def _made(self, columns: Sequence[Columns | Answer]) -> Callable[[], ReadingBatch] | None:
+        """What makes the batch of some readings; None without any."""
         rows = [part for part in columns if len(part)]
         if not rows:
-            return
+            return None
         self._seq += 1
-        await outlet.put(partial(_batch, self.name, self._session, self._seq, self._clock.now_ns(), rows))
+        return partial(_batch, self.name, self._session, self._seq, self._clock.now_ns(), rows)
 
     def _begin_session(self) -> None:
         self._session, self._seq = max(self._clock.now_ns(), self._session + 1), 0
@@ -271,7 +362,7 @@ class ModbusSource:
 
     def _sunspec(self) -> set[int]:
         """The units whose models are not known yet: those of SunSpec devices."""
-        return {i for i, members in enumerate(self._points) if members[0].profile.sunspec is not None}
+        return {i for i, members in self._points.items() if members[0].profile.sunspec is not None}
 
     def _note_idle_end(self, connection: Link) -> None:
         """The connection ended between two polls: no reading is affected, the next poll uses a new one."""
@@ -298,6 +389,13 @@ class ModbusSource:
             unit.failing = False
             unit.wake()
             _log.info("modbus_device_recovered", link=self.name, device=unit.plan.device)
+
+
+def _by_device(points: Sequence[SitePoint]) -> dict[str, list[SitePoint]]:
+    by_device: dict[str, list[SitePoint]] = {}
+    for point in points:
+        by_device.setdefault(point.key.device, []).append(point)
+    return by_device
 
 
 def _batch(

@@ -110,16 +110,23 @@ class Topics:
             No device publishes there.
 
         """
-        known = self._exact.get(topic)
-        if known is not None:
-            return known
+        found = self._exact.get(topic) or self._wild_route(topic)
+        if found is None:
+            raise RejectedPayloadError(Rejection.UNKNOWN_TOPIC, "no device publishes there")
+        return found
+
+    def knows(self, topic: str) -> bool:
+        """Whether a device publishes there."""
+        return topic in self._exact or self._wild_route(topic) is not None
+
+    def _wild_route(self, topic: str) -> Route | None:
         if self._wild:
             levels = topic.split("/")
             for at, level in enumerate(levels):
                 plan = self._wild.get("/".join([*levels[:at], "+", *levels[at + 1 :]]))
                 if plan is not None:
                     return Route(plan, level)
-        raise RejectedPayloadError(Rejection.UNKNOWN_TOPIC, "no device publishes there")
+        return None
 
 
 def plan_topics(points: Sequence[SitePoint]) -> Topics:

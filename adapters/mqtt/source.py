@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,7 +15,7 @@ import structlog
 
 from adapters.mqtt.codec import Decoded, RejectedPayloadError, Rejection
 from adapters.mqtt.config import BrokerSettings
-from adapters.mqtt.plan import TopicPlan, left_over, plan_topics, shared, subscriptions
+from adapters.mqtt.plan import TopicPlan, Topics, left_over, plan_topics, shared, subscriptions
 from adapters.mqtt.readings import Readings
 from adapters.mqtt_client import ManualAckClient, Received, Session
 from adapters.subscriber import Link, Opener, Subscriber
@@ -76,6 +77,11 @@ class MqttSource(Subscriber[Link]):
         self._strangers: dict[str, bool] = {}
         """Topics that no device is on, and whether their subscriptions are ended."""
         self._stranger_seen = asyncio.Event()
+        self._left: Topics | None = None
+        """What was planned before, on this connection: messages of it may still be on their way."""
+        self._again: set[str] = set()
+        """Topics of changed devices: what the broker retains of them is asked for again."""
+        self._replanned = asyncio.Event()
 
     @property
     def unknown_members(self) -> Mapping[str, frozenset[str]]:
@@ -87,6 +93,37 @@ class MqttSource(Subscriber[Link]):
         if self._topics.plans:
             await super().run()
 
+    def prepared(self, points: Sequence[SitePoint], changed: AbstractSet[str]) -> Callable[[], None]:
+        """Plans other points; what is returned brings them into effect, at once and without fail.
+
+        The connection stays, and so do the subscriptions of the devices that are the same: only those that
+        came, went or changed are told to the broker.
+
+        Parameters
+        ----------
+        points
+            Every point of every device that publishes to the broker.
+        changed
+            Devices that are reached or understood otherwise than before.
+
+        Raises
+        ------
+        ConfigError
+            A device cannot be planned; nothing has changed.
+
+        """
+        topics = plan_topics(points)
+
+        def take_over() -> None:
+            self._left, self._topics = self._topics, topics
+            self._again |= {topic for topic, plan in topics.filters.items() if plan.device in changed}
+            for device in changed:
+                self._unknown.pop(device, None)
+            self._lost = False  # what is new is out of reach too, if the broker is
+            self._replanned.set()
+
+        return take_over
+
     def _session_wanted(self) -> Session:
         return Session(self._broker.session_expiry_s)
 
@@ -94,16 +131,40 @@ class MqttSource(Subscriber[Link]):
         return {"subscribe": self._subscribe_all(client), "unsubscribe": self._unsubscribe(client)}
 
     async def _subscribe_all(self, client: Link) -> None:
-        plans = {shared(filter_, self._broker.share): plan for filter_, plan in self._topics.filters.items()}
-        topics = list(plans)
+        """Subscribes, and follows every change of the plan while the connection stands."""
+        self._left = None
+        self._again.clear()
+        self._replanned.clear()
+        subscribed = dict(self._topics.filters)
+        refused = await self._subscribe_to(client, subscribed)
+        if len(refused) == len(subscribed):
+            raise self._refused_all(refused, list(subscribed))
+        self._connected(topics=len(subscribed) - len(refused))
+        while True:
+            await self._replanned.wait()
+            self._replanned.clear()
+            wanted = dict(self._topics.filters)
+            for filter_ in subscribed.keys() - wanted.keys():
+                await client.unsubscribe(shared(filter_, self._broker.share))
+            again, self._again = self._again, set()
+            fresh = {
+                filter_: plan
+                for filter_, plan in wanted.items()
+                if filter_ not in subscribed or filter_ in again
+            }
+            await self._subscribe_to(client, fresh)
+            subscribed = wanted
+
+    async def _subscribe_to(self, client: Link, plans: Mapping[str, TopicPlan]) -> list[str]:
+        """Subscribes to the topics of plans; those that the broker refuses are marked and returned."""
+        by_topic = {shared(filter_, self._broker.share): plan for filter_, plan in plans.items()}
+        topics = list(by_topic)
         answers = [await self._subscribe(client, part) for part in subscriptions(topics)]
         refused = list(chain.from_iterable(answers))
         if refused:
             self.state.failed(self._clock.now_ns(), self._refusal(refused, topics))
-            await self._mark([plans[topic] for topic in refused], Quality.DEVICE_REFUSED)
-            if len(refused) == len(topics):
-                raise self._refused_all(refused, topics)
-        self._connected(topics=len(topics) - len(refused))
+            await self._mark([by_topic[topic] for topic in refused], Quality.DEVICE_REFUSED)
+        return refused
 
     async def _unsubscribe(self, client: Link) -> None:
         """Ends what an earlier configuration subscribed to and the persistent session still remembers."""
@@ -123,7 +184,10 @@ class MqttSource(Subscriber[Link]):
             try:
                 decoded = self._decoded(message, readings)
             except RejectedPayloadError as rejected:
-                letters.append(self._rejected(message, rejected))
+                if rejected.reason is Rejection.UNKNOWN_TOPIC and self._is_left(message.topic):
+                    self.state.count("left_over")
+                else:
+                    letters.append(self._rejected(message, rejected))
                 continue
             if decoded is None:
                 continue
@@ -166,6 +230,10 @@ class MqttSource(Subscriber[Link]):
         if decoded.unknown:
             self._note_unknown(route.plan.device, decoded.unknown)
         return decoded
+
+    def _is_left(self, topic: str) -> bool:
+        """Whether a device was on a topic until a change of the plan on this connection."""
+        return self._left is not None and self._left.knows(topic)
 
     def _rejected(self, message: Received, why: RejectedPayloadError) -> DeadLetter:
         topic = message.topic

@@ -58,9 +58,12 @@ class CalmPolls:
         for point in points:
             by_device.setdefault(point.key.device, []).append(point)
         self._units = [Unit(planned(members, gateway.planning_cost)) for members in by_device.values()]
-        periods = [[max(1.0, own / step_s) for own in unit.periods_s] for unit in self._units]
+        periods = {
+            i: [max(1.0, own / step_s) for own in unit.periods_s] for i, unit in enumerate(self._units)
+        }
         self._periods_s = [own for unit in self._units for own in unit.periods_s]
-        never = [Backoff(gateway.backoff_max_s, gateway.backoff_max_s, lambda: 0.0) for _ in periods]
+        longest = gateway.backoff_max_s
+        never = {i: Backoff(longest, longest, lambda: 0.0) for i in periods}
         self._schedule = Schedule(periods, never, self._at_s, zlib.crc32(self.name.encode()) / 2**32)
         self._framer = MbapFramer()
         self._transaction = 0

@@ -126,9 +126,9 @@ async def test_every_batch_that_did_not_become_durable_is_counted() -> None:
     assert link.counts["batches_given_up"] == 4
 
 
-async def test_a_commit_under_way_at_the_end_is_given_up_and_counted() -> None:
+async def test_a_commit_that_does_not_end_is_given_up_and_counted() -> None:
     intake, link = FakeIntake(), LinkState("modbus/gw")
-    outlet = Outlet(intake, 2, link)
+    outlet = Outlet(intake, 2, link, last_s=0.01)
     await outlet.put(partial(batch, 1))
     await intake.wait_for(batches=1)
     outlet.check()
@@ -136,6 +136,44 @@ async def test_a_commit_under_way_at_the_end_is_given_up_and_counted() -> None:
     await outlet.put(partial(batch, 2))
     await outlet.close()
     assert link.counts["batches_given_up"] == 1
+
+
+async def test_what_was_left_at_the_end_is_committed_in_its_order() -> None:
+    intake, link = FakeIntake(), LinkState("modbus/gw")
+    outlet = Outlet(intake, 1, link)
+    intake.hold()
+    puts = [asyncio.create_task(outlet.put(partial(batch, seq))) for seq in (1, 2, 3)]
+    await asyncio.wait(puts, timeout=0.001)
+    for put in puts:
+        put.cancel()
+    await asyncio.gather(*puts, return_exceptions=True)
+    outlet.leave(partial(batch, 4))
+    closing = asyncio.create_task(outlet.close())
+    await asyncio.wait({closing}, timeout=0.001)
+    intake.release()
+    await closing
+    assert [made.seq for made in intake.batches] == [1, 2, 3, 4]
+    assert link.counts["batches_given_up"] == 0
+
+
+async def test_what_was_read_of_a_device_is_kept_when_the_source_is_ended(
+    make_rig: MakeRig, run_source: Run
+) -> None:
+    """The profile takes two reads: the first is answered, the second under way."""
+    rig = make_rig(units=1)
+    asked = asyncio.Event()
+
+    async def script(request: bytes) -> bytes | None:
+        if len(rig.gateway.requests) == 2:
+            asked.set()
+            return b""
+        return await rig.gateway.answer_honestly(request)
+
+    rig.gateway.script = script
+    async with run_source(rig.source.run()):
+        await rig.until(asked.is_set)
+        assert rig.intake.batches == []
+    assert rig.readings("d1") == [("R100", 1100.0, Quality.GOOD), ("R102", 1102.0, Quality.GOOD)]
 
 
 async def test_a_reject_names_its_origin_and_repeats_are_logged_once_and_counted(

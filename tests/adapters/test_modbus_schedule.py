@@ -11,7 +11,8 @@ from telemetry.backoff import Backoff
 
 
 def make(periods: list[float], now: float = 100.0, first_s: float = 1.0) -> Schedule:
-    return Schedule([[p] for p in periods], [Backoff(first_s, 16.0, lambda: 1.0) for _ in periods], now)
+    backoffs = {i: Backoff(first_s, 16.0, lambda: 1.0) for i in range(len(periods))}
+    return Schedule({i: [period] for i, period in enumerate(periods)}, backoffs, now)
 
 
 def take(schedule: Schedule, now: float) -> Taken:
@@ -52,7 +53,7 @@ def test_units_keep_their_own_periods() -> None:
 
 
 def test_one_unit_may_have_several_periods_which_never_overlap() -> None:
-    schedule = Schedule([[1.0, 10.0, 900.0]], [Backoff(1.0, 16.0, lambda: 1.0)], 100.0)
+    schedule = Schedule({0: [1.0, 10.0, 900.0]}, {0: Backoff(1.0, 16.0, lambda: 1.0)}, 100.0)
     seen: dict[float, list[float]] = {}
     now = 100.0
     while now < 2000.0:
@@ -67,7 +68,7 @@ def test_one_unit_may_have_several_periods_which_never_overlap() -> None:
 
 
 def test_a_failing_unit_is_paused_with_all_its_periods() -> None:
-    schedule = Schedule([[1.0, 10.0]], [Backoff(4.0, 16.0, lambda: 1.0)], 100.0)
+    schedule = Schedule({0: [1.0, 10.0]}, {0: Backoff(4.0, 16.0, lambda: 1.0)}, 100.0)
     taken = take(schedule, 100.0)
     schedule.failed(taken.turn, 100.0)
     assert schedule.wait_s(100.0) == pytest.approx(4.0)
@@ -147,7 +148,7 @@ def test_a_turn_that_was_not_polled_after_all_is_put_back() -> None:
 
 
 def test_thingsboard_932_a_silent_unit_gets_no_more_time_than_the_others_leave() -> None:
-    patience = Patience(1.0, units=2)
+    patience = Patience(1.0)
 
     def wait(unit: int, free_s: float, now: float, failing: bool = True) -> float:
         return patience.of(unit, failing=failing, period_s=1.0, free_s=free_s, now=now)

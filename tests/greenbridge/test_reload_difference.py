@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from greenbridge.difference import applicable, difference
+from greenbridge.difference import Links, applicable, difference
 from greenbridge.settings import Configuration, load
 from tests.greenbridge.test_site_settings import DEVICE, GRID, MAIN
 
@@ -71,18 +72,18 @@ def test_the_same_files_differ_in_nothing(running: Configuration, tmp_path: Path
 
 
 DEVICES = DEVICE + SECOND + PUBLISHER
-CASES = {
+CASES: dict[str, tuple[str, str, list[str], dict[str, Any]]] = {
     "a meter moves to another unit": (
         CONNECTED,
         DEVICES.replace('gateway = "SHY", unit = 1', 'gateway = "SHY", unit = 7'),
         ["~ device m1 (modbus.unit: 1 -> 7)"],
-        {"restarted": ["modbus/SHY"]},
+        {"adjusted": {"modbus/SHY": ["m1"]}},
     ),
     "a topic is added": (
         CONNECTED,
         DEVICES + PUBLISHER.replace("p1", "p2").replace('"SHY"', '"TAS"'),
         ["+ device p2 (bus-meter at TAS, mqtt/main)"],
-        {"restarted": ["mqtt/main"]},
+        {"adjusted": {"mqtt/main": ["p2"]}},
     ),
     "the last device behind a gateway is taken out": (
         CONNECTED,
@@ -100,7 +101,7 @@ CASES = {
         CONNECTED,
         DEVICES.replace('gateway = "TAS", unit = 1', 'gateway = "SHY", unit = 2'),
         ['~ device m2 (modbus.gateway: "TAS" -> "SHY"; modbus.unit: 1 -> 2)'],
-        {"restarted": ["modbus/SHY"], "stopped": ["modbus/TAS"]},
+        {"adjusted": {"modbus/SHY": ["m2"]}, "stopped": ["modbus/TAS"]},
     ),
     "a title is of no concern to a source": (
         CONNECTED,
@@ -143,12 +144,18 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_change_is_told_and_touches_only_its_link(
-    running: Configuration, tmp_path: Path, case: tuple[str, str, list[str], dict[str, list[str]]]
+    running: Configuration, tmp_path: Path, case: tuple[str, str, list[str], dict[str, Any]]
 ) -> None:
     main, devices, changes, links = case
     found = difference(running, site(tmp_path, main, devices))
     assert [str(change) for change in found.changes] == changes
-    assert found.document()["links"] == {"started": [], "stopped": [], "restarted": [], **links}
+    assert found.document()["links"] == {
+        "started": [],
+        "stopped": [],
+        "restarted": [],
+        "adjusted": {},
+        **links,
+    }
     assert not found.needs_restart
     back = difference(site(tmp_path, main, devices), site(tmp_path))
     assert len(back.changes) == len(changes)
@@ -164,19 +171,18 @@ def test_what_each_change_touches(running: Configuration, tmp_path: Path) -> Non
     assert (device.rules, device.site, device.stores) == (True, True, frozenset())
     line = difference(running, site(tmp_path, grid=GRID.replace("limit_mw = 600.0", "limit_mw = 700.0")))
     assert [str(change) for change in line.changes] == ["~ grid (line.[SHY-TAS].limit_mw: 600.0 -> 700.0)"]
-    assert (line.rules, line.site, line.links.restarted) == (True, True, frozenset())
+    assert (line.rules, line.site, line.links) == (True, True, Links())
 
 
-def test_a_changed_profile_restarts_the_links_of_its_devices_only(
-    running: Configuration, tmp_path: Path
-) -> None:
+def test_a_changed_profile_touches_its_devices_only(running: Configuration, tmp_path: Path) -> None:
     profile = running.profiles["pm5xxx"]
     slower = replace(
         running, profiles={**running.profiles, "pm5xxx": profile.model_copy(update={"period_s": 5.0})}
     )
     found = difference(running, slower)
     assert [str(change) for change in found.changes] == ["~ profile pm5xxx (period_s: 1.0 -> 5.0)"]
-    assert found.links.restarted == {"modbus/SHY", "modbus/TAS"}
+    assert found.links == Links(adjusted={"modbus/SHY": frozenset({"m1"}), "modbus/TAS": frozenset({"m2"})})
+    assert "modbus/SHY runs on; of its devices only these are touched: m1" in found.text()
     unused = {**running.profiles, "umg": running.profiles["umg"].model_copy(update={"period_s": 5.0})}
     assert difference(running, replace(running, profiles=unused)).empty
 

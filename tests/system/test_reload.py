@@ -51,6 +51,12 @@ branch = "SHY-TAS"
 gateway = "SHY"
 unit = 1
 [[device]]
+id = "beside"
+kind = "pm5xxx"
+node = "SHY"
+gateway = "SHY"
+unit = 2
+[[device]]
 id = "steady"
 kind = "pm5xxx"
 node = "TAS"
@@ -97,6 +103,12 @@ node = "SHY"
 branch = "SHY-TAS"
 role = "main"
 modbus = {{ gateway = "SHY", unit = 1 }}
+[[device]]
+id = "beside"
+profile = "pm5xxx"
+node = "SHY"
+role = "injection"
+modbus = {{ gateway = "SHY", unit = 2 }}
 [[device]]
 id = "steady"
 profile = "pm5xxx"
@@ -270,7 +282,7 @@ def longest_step_s(times: list[int]) -> float:
 async def test_only_what_changed_is_restarted_and_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
     async with asyncio.timeout(GUARD_S), bed(tmp_path) as site:
         main = str(tmp_path / "greenbridge.toml")
-        await site.seen(3)
+        await site.seen(4)
         await site.readings(100)
 
         site.write(profile="own-meter", more=ADDED)
@@ -278,12 +290,16 @@ async def test_only_what_changed_is_restarted_and_a_wrong_file_changes_nothing(t
         assert code == 0
         assert '~ device changed (profile: "pm5xxx" -> "own-meter")' in told
         assert "+ device added (bus-meter at TAS, mqtt/main)" in told
-        assert "Links that restart: modbus/SHY, mqtt/main" in told
+        assert "modbus/SHY runs on; of its devices only these are touched: changed" in told
+        assert "mqtt/main runs on; of its devices only these are touched: added" in told
+        assert "Links that" not in told
         code, told = await site.reload(main, "--yes")
         assert (code, told.splitlines()[-1]) == (0, "Applied.")
-        await site.seen(4)
+        await site.seen(5)
         shown = await site.client.get("/api/v1/site")
-        assert {device["id"] for device in shown["devices"]} == {"changed", "steady", "published", "added"}
+        assert {device["id"] for device in shown["devices"]} == {
+            *("changed", "beside", "steady", "published", "added")
+        }
         assert "changed/HzNew" in {point["path"] for point in shown["points"]}
         await site.readings(100)
 
@@ -297,17 +313,19 @@ async def test_only_what_changed_is_restarted_and_a_wrong_file_changes_nothing(t
         assert (code, "no such profile" in told) == (2, True)
         os.kill(site.pid, signal.SIGHUP)
         await site.logged("reload_refused", 3)
-        assert (await site.client.get("/api/v1/status"))["devices"] == 4
+        assert (await site.client.get("/api/v1/status"))["devices"] == 5
 
         site.write(profile="own-meter")
         os.kill(site.pid, signal.SIGHUP)
         await site.logged("reload_done", 2)
-        await site.seen(3)
+        await site.seen(4)
         assert (await site.client.get("/api/v1/status"))["stores"][0]["holds"]
         await site.readings(50)
+        assert len(await site.logged("mqtt_connected")) == 1, "the connection was not opened anew"
 
     times = stored(site.state)
-    for untouched in ("steady", "published"):
+    # "beside" is behind the gateway of "changed", "published" on the broker of "added"
+    for untouched in ("beside", "steady", "published"):
         for (device, _), moments in times.items():
             if device == untouched:
                 assert longest_step_s(moments) < 2.5, device

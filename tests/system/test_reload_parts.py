@@ -115,7 +115,7 @@ async def test_a_store_a_webhook_and_a_host_come_and_go(tmp_path: Path, influx: 
         file = tmp_path / "greenbridge.toml"
         plain = file.read_text()
         broker = int(plain.partition("[[mqtt.broker]]")[2].partition("port = ")[2].split()[0])
-        await site.seen(3)
+        await site.seen(4)
         await site.readings(100)
         assert await oldest_and_count(influx) == (0, 0)
 
@@ -143,7 +143,7 @@ async def test_a_store_a_webhook_and_a_host_come_and_go(tmp_path: Path, influx: 
         site.write()
         code, told = await site.reload(str(file), "--yes")
         assert (code, told.splitlines()[-1]) == (0, "Applied."), told
-        await site.seen(3)
+        await site.seen(4)
         status = await site.client.get("/api/v1/status")
         assert stores(status) == ["embedded"]
         _, kept = await oldest_and_count(influx)
@@ -157,7 +157,7 @@ async def test_a_store_a_webhook_and_a_host_come_and_go(tmp_path: Path, influx: 
 async def _took_effect(site: Bed, influx: InfluxBench, posts: list[dict[str, Any]]) -> None:
     async def mast_is_seen() -> bool:
         status = await site.client.get("/api/v1/status")
-        return (status["devices"], status["devices_seen"]) == (5, 4)
+        return (status["devices"], status["devices_seen"]) == (6, 5)
 
     async def filled() -> bool:
         status = await site.client.get("/api/v1/status")
