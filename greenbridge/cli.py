@@ -21,6 +21,7 @@ import typer
 
 from greenbridge.alarming import alarms
 from greenbridge.changing import audit, reload
+from greenbridge.dashboards import dashboards
 from greenbridge.faulting import faults, pairs
 from greenbridge.keeping import backup, export, restore
 from greenbridge.probing import probe
@@ -52,6 +53,7 @@ app.add_typer(scenario, name="scenario")
 app.add_typer(faults, name="faults")
 app.add_typer(alarms, name="alarms")
 app.add_typer(schedule, name="schedule")
+app.add_typer(dashboards, name="dashboards")
 deadletter = typer.Typer(
     no_args_is_help=True, help="Shows what could not become a reading, and has it decoded again."
 )
