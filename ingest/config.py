@@ -48,8 +48,9 @@ class DeadLetterSettings(Settings):
 class EmbeddedSettings(Settings):
     """The embedded store (DuckDB)."""
 
-    memory_mb: Annotated[int, Field(ge=64)] = 512
-    """Memory that the database may use [MB]."""
+    memory_mb: Annotated[int, Field(ge=32)] = 512
+    """Memory that the database may use [MB]: the more, the faster queries over long times; writing, also of a
+    backlog, needs 32."""
     threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads that a query may use."""
     apply_every_s: Annotated[float, Field(ge=0, le=60)] = 0.2

@@ -22,8 +22,8 @@ from prove.ledger import POINTS, Ledger, Message
 from prove.outcome import FRESH_WITHIN_S, MIN_MESSAGES, Outcome, Size
 from prove.subject import CLOCK, SMALL, Subject, running
 
-MORE_MEMORY_MB = 80
-"""What a backlog may cost beyond an idle process [MB]; the store may use 64 of it, and idle does not."""
+MORE_MEMORY_MB = 64
+"""What a backlog may cost beyond an idle process [MB]."""
 LONGEST_CATCH_UP_S = 600.0
 WELL_WITHIN_S = 60.0
 """A fresh reading must be in InfluxDB so soon after it is well [s]: it is tried every 30 s at the latest."""
