@@ -89,7 +89,8 @@ async def ingest(
         pump = StorePump(journal, store, clock, cursors=journal.cursors)
         group.create_task(pump.run())
         group.create_task(raise_alarms(alarms, session, clock, say))
-        group.create_task(watch(journal, pump, clock, say))
+        group.create_task(tell_trouble(journal, say))
+        group.create_task(tell_level(pump, clock, say))
         if port := options.get("mqtt"):
             group.create_task(mqtt_source(port, intake, clock, say).run())
             return
@@ -156,18 +157,19 @@ def shifted(seconds: float) -> SystemClock:
     return SystemClock(Pace(1.0, real + round(seconds * 1e9), real)) if seconds else SystemClock()
 
 
-async def watch(journal: Journal, pump: StorePump, clock: SystemClock, say: Callable[[str], None]) -> None:
-    """Tells when the journal stops taking anything and when it takes again, and when the store is level."""
-    told, behind = None, True
+async def tell_trouble(journal: Journal, say: Callable[[str], None]) -> None:
+    """Tells when the journal stops taking anything and when it takes again."""
+    known = journal.trouble
     while True:
-        if behind and pump.status.state == "running" and pump.status.lag < LEVEL:
-            behind = False
-            say("D")
-        state = journal.trouble.state if journal.trouble else "none"
-        if state != told:
-            say(f"T {state}")
-            told = state
+        say(f"T {known.state if known else 'none'}")
+        known = await journal.wait_trouble(known)
+
+
+async def tell_level(pump: StorePump, clock: SystemClock, say: Callable[[str], None]) -> None:
+    """Tells when the store is level."""
+    while pump.status.state != "running" or pump.status.lag >= LEVEL:
         await clock.sleep(0.02)
+    say("D")
 
 
 def main(state: str, session: str, pipe: str, settings: str) -> None:

@@ -58,6 +58,7 @@ class Journal:
             events=Events(self._committed, self._refused, self._troubled, self._detached),
         )
         self.trouble: Trouble | None = None
+        self._trouble_changes = Growth()
         """Why nothing is taken now; None when all is well."""
         self._head = 0
         self._readings = 0
@@ -246,8 +247,15 @@ class Journal:
             if not waiting.committed.done():
                 waiting.committed.set_exception(error)
 
+    async def wait_trouble(self, known: Trouble | None) -> Trouble | None:
+        """Returns the trouble, or None without any, as soon as it is not the known one."""
+        while self.trouble == known:
+            await self._trouble_changes.wait()
+        return self.trouble
+
     def _troubled(self, trouble: Trouble | None) -> None:
         self.trouble = trouble
+        self._trouble_changes.notify()
         for state in STATES:
             metrics.JOURNAL_TROUBLE.labels(state).set(trouble is not None and trouble.state == state)
 

@@ -36,13 +36,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
-async def trouble_of(journal: Journal, wanted: bool = True) -> str:
-    """State of the trouble as soon as there is one, or none; the writer's thread tells the loop of it."""
-    for _ in range(500):
-        if (journal.trouble is not None) is wanted:
-            break
-        await asyncio.sleep(0.02)  # noqa: TID251  real time passes in the writer's thread
-    return journal.trouble.state if journal.trouble else ""
+async def trouble_of(journal: Journal) -> str:
+    """State of the trouble as soon as there is one; the writer's thread tells the loop of it."""
+    async with asyncio.timeout(60):
+        trouble = await journal.wait_trouble(None)
+    return trouble.state if trouble else ""
 
 
 async def fill_up(journal: Journal) -> int:
@@ -176,9 +174,10 @@ async def test_when_others_fill_the_disk_the_reserve_is_what_cursors_are_written
         assert not (disk / "journal" / RESERVE).exists()
         await journal.cursors.save("rules", Position(1))
         ballast.unlink()
-        assert await trouble_of(journal, wanted=False) == "", (
-            "nobody appends: the writer must look for itself"
-        )
+        trouble = journal.trouble
+        async with asyncio.timeout(60):  # nobody appends: the writer must look for itself
+            while trouble is not None:
+                trouble = await journal.wait_trouble(trouble)
         assert (disk / "journal" / RESERVE).stat().st_size == MB
         assert (await journal.append(batch())).offset == 2
 
