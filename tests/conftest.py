@@ -22,6 +22,7 @@ SYSTEM_PROGRAMS = {
     "mosquitto": "mosquitto",
     "influxd": "influxdb",
     "victoria-metrics": "victoria-metrics",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "chromium": "chromium",
 }
 """Programs that system tests use, with the Debian package of each."""

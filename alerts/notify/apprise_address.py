@@ -75,7 +75,11 @@ class AppriseAddress:
 
         """
         message = self._writer.write(notification, self._reader, self._clock.now_ns())
-        failed = await asyncio.to_thread(self._send, message, asks=notification.occasion in ASKS)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                failed = await asyncio.to_thread(self._send, message, asks=notification.occasion in ASKS)
+        except TimeoutError:
+            failed = f"no answer within {self._timeout_s:g} s"
         if failed:
             raise UnavailableError(f"{self.id}: {failed}")
 
@@ -91,10 +95,10 @@ class AppriseAddress:
             title=message.title,
             notify_type=apprise.NotifyType.WARNING if asks else apprise.NotifyType.INFO,
             body_format=apprise.NotifyFormat.TEXT,
-            timeout=self._timeout_s,
             log_level=logging.WARNING,
         )
         if result:
             return ""
+        # warnings only: what is said in more detail can hold credentials
         said = [entry.message for entry in result.logs()]
         return ("; ".join(said) or "not delivered, apprise does not say why")[:_EXCERPT]

@@ -119,8 +119,6 @@ class _Page:
         return self._say(_("{count}, first {heading}")).format(count=count, heading=heading)
 
     def single(self, notification: Notification) -> Iterator[str]:
-        yield self._heading(notification.occasion, notification.alarm)
-        yield ""
         yield from self._facts(notification.alarm)
         yield from self._advice(notification.alarm, notification.occasion)
         yield from self._foot(notification)
