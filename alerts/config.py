@@ -20,6 +20,7 @@ takes overrides for single assets::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import pairwise
@@ -34,6 +35,20 @@ from alerts.ledger_config import SettlementSettings
 from alerts.notify import checks
 from alerts.notify.catalogue import languages
 from alerts.notify.config import HttpUrl, NotifySettings
+from alerts.rule_config import (
+    BlindRules,
+    CheckMeterRules,
+    ConverterRules,
+    CounterRules,
+    FlatlineRules,
+    FrequencyRules,
+    LoadingRules,
+    NetPositionRules,
+    NodeRules,
+    RampRules,
+    SkewRules,
+    VoltageRules,
+)
 from telemetry.devices import Device
 from telemetry.errors import Problem
 from telemetry.grid import Grid, TieKind
@@ -270,9 +285,21 @@ class AlertsSettings(Settings):
     give_up_after_s: Annotated[float, Field(gt=0)] = 86400.0
     """Age at which an undelivered notification is given up [s]."""
     exchange: Annotated[ExchangeRules, Field(alias="R1")] = ExchangeRules()
+    net_position: Annotated[NetPositionRules, Field(alias="R2")] = NetPositionRules()
     two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
+    node: Annotated[NodeRules, Field(alias="R7")] = NodeRules()
+    converter: Annotated[ConverterRules, Field(alias="R8")] = ConverterRules()
+    frequency: Annotated[FrequencyRules, Field(alias="R10")] = FrequencyRules()
+    ramp: Annotated[RampRules, Field(alias="R11")] = RampRules()
+    loading: Annotated[LoadingRules, Field(alias="R12")] = LoadingRules()
     health: Annotated[HealthRules, Field(alias="R13")] = HealthRules()
     state_estimate: Annotated[StateEstimateSettings, Field(alias="R18")] = StateEstimateSettings()
+    flatline: Annotated[FlatlineRules, Field(alias="R14")] = FlatlineRules()
+    check_meter: Annotated[CheckMeterRules, Field(alias="R15")] = CheckMeterRules()
+    counter: Annotated[CounterRules, Field(alias="R16")] = CounterRules()
+    skew: Annotated[SkewRules, Field(alias="R17")] = SkewRules()
+    voltage: Annotated[VoltageRules, Field(alias="R20")] = VoltageRules()
+    blind: Annotated[BlindRules, Field(alias="R24")] = BlindRules()
     settlement: SettlementSettings = SettlementSettings()
     webhook: tuple[Webhook, ...] = ()
     alertmanager: tuple[Alertmanager, ...] = ()
@@ -282,21 +309,44 @@ class AlertsSettings(Settings):
     relation: tuple[RelationSettings, ...] = ()
     """Further relations between rules, beside those of :data:`alerts.kinship.RELATIONS`."""
 
+    def rules(self) -> dict[str, Any]:
+        """The table of each rule of the catalogue, by the rule's name."""
+        fields = type(self).model_fields
+        return {
+            info.alias: getattr(self, name)
+            for name, info in fields.items()
+            if info.alias is not None and re.fullmatch(r"R\d+", info.alias)
+        }
+
     def problems(
         self, file: str, grid: Grid, devices: Iterable[Device], prefix: str = "alerts"
     ) -> Iterator[Problem]:
         """Faults that only the whole model shows: overrides of assets that do not exist, ids used twice."""
         devices = list(devices)
-        pageable = {tie.id for tie in grid.tie if tie.kind is not TieKind.RING}
         lines = {line.id for line in grid.line}
+        pageable = {tie.id for tie in grid.tie if tie.kind is not TieKind.RING}
         health = {device.id for device in devices} | {device.link for device in devices if device.link}
-        for rule, overrides, valid, what in (
-            ("R1", self.exchange.override, pageable, "radial or HVDC tie"),
-            ("R6", self.two_end.override, lines, "line"),
-            ("R13", self.health.override, health, "device or link"),
-        ):
-            assets = [override.asset for override in overrides]
-            yield from _asset_problems(file, f"{prefix}.{rule}.override", assets, valid, what)
+        valid: dict[str, tuple[Collection[str], str]] = {
+            "R1": (pageable, "radial or HVDC tie"),
+            "R2": ({area.id for area in grid.area}, "area"),
+            "R6": (lines, "line"),
+            "R7": ({node.id for node in grid.node}, "node"),
+            "R8": ({link.id for link in grid.hvdc}, "HVDC link"),
+            "R10": ({area.sync_area for area in grid.area}, "synchronous area"),
+            "R11": ({area.id for area in grid.area}, "area"),
+            "R12": (lines | {link.id for link in grid.hvdc}, "line or HVDC link"),
+            "R13": (health, "device or link"),
+            "R14": ({device.id for device in devices}, "device"),
+            "R15": (lines | {link.id for link in grid.hvdc}, "line or HVDC link"),
+            "R16": ({device.id for device in devices}, "device"),
+            "R17": ({device.id for device in devices}, "device"),
+            "R18": ((), "asset"),
+            "R20": ({node.id for node in grid.node}, "node"),
+        }
+        valid["R24"] = ({area.id for area in grid.area} | {tie.id for tie in grid.tie}, "area or tie")
+        for rule, table in self.rules().items():
+            assets = [override.asset for override in getattr(table, "override", ())]
+            yield from _asset_problems(file, f"{prefix}.{rule}.override", assets, *valid[rule])
         places = health | pageable | lines | {node.id for node in grid.node} | {link.id for link in grid.hvdc}
         yield from desk_problems(file, prefix, self.outage, self.relation, places)
         feeds = [("webhook", [feed.id for feed in self.webhook])]

@@ -23,7 +23,13 @@ from alerts.estimator.judgement import RULE as ESTIMATE
 from alerts.estimator.judgement import WHOLE as NETWORK
 from alerts.heard import Heard
 from alerts.occurrence import Change
+from alerts.rules.blindness import RULE as BLIND
+from alerts.rules.blindness import VERSION as BLIND_VERSION
+from alerts.rules.blindness import Blindness
 from alerts.rules.catalogue import rules_of
+from alerts.rules.clock_skew import RULE as SKEW
+from alerts.rules.clock_skew import VERSION as SKEW_VERSION
+from alerts.rules.clock_skew import ClockSkew
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
 from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth
 from alerts.rules.telemetry_health import RULE, VERSION, WHOLE, TelemetryHealth
@@ -54,6 +60,8 @@ FAILED_RULE = "RULES"
 
 _HEALTH = Subject(RULE, VERSION, WHOLE, "")
 _ESTIMATE = Subject(ESTIMATE, 1, NETWORK, "")
+_BLIND = Subject(BLIND, BLIND_VERSION, WHOLE, "")
+_SKEW = Subject(SKEW, SKEW_VERSION, WHOLE, "")
 _FAILED_TIMING = Timing((Grade(Priority.HIGH, 0.0),), 0.0)
 
 
@@ -110,6 +118,8 @@ class Evaluation:
         self._deaf = False
         self._health = TelemetryHealth(site, settings.health) if settings.health.enabled else None
         self._health_started = False
+        self._skew = ClockSkew(site, settings.skew) if settings.skew.enabled else None
+        self._blindness = Blindness(site, settings.blind) if settings.blind.enabled else None
         self._delay = round(settings.watermark_s * SECOND)
         self._estimating = estimating
         watched = {point for rule in rules for point in rule.inputs}
@@ -169,6 +179,10 @@ class Evaluation:
                     if (tracked := self.book.tracked(key)) is not None and tracked.alarm and tracked.level
                 }
             )
+        if self._blindness is not None:
+            known |= {*self._blindness.keys, _failed(_BLIND).key}
+        if self._skew is not None:
+            known |= {*self._skew.keys, _failed(_SKEW).key}
         known |= {key for key in self.book.kept_keys() if key.startswith(PREFIX)}
         if self._estimating is not None:
             if self._estimating.raises:
@@ -221,6 +235,8 @@ class Evaluation:
         heard = batches[0] if len(batches) == 1 else Heard.of(batches)
         if self._health is not None:
             self._health.observe(heard)
+        if self._skew is not None:
+            self._skew.observe(heard)
         late = self._alignment.late_readings
         for point in self._alignment.push(heard).tolist():
             self._changed.update(self._readers[point])
@@ -264,22 +280,72 @@ class Evaluation:
         """
         self._follow_clock(now, now)
         changes = self._advance(now, now) if at_head else []
-        if self._health is None or self._deaf:
+        if self._deaf:
             return changes
-        if not self._health_started:
-            self._health.start(now)
-            self._health_started = True
-        health = self._health
+        changes += self._judge_clocks(now)
+        changes += self._judge_blindness(now)
+        return changes + self._judge_health(now)
+
+    def _judge_clocks(self, now: int) -> list[Change]:
+        skew = self._skew
+        if skew is None:
+            return []
+        open_keys = self.book.open_keys() & skew.keys
         try:
-            open_keys = self.book.open_keys() & health.keys
-            findings = _guarded(_HEALTH, lambda: list(health.findings(now, open_keys)))
+            return self._judged_at(now, _SKEW, lambda: list(skew.findings(now, open_keys)), skew.timing)
+        except RuleFailedError as error:
+            self._skew = None
+            return self._disabled(error, now)
+
+    def _judge_blindness(self, now: int) -> list[Change]:
+        blindness = self._blindness
+        if blindness is None:
+            return []
+        open_keys = self.book.open_keys() & blindness.keys
+        gaps = {(gap.subject.rule, gap.subject.asset) for gap in self._gaps}
+        unknown = [u for u in self.book.indeterminate() if (u.rule, u.asset) not in gaps]
+        try:
+            return self._judged_at(
+                now, _BLIND, lambda: list(blindness.findings(now, unknown, open_keys)), blindness.timing
+            )
+        except RuleFailedError as error:
+            self._blindness = None
+            return self._disabled(error, now)
+
+    def _judge_health(self, now: int) -> list[Change]:
+        health = self._health
+        if health is None:
+            return []
+        if not self._health_started:
+            health.start(now)
+            self._health_started = True
+        open_keys = self.book.open_keys() & health.keys
+        try:
+            return self._judged_at(now, _HEALTH, lambda: list(health.findings(now, open_keys)), health.timing)
         except RuleFailedError as error:
             self._health = None
-            return changes + self._disabled(error, now)
-        metrics.EVALUATIONS.labels(RULE).inc(len(findings))
-        changes += self._recovered(_HEALTH, now)
+            return self._disabled(error, now)
+
+    def _judged_at(
+        self,
+        now: int,
+        subject: Subject,
+        work: Callable[[], list[Finding]],
+        timing: Callable[[str], Timing],
+    ) -> list[Change]:
+        """Takes the findings of a rule on many assets that is judged by time.
+
+        Raises
+        ------
+        RuleFailedError
+            The rule raised an exception.
+
+        """
+        findings = _guarded(subject, work)
+        metrics.EVALUATIONS.labels(subject.rule).inc(len(findings))
+        changes = self._recovered(subject, now)
         for finding in findings:
-            change = self.book.judge(finding, health.timing(finding.subject.key), now)
+            change = self.book.judge(finding, timing(finding.subject.key), now)
             changes += [change] if change is not None else []
         return changes
 
@@ -367,6 +433,8 @@ class Evaluation:
         self._marks.clear()
         self._newest = t_received
         self._settled = self._instant = 0
+        if self._skew is not None:
+            self._skew.forget()
         if self._health is not None:
             self._health.forget()
             self._health.start(now)

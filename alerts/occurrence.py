@@ -146,7 +146,7 @@ def words(state: AlarmState) -> str:
 
 def unknown_since(before: Indeterminate | None, finding: Finding) -> Indeterminate | None:
     """What a finding says about not knowing; the time when that began stays when the reason changes."""
-    if not finding.indeterminate:
+    if not finding.indeterminate or finding.gathering:
         return None
     subject, since = finding.subject, before.since if before else finding.at
     return Indeterminate(subject.rule, subject.asset, finding.indeterminate, since)

@@ -10,7 +10,7 @@ import numpy as np
 
 from alerts.estimator.diagnosis import Estimator
 from alerts.estimator.measurements import Meter, Scan
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from benchmarks.harness import Benchmark, Contenders, Size, repeated
 from telemetry.grid import Grid, Line, LineParameters, Node
 

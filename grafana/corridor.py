@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync
 
 from alerts.config import AlertsSettings
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from grafana.influxql import (
     ACTIVE_ALARMS,
     ALARM_LOG,

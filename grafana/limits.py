@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import hypot
 
 from alerts.config import TwoEndLimit
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from grafana.influxql import number
 from telemetry.grid import Grid, Line
 

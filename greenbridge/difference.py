@@ -24,7 +24,6 @@ FIXED = ("state_dir", "journal", "dead_letters", "embedded", "console")
 """Settings that only a restart changes: files under the state directory, the address of the console."""
 
 _PLAIN = ("name", "simulators_url", "logs")
-_RULES = {"exchange": "R1", "two_end": "R6", "health": "R13", "state_estimate": "R18"}
 _IDENTITY = ("id", "asset")
 
 
@@ -186,8 +185,9 @@ _NOTIFYING = ("notify_on", "max_pending_notifications", "give_up_after_s", "noti
 
 
 def _rules(before: SiteSettings, after: SiteSettings) -> Iterator[Change]:
-    for key, rule in _RULES.items():
-        yield from _compared("rule", [getattr(before.alerts, key)], [getattr(after.alerts, key)], rule)
+    tables = after.alerts.rules()
+    for rule, table in before.alerts.rules().items():
+        yield from _compared("rule", [table], [tables[rule]], rule)
     yield from _settings(
         "alerts", before.alerts, after.alerts, ("watermark_s", "desk", "outage", "relation", "settlement")
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
 from adapters.modbus.planner import planned
+from alerts.config import AlertsSettings
+from alerts.rules.catalogue import rules_of
 from greenbridge.settings import Configuration
-from telemetry.grid import TieKind
 from telemetry.registry import PointRegistry
+from telemetry.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,6 @@ def summarise(configuration: Configuration) -> Summary:
             plan = planned(site.points_of(device.id))
             requests += sum(1 / read.period_s for read in plan.reads)
     alerts = settings.alerts
-    pageable = [tie for tie in configuration.grid.tie if tie.kind is not TieKind.RING]
     links = {device.link for device in devices if device.link}
     hosts = {f"sparkplug/{host.id}" for host in settings.sparkplug.host}
     further = {"influx": settings.influx, "victoria": settings.victoria}
@@ -105,11 +106,7 @@ def summarise(configuration: Configuration) -> Summary:
         readings_per_s=round(readings, 1),
         deadbands=sum(point.spec.deadband is not None for point in site.points.values()),
         series=len(devices),
-        rules={
-            "R1": len(pageable) if alerts.exchange.enabled else 0,
-            "R6": len(configuration.grid.line) if alerts.two_end.enabled else 0,
-            "R13": len(links) if alerts.health.enabled else 0,
-        },
+        rules=_rules(site, alerts, links),
         stores=[
             "embedded",
             *(name for name, store in further.items() if store is not None and store.enabled),
@@ -129,3 +126,11 @@ def _warnings(configuration: Configuration, links: Set[str]) -> Iterator[str]:
     named |= {f"mqtt/{broker.id}": "MQTT broker" for broker in settings.mqtt.broker}
     for link in sorted(named.keys() - links):
         yield f"{named[link]} {link.partition('/')[2]} is used by no device that is enabled"
+
+
+def _rules(site: Site, alerts: AlertsSettings, links: Collection[str]) -> dict[str, int]:
+    """How many assets each rule watches, those that it cannot watch included."""
+    rules, gaps = rules_of(site, alerts)
+    counts = Counter([rule.subject.rule for rule in rules] + [gap.subject.rule for gap in gaps])
+    counts["R13"] = len(links) if alerts.health.enabled else 0
+    return {rule: counts[rule] for rule in sorted(alerts.rules(), key=lambda name: int(name[1:]))}

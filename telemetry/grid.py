@@ -92,6 +92,10 @@ class Line(Settings):
     circuits: Annotated[int, Field(ge=1)]
     limit_mw: Positive
     """Transfer limit with all circuits in service [MW]."""
+    limit_one_out_mw: Positive | None = None
+    """Transfer limit with one circuit out of service [MW]; without it, in proportion to the circuits."""
+    thermal_a: Positive | None = None
+    """Thermal current of one circuit [A]; without it, currents are not judged."""
     sections: Annotated[tuple[Section, ...], Field(min_length=1)]
     parameters: LineParameters | None = None
     """Overrides the grid's ``line_parameters``."""
@@ -100,6 +104,14 @@ class Line(Settings):
     def km(self) -> float:
         """Length [km]."""
         return sum(section.km for section in self.sections)
+
+    @property
+    def limits_mw(self) -> list[float]:
+        """Transfer limit with one circuit in service, with two, ... [MW]."""
+        most = self.limit_mw * (self.circuits - 1) / self.circuits
+        one_out = most if self.limit_one_out_mw is None else self.limit_one_out_mw
+        fewer = [one_out * n / (self.circuits - 1) for n in range(1, self.circuits)]
+        return [*fewer, self.limit_mw]
 
 
 class Hvdc(Settings):
@@ -227,6 +239,12 @@ class Grid(Settings):
                 shown = f'"{branch.to_node}"'
                 yield Problem(file, f"{where}.to", shown, "both ends are one node", "name the other end")
         for i, line in enumerate(self.line):
+            one_out, key = line.limit_one_out_mw, f"line[{i}].limit_one_out_mw"
+            if one_out is not None and line.circuits == 1:
+                yield Problem(file, key, f"{one_out:g}", "the line has one circuit only", "remove it")
+            elif one_out is not None and one_out > line.limit_mw:
+                reason = f"above limit_mw = {line.limit_mw:g}: fewer circuits cannot carry more"
+                yield Problem(file, key, f"{one_out:g}", reason, "swap the two limits")
             if line.sections[-1].joint is not None:
                 key = f"line[{i}].sections[{len(line.sections) - 1}].joint"
                 yield Problem(file, key, "", "the last section ends at a node, not at a joint", "remove it")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy as np
 from alerts.alignment import Snapshot
 from alerts.estimator.measurements import Meter, Scan
 from alerts.rules.catalogue import POWER, REACTIVE, VOLTAGE
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from telemetry.devices import Role
 from telemetry.grid import Hvdc, Line
 from telemetry.site import Site

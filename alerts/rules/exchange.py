@@ -76,7 +76,7 @@ class ExchangeRule:
         self._sum += leg.value - agreed
         count = len(self._powers)
         if count < _COVERAGE * self._due:
-            return self.subject.unknown(
+            return self.subject.early(
                 instant, f"the mean of {self._window / SECOND:.0f} s has too few data yet"
             )
         delta = self._sum / count

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from alerts.alarms import Priority
-from alerts.alignment import Snapshot
+from alerts.alignment import Leg, Snapshot, worst_quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class Subject:
         """Neither an alarm nor an all-clear."""
         return Finding(self, at, indeterminate=reason, quality=reason)
 
+    def early(self, at: int, reason: str) -> Finding:
+        """Neither an alarm nor an all-clear, and nothing that anybody could put right: data are gathered."""
+        return Finding(self, at, indeterminate=reason, quality=reason, gathering=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -85,6 +89,8 @@ class Finding:
     """Newest receipt among the inputs [ns, UTC]."""
     indeterminate: str = ""
     """Why nothing can be said: ``leg SHY-TAS at TAS is stale``; empty when something can."""
+    gathering: bool = False
+    """Indeterminate only because a long window is not filled yet; not shown as something that is blind."""
     texts: Texts | None = None
     """Given whenever ``held_level`` is above 0."""
 
@@ -128,4 +134,56 @@ def level_of(value: float, limits: Sequence[float], deadband: float) -> tuple[in
     return (
         sum(value > limit for limit in limits),
         sum(value > limit * (1 - deadband) for limit in limits),
+    )
+
+
+def graded(
+    subject: Subject,
+    at: int,
+    value: float,
+    limits: Sequence[float],
+    *,
+    unit: str,
+    legs: Sequence[Leg],
+    texts: Callable[[float], Texts],
+    deadband: float = 0.0,
+    less: float = 0.0,
+) -> Finding:
+    """The finding on a magnitude.
+
+    Parameters
+    ----------
+    subject, at
+        What is judged, and when [ns, UTC].
+    value
+        Magnitude [unit].
+    limits
+        Limits of the grades, mildest first [unit].
+    unit
+        Unit of both.
+    legs
+        Inputs that were used: their worst quality and newest receipt are the finding's.
+    texts
+        Makes the texts from the limit that counts.
+    deadband
+        Part of each limit by which the value must fall below it to be over, 0 to 1.
+    less
+        What it must fall below it besides [unit].
+
+    """
+    level, _ = level_of(value, limits, 0.0)
+    held = max(level, sum(value > limit * (1 - deadband) - less for limit in limits))
+    limit = limits[max(level, 1) - 1]
+    return Finding(
+        subject,
+        at,
+        level,
+        held,
+        value,
+        limit,
+        unit,
+        worst_quality(legs),
+        at,
+        max(leg.t_received for leg in legs),
+        texts=texts(limit) if held else None,
     )

@@ -1,135 +1,76 @@
 """R6: what leaves one end of a line and does not arrive at the other, beyond the losses of the line.
 
 The expected loss comes from the exact two-port of the line with the voltage and power measured at one end
-(:mod:`alerts.two_port`); a loss of the form r P^2 would be wrong by up to 4.5 MW on the corridor's lines. How
-many circuits are in service is read off the reactive power at the far end: each circuit's charging power is
-tens to hundreds of Mvar, which neither a tap nor a meter within its class can imitate.
+(:mod:`alerts.two_port`, :mod:`alerts.rules.line_state`); a loss of the form r P^2 would be wrong by up to
+4.5 MW on the corridor's lines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import hypot
+from dataclasses import dataclass
 
-from alerts.alignment import Leg, Snapshot, first_fault, worst_quality
+from alerts.alignment import Snapshot, worst_quality
 from alerts.config import TwoEndSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, level_of
-from alerts.two_port import LineModels
-from telemetry.grid import Grid, Line
-from telemetry.profiles import DeviceProfile
+from alerts.rules.line_state import LineWatch
+from telemetry.grid import Line
 
-_DEAD_PU = 0.5
-"""Voltage below which a line is not energised [pu]."""
-_DEAD_MVA = 1.0
-"""Power below which a line is switched off: an energised one draws its charging power [MVA]."""
 _WEATHER_SIGMAS = 4.0
 """Beyond so many times its own uncertainty the corona loss no longer explains a residual."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeterAccuracy:
-    """Standard uncertainty of a meter's power reading."""
-
-    pct: float
-    """[% of reading]."""
-    floor_mw: float
-    """Part that does not depend on the reading [MW]."""
-
-    @classmethod
-    def of(cls, profile: DeviceProfile) -> MeterAccuracy:
-        """Accuracy that a device profile states."""
-        return cls(profile.accuracy_pct, profile.accuracy_floor_mw)
-
-    def sigma_mw(self, leg: Leg, clock_sigma_s: float) -> float:
-        """Uncertainty of a reading [MW]; grows with its age and its clock's while the power changes."""
-        return hypot(
-            self.pct / 100 * leg.value, self.floor_mw, leg.slope * clock_sigma_s, leg.slope * leg.age_s
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class LineEnds:
-    """Points of the two main meters of a line."""
-
-    p_from: int
-    q_from: int
-    v_from: int
-    p_to: int
-    q_to: int
-    accuracy_from: MeterAccuracy
-    accuracy_to: MeterAccuracy
-    checks: Mapping[str, int] = field(default_factory=dict)
-    """Power points of the check meters by node; shown as evidence when they can be used."""
 
 
 class TwoEndRule:
     """R6 on one line."""
 
-    def __init__(self, grid: Grid, line: Line, area: str, ends: LineEnds, settings: TwoEndSettings) -> None:
-        self.subject = Subject("R6", 1, line.id, area)
-        needed = (ends.p_from, ends.q_from, ends.v_from, ends.p_to, ends.q_to)
-        self.inputs: Sequence[int] = (*needed, *ends.checks.values())
+    def __init__(self, watch: LineWatch, area: str, settings: TwoEndSettings) -> None:
+        self.subject = Subject("R6", 1, watch.line.id, area)
+        self.inputs: Sequence[int] = (*watch.inputs, *watch.ends.checks.values())
         self.timing = Timing(
             tuple(Grade(limit.priority, limit.on_s) for limit in settings.limits), settings.off_s
         )
-        self._line = line
-        self._ends = ends
+        self._watch = watch
         self._settings = settings
-        self._models = LineModels(grid, line)
-        self._dead_kv = _DEAD_PU * grid.u_rated_kv
-        sigma_kw = grid.parameters_of(line).corona_sigma_kw_per_km * line.km * line.circuits
-        self._corona_sigma_mw = sigma_kw / 1000
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Judges the residual of the two ends at the instant."""
-        line, ends = self._line, self._ends
-        p_from, q_from = snapshot.leg(ends.p_from), snapshot.leg(ends.q_from)
-        v_from, p_to, q_to = (snapshot.leg(point) for point in (ends.v_from, ends.p_to, ends.q_to))
-        here, there = f"{line.id} at {line.from_node}", f"{line.id} at {line.to_node}"
-        fault = first_fault([(here, p_from), (here, q_from), (here, v_from), (there, p_to)])
-        if fault:
-            return self.subject.unknown(snapshot.instant, fault)
-        off = max(abs(p_from.value), abs(q_from.value), abs(p_to.value)) < _DEAD_MVA
-        if not off and v_from.value < self._dead_kv:
-            reason = f"the meter of {here} reads {v_from.value:.0f} kV while power flows"
-            return self.subject.unknown(snapshot.instant, reason)
-        circuits, expected = self._line.circuits, 0.0
-        if not off:
-            q_far = q_to.value if q_to.usable else None
-            circuits, expected = self._models.explained(v_from.value, p_from.value, q_from.value, q_far)
-        residual = p_from.value + p_to.value - expected
-        clock_sigma_s = self._settings.clock_sigma_s
-        sigma = hypot(
-            ends.accuracy_from.sigma_mw(p_from, clock_sigma_s),
-            ends.accuracy_to.sigma_mw(p_to, clock_sigma_s),
-            0.0 if off else self._corona_sigma_mw,
-        )
-        p_mw = max(abs(p_from.value), abs(p_to.value))
-        limits = [max(limit.sigmas * sigma, limit.pct_p / 100 * p_mw) for limit in self._settings.limits]
-        level, held = level_of(abs(residual), limits, self._settings.deadband_pct / 100)
+        line, state = self._watch.line, self._watch.state(snapshot)
+        if state.fault:
+            return self.subject.unknown(snapshot.instant, state.fault)
+        p_from, p_to = state.legs[0].value, state.legs[-1].value
+        p_mw = max(abs(p_from), abs(p_to))
+        grades = self._settings.limits
+        limits = [max(grade.sigmas * state.sigma, grade.pct_p / 100 * p_mw) for grade in grades]
+        level, held = level_of(abs(state.residual), limits, self._settings.deadband_pct / 100)
         limit = limits[max(level, 1) - 1]
         figures = _Figures(
-            line, circuits, residual, expected, sigma, limit, p_from.value, p_to.value, self._corona_sigma_mw
+            line,
+            state.circuits,
+            state.residual,
+            state.expected,
+            state.sigma,
+            limit,
+            p_from,
+            p_to,
+            self._watch.corona_sigma_mw,
         )
-        legs = (p_from, q_from, v_from, p_to)
         return Finding(
             self.subject,
             snapshot.instant,
             level,
             held,
-            abs(residual),
+            abs(state.residual),
             limit,
             "MW",
-            worst_quality(legs),
+            worst_quality(state.legs),
             snapshot.instant,
-            max(leg.t_received for leg in legs),
-            texts=figures.texts(tuple(ends.checks), self._checks(snapshot)) if held else None,
+            max(leg.t_received for leg in state.legs),
+            texts=figures.texts(tuple(self._watch.ends.checks), self._checks(snapshot)) if held else None,
         )
 
     def _checks(self, snapshot: Snapshot) -> dict[str, float]:
         """What the check meters read by node [MW], those left out that cannot be used."""
-        legs = {node: snapshot.leg(point) for node, point in self._ends.checks.items()}
+        legs = {node: snapshot.leg(point) for node, point in self._watch.ends.checks.items()}
         return {node: leg.value for node, leg in legs.items() if leg.usable}
 
 

@@ -24,6 +24,22 @@ limits = [
 ]
 """
 
+R2_TWICE = """
+[alerts.R2]
+limits = [
+  { priority = "low", above = 50, on_s = 1 },
+  { priority = "high", above = 50, on_s = 1 },
+]
+"""
+
+R12_CURRENT_FALLS = """
+[alerts.R12]
+limits = [
+  { priority = "low", pct_p = 95, pct_i = 80, on_s = 1 },
+  { priority = "high", pct_p = 100, pct_i = 70, on_s = 1 },
+]
+"""
+
 EXAMPLE = """
 [alerts]
 watermark_s = 2.5
@@ -73,7 +89,20 @@ def test_example(site: Site) -> None:
     ("text", "key", "part"),
     [
         ("[alerts]\nwatermark = 3", "alerts.watermark", 'did you mean "watermark_s"?'),
-        ("[alerts.R7]\non_s = 3", "alerts.R7", "unknown key"),
+        ("[alerts.R99]\non_s = 3", "alerts.R99", "unknown key"),
+        ("[alerts.R7]\non = 3", "alerts.R7.on", "unknown key"),
+        ("[alerts.R10]\nlimits = []", "alerts.R10.limits", "at least 1"),
+        (
+            R2_TWICE,
+            "alerts.R2.limits",
+            "limit 2 is not above limit 1: it could never make a difference",
+        ),
+        (
+            R12_CURRENT_FALLS,
+            "alerts.R12.limits",
+            "limit 2 is not above limit 1",
+        ),
+        ("[alerts.R20]\nhigh_pct = 90", "alerts.R20", "every voltage would be outside"),
         ("[alerts]\nwatermark_s = 0.1", "alerts.watermark_s", "greater than or equal to 0.5"),
         ("[alerts.R6]\ndeadband_pct = 120", "alerts.R6.deadband_pct", "less than or equal to 100"),
         (
@@ -106,6 +135,12 @@ def test_faults_of_the_file(text: str, key: str, part: str) -> None:
             'did you mean "SHY-TAS"?',
         ),
         ('[[alerts.R1.override]]\nasset = "SHY-TAS"', "alerts.R1.override[0].asset", "radial or HVDC tie"),
+        ('[[alerts.R2.override]]\nasset = "SHY"', "alerts.R2.override[0].asset", "no such area"),
+        ('[[alerts.R7.override]]\nasset = "TAZ"', "alerts.R7.override[0].asset", 'did you mean "TAS"?'),
+        ('[[alerts.R8.override]]\nasset = "SHY-TAS"', "alerts.R8.override[0].asset", "no such HVDC link"),
+        ('[[alerts.R10.override]]\nasset = "KZ"', "alerts.R10.override[0].asset", "synchronous area"),
+        ('[[alerts.R16.override]]\nasset = "nobody"', "alerts.R16.override[0].asset", "no such device"),
+        ('[[alerts.R24.override]]\nasset = "KX"', "alerts.R24.override[0].asset", "no such area or tie"),
         ('[[alerts.R13.override]]\nasset = "mqtt/est"', "alerts.R13.override[0].asset", '"mqtt/east"'),
         (
             '[[alerts.R6.override]]\nasset = "SHY-TAS"\n[[alerts.R6.override]]\nasset = "SHY-TAS"',

@@ -126,8 +126,8 @@ async def test_what_cannot_be_stored_is_as_it_was_and_said_so(
 async def test_the_indicators_go_to_the_stores_every_ten_minutes(desk_bench: Bench) -> None:
     bench = desk_bench
     # readings come once a minute here: stale telemetry is no matter of this test
-    silent = QUICK.health.model_copy(update={"enabled": False})
-    bench.settings = QUICK.model_copy(update={"health": silent})
+    silent, seeing = (table.model_copy(update={"enabled": False}) for table in (QUICK.health, QUICK.blind))
+    bench.settings = QUICK.model_copy(update={"health": silent, "blind": seeing})
     async with bench.running() as desk:
         bench.tap(30)
         await bench.run(20)

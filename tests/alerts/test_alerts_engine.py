@@ -41,7 +41,8 @@ def of_the_grid(alarms: Sequence[Alarm]) -> tuple[Alarm, ...]:
 async def story(bench: Bench) -> list[tuple[str, str, str]]:
     """Every transition: key, event and state after it."""
     events = await bench.journal.events(0)
-    return [(f"{e.tags['rule']}/{e.tags['asset']}", e.tags["event"], e.tags["state"]) for _, e in events]
+    tags = [event.tags for _, event in events if event.kind != "alarm_kpi"]
+    return [(f"{t['rule']}/{t['asset']}", t["event"], t["state"]) for t in tags]
 
 
 async def test_a_tap_is_one_alarm_from_start_to_end(bench: Bench) -> None:
@@ -117,6 +118,21 @@ async def test_a_stale_leg_is_indeterminate_and_one_alarm_per_link(bench: Bench)
         await bench.run(20)
         assert only(desk.active()).state is AlarmState.RETURNED
         assert desk.indeterminate() == ()
+
+
+async def test_a_long_silence_is_the_alarm_of_its_links_alone(bench: Bench) -> None:
+    async with bench.running() as desk:
+        await bench.run(10)
+        bench.silent = set(bench.site.devices)
+        await bench.run(360)
+        assert {alarm.rule for alarm in desk.active()} == {"R13"}
+        assert {alarm.rule for alarm in desk.held()} == {"R24"}, "it is shown under the link's alarm"
+        bench.silent = set()
+        await bench.run(120)
+        assert desk.held() == ()
+        assert {
+            key.partition("/")[0] for key, _, state in await story(bench) if state == "unacknowledged"
+        } == {"R13"}
 
 
 async def test_bad_quality_neither_raises_nor_clears(bench: Bench) -> None:
@@ -299,7 +315,8 @@ async def test_a_missing_meter_is_shown(bench: Bench) -> None:
     devices = {name: device for name, device in bench.site.devices.items() if name != "SHY-TAS_TAS_main"}
     bench.site = Site("test", bench.site.grid, devices, bench.site.profiles, bench.site.points)
     async with bench.running() as desk:
-        assert [entry.reason for entry in desk.indeterminate()] == ["SHY-TAS has no main meter at TAS"]
+        assert {entry.reason for entry in desk.indeterminate()} == {"SHY-TAS has no main meter at TAS"}
+        assert ("R6", "SHY-TAS") in {(entry.rule, entry.asset) for entry in desk.indeterminate()}
 
 
 async def test_desk_waits_for_a_change(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from alerts.two_port import LineModel, hvdc_loss_mw
 from grafana.corridor import Corridor
 from grafana.influxql import Meter, agreed, identifier, literal, number, together

@@ -10,7 +10,7 @@ import pytest
 
 from alerts.estimator.diagnosis import Diagnosis, Estimator
 from alerts.estimator.measurements import Array, Meter, Scan
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from simulators.world.corridor import reference
 from simulators.world.plants import reference_plants
 from simulators.world.world import World, WorldPlan

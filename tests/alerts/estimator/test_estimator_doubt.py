@@ -11,7 +11,7 @@ from alerts.estimator.baselines import Baselines
 from alerts.estimator.diagnosis import Estimator, Kind
 from alerts.estimator.least_squares import NotSolvedError
 from alerts.estimator.measurements import Array, Meter, Scan
-from alerts.rules.two_end import MeterAccuracy
+from alerts.rules.line_state import MeterAccuracy
 from telemetry.grid import Grid, Line, LineParameters, Node
 from tests.alerts.estimator.conftest import CLASS, Corridor
 

@@ -1,0 +1,450 @@
+"""Settings of the rules: one table each, with grades, delays, deadband and overrides for single assets.
+
+Every threshold is the catalogue's default and illustrative until it is tuned to a real grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from alerts.alarms import Priority
+from telemetry.settings import Settings
+
+Seconds = Annotated[float, Field(ge=0, le=86400)]
+Window = Annotated[float, Field(ge=1, le=86400)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Limit(Settings):
+    """One grade of a rule."""
+
+    priority: Priority
+    above: NotNegative
+    """What the magnitude must exceed [unit of the rule]."""
+    on_s: Seconds
+
+
+class MixedLimit(Settings):
+    """One grade of a rule: the larger of a fixed limit and one in proportion."""
+
+    priority: Priority
+    above: NotNegative
+    """Fixed part [unit of the rule]."""
+    pct: Percent
+    """Part in proportion to what the rule names [%]."""
+    on_s: Seconds
+
+
+def ascending(limits: Sequence[Limit | MixedLimit]) -> None:
+    """Refuses grades of which one could never make a difference.
+
+    Raises
+    ------
+    ValueError
+        A limit is not above the one before it.
+
+    """
+    for i, (milder, higher) in enumerate(pairwise(limits)):
+        below = higher.above < milder.above
+        same = higher.above == milder.above
+        if isinstance(milder, MixedLimit) and isinstance(higher, MixedLimit):
+            below = below or higher.pct < milder.pct
+            same = same and higher.pct == milder.pct
+        if below or same:
+            raise ValueError(f"limit {i + 2} is not above limit {i + 1}: it could never make a difference")
+
+
+class RuleSettings(Settings):
+    """What every rule has."""
+
+    enabled: bool = True
+    off_s: Seconds = 60.0
+    """How long the condition must be over before the alarm returns to normal [s]."""
+
+
+class GradedSettings(RuleSettings):
+    """A rule with grades on one magnitude."""
+
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)]
+    deadband_pct: Percent = 20.0
+    """A condition is over below the limit less this part of it [%]."""
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        ascending(limits)
+        return limits
+
+
+class MixedSettings(RuleSettings):
+    """A rule with grades that are the larger of two limits."""
+
+    limits: Annotated[tuple[MixedLimit, ...], Field(min_length=1)]
+    deadband_pct: Percent = 20.0
+    """A condition is over below the limit less this part of it [%]."""
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[MixedLimit, ...]) -> tuple[MixedLimit, ...]:
+        ascending(limits)
+        return limits
+
+
+class Overridable(Settings):
+    """The table of a rule, with overrides for single assets."""
+
+    override: tuple[Any, ...] = ()
+
+    def of(self, asset: str) -> Self:
+        """Settings of one asset; what its override does not give is as for all."""
+        for override in self.override:
+            if override.asset == asset:
+                given = override.model_fields_set - {"asset"}
+                return self.model_copy(update={name: getattr(override, name) for name in given})
+        return self
+
+
+class FrequencySettings(GradedSettings):
+    """R10: frequency is off its nominal value [Hz]."""
+
+    nominal_hz: Positive = 50.0
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = (
+        Limit(priority=Priority.LOW, above=0.05, on_s=30),
+        Limit(priority=Priority.MEDIUM, above=0.2, on_s=10),
+        Limit(priority=Priority.URGENT, above=0.4, on_s=1),
+    )
+    deadband_pct: Percent = 0.0
+    deadband_hz: NotNegative = 0.02
+    off_s: Seconds = 30.0
+
+
+class FrequencyOverride(FrequencySettings):
+    """R10 for one synchronous area; what is not given is as for all."""
+
+    asset: str
+
+
+class FrequencyRules(FrequencySettings, Overridable):
+    """R10 with its overrides."""
+
+    override: tuple[FrequencyOverride, ...] = ()
+
+
+class LoadingLimit(Settings):
+    """One grade of R12: passed by power or by current."""
+
+    priority: Priority
+    pct_p: Positive
+    """[% of the transfer limit of the circuits in service]."""
+    pct_i: Positive
+    """[% of the thermal current of the circuits in service]."""
+    on_s: Seconds
+
+
+class LoadingSettings(RuleSettings):
+    """R12: a line or link carries more than it should; a full transfer capacity is normal trade."""
+
+    limits: Annotated[tuple[LoadingLimit, ...], Field(min_length=1)] = (
+        LoadingLimit(priority=Priority.LOW, pct_p=95, pct_i=80, on_s=300),
+        LoadingLimit(priority=Priority.MEDIUM, pct_p=100, pct_i=90, on_s=60),
+        LoadingLimit(priority=Priority.HIGH, pct_p=105, pct_i=100, on_s=10),
+        LoadingLimit(priority=Priority.URGENT, pct_p=120, pct_i=110, on_s=3),
+    )
+    deadband_pct: Percent = 3.0
+    """A condition is over below the limit less so many percentage points."""
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[LoadingLimit, ...]) -> tuple[LoadingLimit, ...]:
+        for i, (milder, higher) in enumerate(pairwise(limits)):
+            if higher.pct_p <= milder.pct_p or higher.pct_i <= milder.pct_i:
+                raise ValueError(
+                    f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
+                )
+        return limits
+
+
+class LoadingOverride(LoadingSettings):
+    """R12 for one line or link; what is not given is as for all."""
+
+    asset: str
+
+
+class LoadingRules(LoadingSettings, Overridable):
+    """R12 with its overrides."""
+
+    override: tuple[LoadingOverride, ...] = ()
+
+
+class VoltageSettings(RuleSettings):
+    """R20: the voltage of a busbar leaves its band [% of the rated voltage]."""
+
+    low_pct: Percent = 95.0
+    high_pct: Annotated[float, Field(ge=0, le=200)] = 105.0
+    dead_pct: Percent = 10.0
+    """Below this a busbar is switched off or dark, which is not a matter of voltage [%]."""
+    deadband_pct: Percent = 0.5
+    """Part of the rated voltage that it must be back inside the band [%]."""
+    priority: Priority = Priority.HIGH
+    on_s: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _above(self) -> Self:
+        if not self.dead_pct < self.low_pct < self.high_pct:
+            raise ValueError("dead_pct, low_pct and high_pct must ascend: every voltage would be outside")
+        return self
+
+
+class VoltageOverride(VoltageSettings):
+    """R20 for one node; what is not given is as for all."""
+
+    asset: str
+
+
+class VoltageRules(VoltageSettings, Overridable):
+    """R20 with its overrides."""
+
+    override: tuple[VoltageOverride, ...] = ()
+
+
+class NetPositionSettings(GradedSettings):
+    """R2: the sum of an area's exchanges is off its schedule [MW]."""
+
+    mean_s: Window = 60.0
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = (
+        Limit(priority=Priority.LOW, above=50, on_s=120),
+        Limit(priority=Priority.MEDIUM, above=150, on_s=60),
+        Limit(priority=Priority.HIGH, above=250, on_s=30),
+    )
+    deadband_pct: Percent = 0.0
+    deadband_mw: NotNegative = 15.0
+
+
+class NetPositionOverride(NetPositionSettings):
+    """R2 for one area; what is not given is as for all."""
+
+    asset: str
+
+
+class NetPositionRules(NetPositionSettings, Overridable):
+    """R2 with its overrides."""
+
+    override: tuple[NetPositionOverride, ...] = ()
+
+
+class NodeSettings(RuleSettings):
+    """R7: a busbar's branches and its injection do not add up."""
+
+    sigmas: NotNegative = 4.0
+    mw: NotNegative = 5.0
+    deadband_pct: Percent = 30.0
+    clock_sigma_s: Seconds = 0.5
+    """Standard uncertainty of the source times against each other [s]; counts while power ramps."""
+    priority: Priority = Priority.MEDIUM
+    on_s: Seconds = 60.0
+
+
+class NodeOverride(NodeSettings):
+    """R7 for one node; what is not given is as for all."""
+
+    asset: str
+
+
+class NodeRules(NodeSettings, Overridable):
+    """R7 with its overrides."""
+
+    override: tuple[NodeOverride, ...] = ()
+
+
+class ConverterSettings(RuleSettings):
+    """R8: an HVDC link's loss is off its model, a pole has tripped, or the link is blocked."""
+
+    sigmas: NotNegative = 4.0
+    pct_p: Percent = 1.0
+    clock_sigma_s: Seconds = 0.2
+    loss_priority: Priority = Priority.MEDIUM
+    loss_on_s: Seconds = 60.0
+    fall_pct: Percent = 25.0
+    """A fall by more than this part of the rating within ``fall_s`` is a trip [%]; illustrative."""
+    fall_s: Window = 10.0
+    pole_priority: Priority = Priority.HIGH
+    block_priority: Priority = Priority.URGENT
+    trip_on_s: Seconds = 0.0
+    deadband_pct: Percent = 30.0
+
+
+class ConverterOverride(ConverterSettings):
+    """R8 for one link; what is not given is as for all."""
+
+    asset: str
+
+
+class ConverterRules(ConverterSettings, Overridable):
+    """R8 with its overrides."""
+
+    override: tuple[ConverterOverride, ...] = ()
+
+
+class RampLimit(Settings):
+    """One grade of R11: passed by a loss or by a slope, in parts of what is installed in the area."""
+
+    priority: Priority
+    loss_pct: Positive
+    slope_pct_per_min: Positive
+    on_s: Seconds
+
+
+class RampSettings(RuleSettings):
+    """R11: wind and sun of an area change faster than reserve follows."""
+
+    loss_s: Window = 900.0
+    slope_s: Window = 60.0
+    limits: Annotated[tuple[RampLimit, ...], Field(min_length=1)] = (
+        RampLimit(priority=Priority.MEDIUM, loss_pct=20, slope_pct_per_min=10, on_s=10),
+    )
+    deadband_pct: Percent = 20.0
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[RampLimit, ...]) -> tuple[RampLimit, ...]:
+        for i, (milder, higher) in enumerate(pairwise(limits)):
+            if higher.loss_pct <= milder.loss_pct or higher.slope_pct_per_min <= milder.slope_pct_per_min:
+                raise ValueError(
+                    f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
+                )
+        return limits
+
+
+class RampOverride(RampSettings):
+    """R11 for one area; what is not given is as for all."""
+
+    asset: str
+
+
+class RampRules(RampSettings, Overridable):
+    """R11 with its overrides."""
+
+    override: tuple[RampOverride, ...] = ()
+
+
+class FlatlineSettings(RuleSettings):
+    """R14: a meter stands still while its neighbour moves."""
+
+    range_s: Window = 300.0
+    lsb_pct: Percent = 0.05
+    """Smallest step that counts, if the device's resolution is not coarser [% of the branch's limit]."""
+    moved_lsb: Positive = 5.0
+    """How far the neighbour must have moved [steps]."""
+    deadband_pct: Percent = 40.0
+    priority: Priority = Priority.MEDIUM
+    on_s: Seconds = 300.0
+
+
+class FlatlineOverride(FlatlineSettings):
+    """R14 for one meter; what is not given is as for all."""
+
+    asset: str
+
+
+class FlatlineRules(FlatlineSettings, Overridable):
+    """R14 with its overrides."""
+
+    override: tuple[FlatlineOverride, ...] = ()
+
+
+class CheckMeterSettings(GradedSettings):
+    """R15: main and check meter differ over an hour [%]; for separate transformers 0.8 and 1.5 %."""
+
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = (
+        Limit(priority=Priority.LOW, above=0.4, on_s=60),
+        Limit(priority=Priority.MEDIUM, above=1.0, on_s=60),
+    )
+    load_pct: Percent = 20.0
+    """Least mean load at which they are compared [% of the branch's limit]."""
+
+
+class CheckMeterOverride(CheckMeterSettings):
+    """R15 for one tie; what is not given is as for all."""
+
+    asset: str
+
+
+class CheckMeterRules(CheckMeterSettings, Overridable):
+    """R15 with its overrides."""
+
+    override: tuple[CheckMeterOverride, ...] = ()
+
+
+class CounterSettings(RuleSettings):
+    """R16: counters and the integral of power differ, or a counter went back."""
+
+    span_s: Window = 900.0
+    pct: Percent = 0.5
+    """[% of the energy of the window]; two steps of each counter come on top."""
+    least_mwh: NotNegative = 0.1
+    """Limit of a branch that carries next to nothing [MWh]."""
+    deadband_pct: Percent = 20.0
+    priority: Priority = Priority.LOW
+    on_s: Seconds = 60.0
+
+
+class CounterOverride(CounterSettings):
+    """R16 for one meter; what is not given is as for all."""
+
+    asset: str
+
+
+class CounterRules(CounterSettings, Overridable):
+    """R16 with its overrides."""
+
+    override: tuple[CounterOverride, ...] = ()
+
+
+class SkewSettings(GradedSettings):
+    """R17: a device's clock differs from its peers' [s]; 2 s where stamps are whole seconds."""
+
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = (
+        Limit(priority=Priority.LOW, above=1.0, on_s=60),
+        Limit(priority=Priority.HIGH, above=5.0, on_s=60),
+    )
+    latency_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    """Time under way where too few devices of the link stamp by themselves to tell [s]."""
+    off_s: Seconds = 30.0
+
+
+class SkewOverride(SkewSettings):
+    """R17 for one device; what is not given is as for all."""
+
+    asset: str
+
+
+class SkewRules(SkewSettings, Overridable):
+    """R17 with its overrides."""
+
+    override: tuple[SkewOverride, ...] = ()
+
+
+class BlindSettings(RuleSettings):
+    """R24: an exchange or a balance cannot be judged for too long."""
+
+    after_s: Seconds = 300.0
+    priority: Priority = Priority.MEDIUM
+    off_s: Seconds = 10.0
+
+
+class BlindOverride(BlindSettings):
+    """R24 for one area or tie; what is not given is as for all."""
+
+    asset: str
+
+
+class BlindRules(BlindSettings, Overridable):
+    """R24 with its overrides."""
+
+    override: tuple[BlindOverride, ...] = ()

@@ -1,0 +1,96 @@
+"""The page of the rules, drawn from their settings: ``python -m alerts.rules.document > docs/rules.md``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from alerts.config import AlertsSettings
+
+_HEAD = """# The rules
+
+Drawn from the settings in `alerts/config.py` and `alerts/rule_config.py`; a test holds them together.
+Regenerate with `python -m alerts.rules.document > docs/rules.md`.
+
+Each rule has a table `[alerts.R6]` in the main file, and takes overrides for single assets:
+
+```toml
+[alerts.R10]
+deadband_hz = 0.01
+
+[[alerts.R12.override]]
+asset = "SHY-TAS"
+enabled = false
+```
+
+Every threshold is illustrative until it is tuned to a real grid. A rule whose input is stale or bad is
+*indeterminate*: it raises nothing and gives no all-clear. A grade is raised when its condition has held for
+`on_s` seconds; the alarm is over when the condition, deadband included, has been over for `off_s`. Limits
+that could never make a difference, assets that do not exist and settings that are not known are refused by
+`greenbridge check`, with file, key and fix.
+"""
+
+_NOTES = {
+    "R2": "Needs every tie of the area metered; a tie to a grid outside the model, such as Kazakhstan's\n"
+    "to Russia in the built-in corridor, is not part of the sum.",
+    "R7": "A difference that the two ends of one of its lines show too is that line's alarm (R6).",
+    "R8": "No device tells the poles: a trip is a fall within seconds to what fewer poles can carry, while\n"
+    "more is agreed.",
+    "R11": "Judged on the sum of the plants that say what wind or sun would allow. HVDC ramps against\n"
+    "their order are not judged.",
+    "R12": "The circuits in service are read off the reactive power at the far end; grade four of the power\n"
+    "is ours. Currents are judged where a line has `thermal_a`.",
+    "R14": "Needs a check meter, or else the main meter of the other end, and `range_s` after a start.",
+    "R15": "From the mean power of both over an hour, from half an hour after a start on.",
+    "R16": "A counter that went back is told at once and holds for the window. Judged once its window is\n"
+    "full after a start.",
+    "R17": "Judged where devices stamp by themselves, against the other devices of their link. Modbus\n"
+    "readings are stamped here.",
+    "R20": "Reactive reserve is not measured by any device yet, and not judged.",
+    "R24": "Watches R1 and R2. What is not metered at all is shown as indeterminate, and is no alarm.",
+}
+
+
+def document() -> str:
+    """The page as Markdown."""
+    parts = [_HEAD]
+    tables = AlertsSettings().rules()
+    for rule in sorted(tables, key=lambda name: int(name[1:])):
+        table = tables[rule]
+        parts.append(f"\n## {rule}: {_summary(rule, type(table))}\n")
+        values = table.model_dump(mode="json", exclude={"override"})
+        if limits := values.pop("limits", None):
+            parts.append(_grades(limits))
+        settings = ", ".join(f"`{name} = {_toml(value)}`" for name, value in values.items())
+        parts.append(f"\nDefaults: {settings}.\n")
+        if rule in _NOTES:
+            parts.append(f"\n{_NOTES[rule]}\n")
+    return "".join(parts)
+
+
+def _summary(rule: str, table: type) -> str:
+    """What a rule is about: the first line of the documentation of its settings, less its name."""
+    documented = (parent.__doc__ or "" for parent in table.__mro__)
+    about = next(text for text in documented if text.startswith(f"{rule}: "))
+    return about.splitlines()[0].removeprefix(f"{rule}: ")
+
+
+def _grades(limits: list[dict[str, Any]]) -> str:
+    names = list(limits[0])
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    lines += ["| " + " | ".join(_shown(limit[name]) for name in names) + " |" for limit in limits]
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(document())
