@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from alerts.heard import Heard
 from telemetry.batch import ReadingBatch
-from telemetry.quality import Quality, Validity, reason_of, validity_of
+from telemetry.quality import Quality, Validity, reason_of, usable, validity_of
 
 SECOND = 1_000_000_000
 
@@ -91,6 +91,8 @@ class Alignment:
             _NEVER if point in by_exception else round(stale_after_s(period) * SECOND)
             for point, period in period_s.items()
         ]
+        self._limit = np.array(self._max_age, np.int64)
+        self._periodic = np.array([point not in by_exception for point in period_s], np.bool_)
         self._look = [
             round(period * SECOND) if point in by_exception else _NEVER for point, period in period_s.items()
         ]
@@ -113,6 +115,14 @@ class Alignment:
         self._looked_at: int | None = None
         self._before: list[int] = []
         self._after: list[int] = []
+        self._legs: list[Leg | None] = []
+        """Inputs at the instant that was looked at, as far as they were asked for."""
+        self._plain: list[bool] = []
+        """Whether an input lies between two good readings: then the following lists have its parts."""
+        self._values: list[float] = []
+        self._slopes: list[float] = []
+        self._worst: list[int] = []
+        self._newest: list[int] = []
 
     def push(self, batch: ReadingBatch | Heard) -> NDArray[np.int64]:
         """Takes the readings that rules use; returns the points that changed, each once."""
@@ -163,9 +173,17 @@ class Alignment:
         the point is stale, when there is none on the far side yet. A bad reading on either side makes the
         input unusable, because what happened next to it is not known.
         """
-        row = self._rows[point]
         if self._looked_at != instant:
             self._look_at(instant)
+        row = self._rows[point]
+        leg = self._legs[row]
+        if leg is None:
+            leg = self._legs[row] = self._leg(row, instant)
+        return leg
+
+    def _leg(self, row: int, instant: int) -> Leg:
+        if self._plain[row]:
+            return Leg(self._values[row], self._slopes[row], 0.0, self._worst[row], "", self._newest[row])
         before, after = self._before[row], self._after[row]
         fault = self._fault_before(row, before, instant)
         if fault:
@@ -175,14 +193,39 @@ class Alignment:
         return self._between(row, before, after, instant)
 
     def _look_at(self, instant: int) -> None:
-        """Finds, of every point at once, the readings on both sides of an instant."""
+        """Finds, of every point at once, the readings on both sides of an instant, and what lies between."""
+        rows = np.arange(len(self._t))
         past = self._t <= instant
-        self._before = np.where(past, self._t, _EMPTY).argmax(axis=1).tolist()
+        before = np.where(past, self._t, _EMPTY).argmax(axis=1)
         future = np.where(past, _NEVER, self._t)
         after = future.argmin(axis=1)
-        none = future[np.arange(len(after)), after] == _NEVER
-        self._after = np.where(none, -1, after).tolist()
+        none = future[rows, after] == _NEVER
+        self._before, self._after = before.tolist(), np.where(none, -1, after).tolist()
+        self._legs = [None] * len(rows)
+        self._interpolate(instant, before, after, ~none & (self._t[rows, before] <= instant))
         self._looked_at = instant
+
+    def _interpolate(
+        self, instant: int, before: NDArray[np.intp], after: NDArray[np.intp], known: NDArray[np.bool_]
+    ) -> None:
+        """Values between two good readings of periodic points: the usual case, for all points together."""
+        rows = np.arange(len(before))
+        t_before, t_after = self._t[rows, before], self._t[rows, after]
+        known &= (t_before != _EMPTY) & self._periodic
+        # differences are only taken where there are two times
+        since, until = np.where(known, t_before, instant), np.where(known, t_after, instant + 1)
+        known &= (until - since <= self._limit) & (instant - since <= self._limit)
+        one, other = self._quality[rows, before], self._quality[rows, after]
+        known &= usable(one) & usable(other)
+        value = self._value[rows, before]
+        with np.errstate(invalid="ignore", over="ignore"):
+            # what is not known may be infinite, and is not used
+            slope = (self._value[rows, after] - value) / (until - since)
+            values = value + slope * (instant - since)
+        self._plain, self._values = known.tolist(), values.tolist()
+        self._slopes = (slope * SECOND).tolist()
+        self._worst = np.maximum(one, other).tolist()
+        self._newest = np.maximum(self._received[rows, before], self._received[rows, after]).tolist()
 
     def _fault_before(self, row: int, before: int, instant: int) -> str:
         """What is wrong with the last reading that is not after the instant; empty for nothing."""

@@ -106,6 +106,8 @@ class AlarmBook:
         self._design = design or Design()
         self._tracked: dict[str, Tracked] = {}
         self._ids: dict[str, str] = {}
+        self._calm: set[str] = set()
+        """Conditions of which there is nothing to follow or to remember."""
         self._open: set[str] = set()
         self._held: set[str] = set()
         self._recent: set[str] = set()
@@ -137,6 +139,8 @@ class AlarmBook:
         """
         key = finding.subject.key
         self._waiting.pop(key, None)
+        if key in self._calm and finding.says_nothing:
+            return None
         before = self._tracked.get(key) or Tracked(key, Timers.idle(timing))
         if len(before.timers.on_ns) != len(timing.grades):
             # the number of grades was changed in the configuration: the delays begin again
@@ -571,6 +575,7 @@ class AlarmBook:
             self._ids[alarm.id] = key
         self._tracked[key] = tracked
         for members, belongs in (
+            (self._calm, not tracked.kept and not tracked.level),
             (self._open, tracked.open),
             (self._held, bool(tracked.holds)),
             (self._recent, bool(tracked.raises)),

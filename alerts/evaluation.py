@@ -6,7 +6,7 @@ changed or has become too old since. Telemetry health (R13) is judged at ticks.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -138,6 +138,10 @@ class Evaluation:
             self._expiry[rule.subject.key] = round(max(limits) * SECOND)
             for point in rule.inputs:
                 self._readers[point].append(rule.subject.key)
+        prefix = f"{FAILED_RULE}/"
+        kept = book.kept_keys()
+        self._failed_before = {key.removeprefix(prefix) for key in kept if key.startswith(prefix)}
+        """Rules that failed in an earlier run and have not been judged since."""
         self._changed: set[str] = set()
         self._judged: OrderedDict[str, int] = OrderedDict()
         self._settled = instant
@@ -379,13 +383,14 @@ class Evaluation:
             self._judged[key] = instant
         snapshot = Snapshot(instant, self._alignment)
         changes: list[Change] = []
+        judged = Counter[str]()
         for key in sorted(due, key=self._turn.__getitem__):
             rule = self._rules.get(key)
             if rule is None:
                 continue
             self._judged[key] = instant
             self._judged.move_to_end(key)
-            metrics.EVALUATIONS.labels(rule.subject.rule).inc()
+            judged[rule.subject.rule] += 1
             try:
                 finding = _judgement(rule, snapshot)
             except RuleFailedError as error:
@@ -393,8 +398,12 @@ class Evaluation:
                 continue
             if instant > self._settled:
                 change = self.book.judge(self._with_evidence(finding), rule.timing, now)
-                changes += [change] if change is not None else []
-                changes += self._recovered(rule.subject, now)
+                if change is not None:
+                    changes.append(change)
+                if key in self._failed_before:
+                    changes += self._recovered(rule.subject, now)
+        for name, count in judged.items():
+            metrics.EVALUATIONS.labels(name).inc(count)
         if self._estimating is not None and instant > self._settled:
             changes += self._estimated(self._estimating, snapshot, now)
         return changes
@@ -476,6 +485,7 @@ class Evaluation:
         """Ends the alarm about a rule that failed before the restart and works now."""
         failed = _failed(subject)
         tracked = self.book.tracked(failed.key)
+        self._failed_before.discard(subject.key)
         if tracked is None or not tracked.level:
             return []
         change = self.book.judge(Finding(failed, now, value=0.0, limit=0.0), _FAILED_TIMING, now)

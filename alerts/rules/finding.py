@@ -94,6 +94,11 @@ class Finding:
     texts: Texts | None = None
     """Given whenever ``held_level`` is above 0."""
 
+    @property
+    def says_nothing(self) -> bool:
+        """No limit is passed and nothing is missing: of no matter to a condition that is calm already."""
+        return not self.level and (not self.indeterminate or self.gathering)
+
 
 class Rule(Protocol):
     """A rule of the catalogue on one asset, evaluated on aligned inputs."""
