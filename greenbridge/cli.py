@@ -27,6 +27,7 @@ from greenbridge.keeping import backup, export, restore
 from greenbridge.probing import probe
 from greenbridge.querying import query
 from greenbridge.settling import schedule
+from greenbridge.telling import notify
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ scenario = typer.Typer(
 app.add_typer(scenario, name="scenario")
 app.add_typer(faults, name="faults")
 app.add_typer(alarms, name="alarms")
+app.add_typer(notify, name="notify")
 app.add_typer(schedule, name="schedule")
 app.add_typer(dashboards, name="dashboards")
 deadletter = typer.Typer(

@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.modbus.planner import planned
 from alerts.config import AlertsSettings
+from alerts.notify.catalogue import reviewed
 from alerts.rules.catalogue import rules_of
 from greenbridge.settings import Configuration
 from telemetry.registry import PointRegistry
@@ -37,6 +38,8 @@ class Summary:
     rules: dict[str, int]
     stores: list[str]
     webhooks: int
+    recipients: int
+    """People, or groups of them, that are told of alarms."""
     warnings: list[str]
     """What is allowed and hardly meant."""
 
@@ -61,6 +64,7 @@ class Summary:
                 f"  stores    {', '.join(self.stores)} ({self.series} series where it is InfluxDB)",
                 f"  rules     {rules}",
                 f"  webhooks  {self.webhooks}",
+                f"  told      {self.recipients} recipients",
                 *(f"  warning   {warning}" for warning in self.warnings),
             ]
         )
@@ -112,6 +116,7 @@ def summarise(configuration: Configuration) -> Summary:
             *(name for name, store in further.items() if store is not None and store.enabled),
         ],
         webhooks=sum(webhook.enabled for webhook in alerts.webhook),
+        recipients=len(alerts.notify.recipient),
         warnings=list(_warnings(configuration, links)),
     )
 
@@ -126,6 +131,9 @@ def _warnings(configuration: Configuration, links: Set[str]) -> Iterator[str]:
     named |= {f"mqtt/{broker.id}": "MQTT broker" for broker in settings.mqtt.broker}
     for link in sorted(named.keys() - links):
         yield f"{named[link]} {link.partition('/')[2]} is used by no device that is enabled"
+    for language in sorted({recipient.language for recipient in settings.alerts.notify.recipient}):
+        if not reviewed(language):
+            yield f"messages in {language} are a draft that nobody has reviewed"
 
 
 def _rules(site: Site, alerts: AlertsSettings, links: Collection[str]) -> dict[str, int]:

@@ -46,6 +46,11 @@ def translations(language: str) -> NullTranslations:
     return GNUTranslations(io.BytesIO(compiled(parsed(text))))
 
 
+def reviewed(language: str) -> bool:
+    """Whether somebody has reviewed the texts of a language; otherwise its header says that nobody has."""
+    return translations(language).info().get("x-reviewed") != "no"
+
+
 def parsed(text: str) -> dict[str, str]:
     """Messages of a ``.po`` file by their English; plurals as ``one\\0many`` to forms joined in this way.
 

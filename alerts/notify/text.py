@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from alerts.alarms import Alarm, AlarmState, Priority
 from alerts.config import Occasion
-from alerts.notify.catalogue import translations
+from alerts.notify.catalogue import reviewed, translations
 from alerts.notify.channel import Notification
 from alerts.notify.links import MessageLinks
 
@@ -119,8 +119,11 @@ class _Page:
         return self._say(_("{count}, first {heading}")).format(count=count, heading=heading)
 
     def single(self, notification: Notification) -> Iterator[str]:
-        yield from self._facts(notification.alarm)
-        yield from self._advice(notification.alarm, notification.occasion)
+        if notification.occasion is Occasion.TEST:
+            yield notification.alarm.title
+        else:
+            yield from self._facts(notification.alarm)
+            yield from self._advice(notification.alarm, notification.occasion)
         yield from self._foot(notification)
 
     def group(self, notification: Notification) -> Iterator[str]:
@@ -202,7 +205,7 @@ class _Page:
         yield self._say(_("Site {site}, alarm {alarm}, message {message}")).format(
             site=names[0], alarm=names[1], message=names[2]
         )
-        if self._words.info().get("x-reviewed") == "no":
+        if not reviewed(self._reader.language):
             yield self._say(_("This translation is a draft that nobody has reviewed."))
 
     def _link(self, alarm: Alarm) -> str:

@@ -6,8 +6,7 @@ import asyncio
 import email
 import email.policy
 import json
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiosmtpd.smtp import SMTP
-from apprise import apprise as internals
 
 from alerts.alarms import Alarm, AlarmState, Priority
 from alerts.config import Occasion
@@ -25,27 +23,16 @@ from alerts.notify.secret import Where
 from alerts.notify.text import Reader, Writer
 from telemetry.clock import ManualClock
 from telemetry.errors import ConfigError, UnavailableError
+from tests.support.apprise import apprise_workers
 
+__all__ = ["apprise_workers"]
+pytestmark = pytest.mark.usefixtures("apprise_workers")
 ALARM = Alarm(
     "R6-A-B-1", "R6/A-B", "R6", 1, "A-B", "KZ", "A-B: 30 MW missing", Priority.URGENT,
     AlarmState.UNACKNOWLEDGED, 30.0, 7.0, "MW", "good", 1, 2, 3, 4, response="Call both dispatchers.",
 )  # fmt: skip
 NOTE = Notification("ann-1", Occasion.RAISED, 5, ALARM)
 WHERE = Where("greenbridge.toml", "alerts.notify.recipient[0].address[0].apprise_file")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _workers() -> Iterator[None]:
-    """apprise keeps threads for good: they are there before the first test and end with the last."""
-    workers = internals.get_shared_executor()
-    met = threading.Barrier(3)
-    waiting = [workers.submit(met.wait) for _ in range(2)]
-    met.wait()
-    for one in waiting:
-        one.result()
-    yield
-    workers.shutdown()
-    internals._shared_executor = None  # the next one is made when it is needed
 
 
 class Post:
