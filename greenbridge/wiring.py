@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import sys
@@ -23,6 +24,7 @@ from greenbridge.claim import claimed
 from greenbridge.ledger_answers import AUDIT, SCHEDULES, ScheduleAnswers
 from greenbridge.query_answers import COMMAND as QUERY
 from greenbridge.reloading import Reloader
+from greenbridge.service import READY, STOPPING, ServiceManager
 from greenbridge.settings import Configuration
 from ingest.audit import AuditLog
 from telemetry.clock import Clock
@@ -44,6 +46,7 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
 
     """
     state = Path(configuration.settings.state_dir)
+    manager = ServiceManager(environment, os.getpid())
     async with AsyncExitStack() as stack:
         # from the first moment on: a hang-up ends a process that has no handler for it
         hangup = stack.enter_context(_hangups())
@@ -55,10 +58,13 @@ async def run(configuration: Configuration, clock: Clock, environment: Mapping[s
         stack.callback(log.info, "greenbridge_stopped")
         async with asyncio.TaskGroup() as group:
             group.create_task(running.run(), name="supervisor")
+            group.create_task(manager.watch(), name="watchdog")
             # a page that showed no alarms before the stored ones are read would be a false all-clear
             await running.engine.resumed.wait()
             reload = partial(_reload_at_hangups, hangup)
-            await _serve(running, state, reload, audit=audit, clock=clock, environment=environment)
+            await _serve(
+                running, state, reload, manager=manager, audit=audit, clock=clock, environment=environment
+            )
 
 
 async def _serve(
@@ -66,6 +72,7 @@ async def _serve(
     state: Path,
     reload: Callable[[Reloader], Awaitable[None]],
     *,
+    manager: ServiceManager,
     audit: AuditLog,
     clock: Clock,
     environment: Mapping[str, str],
@@ -97,7 +104,11 @@ async def _serve(
                 running.status.not_ready = ""
                 site = running.site
                 log.info("greenbridge_started", site=site.name, devices=len(site.devices), console=page.url)
-                await reload(reloader)
+                manager.tell(READY)
+                try:
+                    await reload(reloader)
+                finally:
+                    manager.tell(STOPPING)
 
 
 @contextlib.contextmanager
