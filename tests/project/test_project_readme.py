@@ -14,7 +14,16 @@ from greenbridge.cli import app
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/commissioning.md")
-OUTSIDE = {"git": {"clone"}, "docker": {"compose"}, "cd": set(), ".venv/bin/python": set()}
+OUTSIDE: dict[str, set[str]] = {
+    "git": {"clone"},
+    "docker": {"compose"},
+    "cd": set(),
+    ".venv/bin/python": set(),
+    "useradd": set(),
+    "install": set(),
+    "cp": set(),
+    "systemctl": {"enable", "reload"},
+}
 """Other programs that the documents may show, with their subcommands; an empty set allows any."""
 
 
