@@ -10,6 +10,7 @@ from functools import partial
 from pymodbus.client import AsyncModbusTcpClient
 
 from adapters.modbus._connection import Link, opener
+from adapters.modbus.burst import Burst
 from adapters.modbus.codec import Request
 from adapters.modbus.config import GatewaySettings
 from adapters.modbus.decoding import BlockDecoder, Slot
@@ -27,7 +28,7 @@ _KIND = AsyncModbusTcpClient.DATATYPE.UINT32
 
 
 class _Asker:
-    """Reads a device over and over, so many reads in one piece, and counts what was verified and decoded."""
+    """Reads a device over and over, so many reads in flight, and counts what was verified and decoded."""
 
     def __init__(self, watch: Watch, seconds: float, window: int) -> None:
         slots = [Slot(2 * i, RegisterType.UINT32, low=0.0, high=5e9) for i in range(VALUES)]
@@ -35,14 +36,20 @@ class _Asker:
         self._watch = watch
         self._seconds = seconds
         reads = [Request(0, _UNIT, RegisterTable.HOLDING, REGISTERS * i, REGISTERS) for i in range(READS)]
-        self._bursts = [reads[at : at + window] for at in range(0, READS, window)]
+        self._window = window
+        size = READS if window == 1 else window
+        self._bursts = [reads[at : at + size] for at in range(0, READS, size)]
         self._soon: Callable[[Callable[[], object]], object] = asyncio.get_running_loop().call_soon
         self.count = 0
 
     async def ask(self, link: Link) -> None:
         while self._watch.seconds < self._seconds:
             for queries in self._bursts:
-                burst = await link.exchange(queries, _TIMEOUT_S)
+                if self._window > 1:
+                    burst = await link.exchange(queries, _TIMEOUT_S)
+                else:
+                    burst = Burst(queries, in_turn=True)
+                    await link.exchange_in_turn(burst, _TIMEOUT_S)
                 if burst.fault is not None or burst.refusals:
                     raise RuntimeError(f"not answered: {burst.fault}")
                 replies = self._decoder.later(b"".join(burst.data()), len(queries))

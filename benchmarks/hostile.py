@@ -95,12 +95,33 @@ class CheckedLink(Link):
     async def exchange(self, queries: Sequence[Query], timeout_s: float) -> Burst:
         """As the connection's; compares."""
         burst = await self._link.exchange(queries, timeout_s)
+        await self._until_seen()
+        self._compare_all(burst)
+        return burst
+
+    async def exchange_in_turn(self, burst: Burst, timeout_s: float) -> None:
+        """As the connection's; compares, also what was answered before a cancellation."""
+        if self._gateway.rtu:
+            await super().exchange_in_turn(burst, timeout_s)
+            return
+        try:
+            try:
+                await self._link.exchange_in_turn(burst, timeout_s)
+            finally:
+                await self._until_seen()
+        finally:
+            self._compare_all(burst)
+
+    @staticmethod
+    async def _until_seen() -> None:
+        """Returns when the gateway has seen every request that was sent before."""
         for _ in range(3):
-            await asyncio.sleep(0)  # the gateway has then seen every request that was sent before
+            await asyncio.sleep(0)
+
+    def _compare_all(self, burst: Burst) -> None:
         for i, content in enumerate(burst.contents):
             if isinstance(content, bytes):
                 self._compare(burst.queries[i], burst.numbers[i] if burst.numbers else 0, content)
-        return burst
 
     def _compare(self, query: Query, number: int, data: bytes) -> None:
         assert isinstance(query, Request)

@@ -50,6 +50,15 @@ class Link(Protocol):
         """Asks in one piece; what came of it."""
         ...
 
+    async def exchange_in_turn(self, burst: Burst, timeout_s: float) -> None:
+        """Asks one question after the other, from the first without a reply on, until one is not answered.
+
+        Whoever made the burst also finds there what was answered before a cancellation.
+        """
+        burst.begin(burst.asked)
+        while not burst.done and burst.fault is None:
+            burst.take(await self.exchange((burst.queries[burst.next],), timeout_s))
+
     async def ask(self, query: Query, timeout_s: float) -> bytes:
         """The verified content of the reply to one question; raises as :meth:`Burst.content`."""
         return (await self.exchange((query,), timeout_s)).content()
@@ -112,6 +121,14 @@ class Connection(Link):
             return self._exchange_on_line(query, timeout_s)
         numbers = list(islice(self._numbers, len(queries)))
         return self._receiver.exchange(queries, numbers, timeout_s)
+
+    async def exchange_in_turn(self, burst: Burst, timeout_s: float) -> None:
+        """As :meth:`exchange`, but each question is sent where the reply to the one before arrives."""
+        if self._rtu:
+            await super().exchange_in_turn(burst, timeout_s)
+        else:
+            numbers = list(islice(self._numbers, len(burst.queries)))
+            await self._receiver.exchange_in_turn(burst, numbers, timeout_s)
 
     async def _exchange_on_line(self, query: Query, timeout_s: float) -> Burst:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -97,10 +98,14 @@ class Reader:
         most = 1 if unit.failing else window.size  # a unit that may be silent is first asked for one thing
         while len(poll):
             places = await window.take(min(most, len(poll)))
-            states = poll.next(places)
+            in_turn = window.size == 1
+            states = poll.next(len(poll) if in_turn and not unit.failing else places)
+            burst = Burst([state.request for state in states], in_turn=in_turn)
             try:
-                queries = [state.request for state in states]
-                burst = await self._exchange(window.connection, unit, queries, patience_s, outcome)
+                burst = await self._exchange(window.connection, unit, burst, patience_s, outcome)
+            except asyncio.CancelledError:
+                self._take_answered(burst, states, poll, unit, outcome)
+                raise
             finally:
                 window.give_back(places)
             self._take(burst, states, poll, unit, outcome)
@@ -112,25 +117,37 @@ class Reader:
     ) -> None:
         """What became of each read of a burst."""
         now_ns = self._clock.now_ns()
+        if burst.fault is None or burst.in_turn:
+            left = self._take_answered(burst, states, poll, unit, outcome)
+        else:
+            left = list(states)
         if burst.fault is not None:
             if isinstance(burst.fault, ConnectionGivenUpError):
                 raise burst.fault
-            outcome.failure = _failed(burst.fault, shared=len(states) > 1)
-            outcome.columns += poll.unanswered(states, outcome.failure.quality, now_ns)
-            return
+            outcome.failure = _failed(burst.fault, shared=not burst.in_turn and len(states) > 1)
+        if outcome.failure is not None:
+            outcome.columns += poll.unanswered(left, outcome.failure.quality, now_ns)
+
+    def _take_answered(
+        self, burst: Burst, states: Sequence[ReadState], poll: Poll, unit: Unit, outcome: Outcome
+    ) -> list[ReadState]:
+        """What became of the reads that were answered; returns the others."""
+        now_ns = self._clock.now_ns()
         times_ns = [
             now_ns if at == burst.over_at else now_ns - int(1e9 * (burst.over_at - at))
             for at in burst.heard_at
         ]
-        if not burst.refusals:
+        if not (burst.refusals or burst.unanswered):
             poll.answered(states, burst.data(), times_ns)
-            return
-        unreached: list[ReadState] = []
+            return []
+        left: list[ReadState] = []
         for state, content, at_ns in zip(states, burst.contents, times_ns, strict=True):
             if isinstance(content, bytes):
                 poll.answered((state,), (content,), (at_ns,))
-            elif content is None or content.is_unreachable:
-                unreached.append(state)
+            elif content is None:
+                left.append(state)
+            elif content.is_unreachable:
+                left.append(state)
                 outcome.failure = UnansweredError(Quality.DEVICE_TIMEOUT, "gateway_timeouts", str(content))
             elif parts := poll.refused(state, content):
                 _log.info(
@@ -139,8 +156,7 @@ class Reader:
             else:
                 self._note_refusal(unit, state, content)
                 outcome.columns.append(state.failed(Quality.DEVICE_REFUSED, now_ns))
-        if outcome.failure is not None:
-            outcome.columns += poll.unanswered(unreached, outcome.failure.quality, now_ns)
+        return left
 
     async def discover(
         self, window: Window, unit: Unit, base: int | None, patience_s: float, outcome: Outcome
@@ -173,7 +189,8 @@ class Reader:
     ) -> bytes:
         await window.take(1)
         try:
-            burst = await self._exchange(window.connection, unit, (request,), patience_s, outcome)
+            burst = Burst((request,))
+            burst = await self._exchange(window.connection, unit, burst, patience_s, outcome)
         finally:
             window.give_back(1)
         if isinstance(burst.fault, ConnectionGivenUpError):
@@ -188,25 +205,47 @@ class Reader:
             raise
 
     async def _exchange(
-        self, connection: Link, unit: Unit, queries: Sequence[Query], patience_s: float, outcome: Outcome
+        self, connection: Link, unit: Unit, burst: Burst, patience_s: float, outcome: Outcome
     ) -> Burst:
-        """Asks, and again where a line lost the reply: only lines stay open then, and take one at a time."""
+        """Asks, and again where a line lost the reply: only lines stay open then."""
         repeats = self._retries
         while True:
-            outcome.requests += len(queries)
-            burst = await connection.exchange(queries, patience_s)
-            outcome.refusals += burst.refusals
-            outcome.replies += 0 if burst.fault is not None else len(queries) - burst.refusals
-            outcome.slowest_s = max(outcome.slowest_s, burst.slowest_s)
+            before = burst.next
+            if burst.in_turn:
+                await self._ask_in_turn(connection, burst, patience_s, outcome)
+            else:
+                burst = await self._ask_at_once(connection, burst.queries, patience_s, outcome)
             if burst.fault is None:
                 return burst
             if isinstance(burst.fault, ProtocolDoubtError):
-                doubted = burst.doubted or queries[0]
+                doubted = burst.doubted or burst.queries[burst.next if burst.in_turn else 0]
                 await self._rejects.add(self._clock.now_ns(), unit.plan.device, str(doubted), burst.fault)
+            if burst.in_turn and burst.next > before:
+                repeats = self._retries
             if not repeats or not connection.alive:
                 return burst
             repeats -= 1
             self._link.count("retries")
+
+    async def _ask_in_turn(self, connection: Link, burst: Burst, patience_s: float, outcome: Outcome) -> None:
+        sent, answered, refusals = burst.sent, burst.next, burst.refusals
+        try:
+            await connection.exchange_in_turn(burst, patience_s)
+        finally:
+            outcome.requests += burst.sent - sent
+            outcome.refusals += burst.refusals - refusals
+            outcome.replies += burst.next - answered - (burst.refusals - refusals)
+            outcome.slowest_s = max(outcome.slowest_s, burst.slowest_s)
+
+    async def _ask_at_once(
+        self, connection: Link, queries: Sequence[Query], patience_s: float, outcome: Outcome
+    ) -> Burst:
+        outcome.requests += len(queries)
+        burst = await connection.exchange(queries, patience_s)
+        outcome.refusals += burst.refusals
+        outcome.replies += 0 if burst.fault is not None else len(queries) - burst.refusals
+        outcome.slowest_s = max(outcome.slowest_s, burst.slowest_s)
+        return burst
 
     def _note(self, outcome: Outcome) -> None:
         """Counts what was asked and answered in a poll that is over."""

@@ -76,7 +76,7 @@ class Flight:
         self.due = burst.asked + patience_s
         """Until when the next reply must come [s]; each reply gives the others as long again."""
         self.over = over
-        self.shared = len(burst.queries) > 1
+        self.shared = not burst.in_turn and len(burst.queries) > 1
         """Whether several requests were in flight at one time."""
 
     def end(self) -> None:
@@ -149,8 +149,11 @@ class Receiver(asyncio.BufferedProtocol):
             return
         for flight in answered:
             flight.due = now + flight.patience_s
-            if not flight.burst.unanswered:
+            burst = flight.burst
+            if burst.done:
                 flight.end()
+            elif burst.in_turn and self._transport is not None:
+                self._transport.write(self._framed(flight, burst.next))
 
     def _take(self, answered: list[Flight], now: float) -> None:
         """Gives every whole reply to its question; ``answered`` are the bursts of those."""
@@ -191,13 +194,22 @@ class Receiver(asyncio.BufferedProtocol):
             Longest wait for the first reply, and from each to the next [s].
 
         """
-        now = self._loop.time()
+        burst = Burst(queries, self._loop.time(), numbers)
+        await self._converse(burst, timeout_s)
+        return burst
+
+    async def exchange_in_turn(self, burst: Burst, numbers: Sequence[int], timeout_s: float) -> None:
+        """As :meth:`exchange`, over TCP: each question is sent where the reply to the one before arrives."""
+        burst.begin(self._loop.time(), numbers)
+        await self._converse(burst, timeout_s)
+
+    async def _converse(self, burst: Burst, timeout_s: float) -> None:
+        now = burst.over_at
         if self.fault is None and self.unread and not self._due:
             self._doubt(ProtocolDoubtError(Doubt.UNSOLICITED, f"{self.unread} bytes before a request"), now)
-        burst = Burst(queries, now, numbers)
         if self.fault is not None or self._transport is None:
             burst.fault = self.fault or ConnectionLostError("there is no connection")
-            return burst
+            return
         flight = Flight(burst, timeout_s, self._loop.create_future())
         try:
             self._transport.write(self._sent(flight))
@@ -213,7 +225,6 @@ class Receiver(asyncio.BufferedProtocol):
             burst.fail(late, burst.over_at)
         if burst.fault is not None:
             self._give_up(flight, burst.fault)
-        return burst
 
     def _late_fault(self) -> Fault | None:
         """What came up after the last reply and before it was handed over."""
@@ -227,22 +238,29 @@ class Receiver(asyncio.BufferedProtocol):
         if self._rtu:
             (query,) = queries
             self._due[b""], self._begins[b""] = (flight, 0), b""
+            flight.burst.sent += 1
             data = rtu_framed(query)
+        elif flight.burst.in_turn:
+            data = self._framed(flight, flight.burst.next)
         else:
-            frames = []
-            for i, (query, number) in enumerate(zip(queries, flight.burst.numbers, strict=True)):
-                frame = framed(query, number)
-                begin = frame[:4]
-                self._due[begin] = flight, i
-                self._begins[begin] = frame[:2] + query.answers if query.answers else b""
-                frames.append(frame)
-            data = b"".join(frames)
+            data = b"".join([self._framed(flight, i) for i in range(len(queries))])
         self._flights.append(flight)
         if len(self._flights) > 1:
             for other in self._flights:
                 other.shared = True
         self._set_alarm(flight.due)
         return data
+
+    def _framed(self, flight: Flight, i: int) -> bytes:
+        """What asks a question of a burst over TCP; from here on its reply is due."""
+        burst = flight.burst
+        query = burst.queries[i]
+        frame = framed(query, burst.numbers[i])
+        begin = frame[:4]
+        self._due[begin] = flight, i
+        self._begins[begin] = frame[:2] + query.answers if query.answers else b""
+        burst.sent += 1
+        return frame
 
     def _give_up(self, flight: Flight, error: BaseException) -> None:
         """A reply that is still to come must find nobody: over TCP nothing else is certain any more."""
@@ -325,7 +343,7 @@ class Receiver(asyncio.BufferedProtocol):
             raise ProtocolDoubtError(Doubt.UNSOLICITED, "bytes that begin no reply that is due", begun)
 
     def _in_flight(self) -> int:
-        return sum(len(flight.burst.queries) for flight in self._flights)
+        return sum(1 if flight.burst.in_turn else len(flight.burst.queries) for flight in self._flights)
 
     def _forget(self, flight: Flight) -> None:
         """Nothing is waited for any more: who asked has gone, or knows why there is no reply."""
@@ -345,7 +363,7 @@ class Receiver(asyncio.BufferedProtocol):
         now = self._loop.time()
         for flight in self._flights:
             if flight.due <= now:
-                unit = flight.burst.queries[0].unit
+                unit = flight.burst.queries[0].unit  # the same for all
                 text = f"unit {unit} did not answer within {flight.patience_s:g} s"
                 flight.fail(ReplyTimeoutError(text, shared=flight.shared), now)
         later = [flight.due for flight in self._flights if flight.due > now]
@@ -358,16 +376,16 @@ class Receiver(asyncio.BufferedProtocol):
             teller.fail(doubt, now)
         if not self._rtu:
             others = ConnectionGivenUpError(f"closed after {doubt}")
-            self._end(doubt if teller is None else others)
+            self._end(doubt if teller is None else others, now)
             return
         self.doubtful = True
         for flight in self._flights:
             flight.fail(doubt, now)
 
-    def _end(self, fault: Fault) -> None:
+    def _end(self, fault: Fault, now: float | None = None) -> None:
         if self.fault is None:
             self.fault = fault
-        now = self._loop.time()
+        now = self._loop.time() if now is None else now
         for flight in self._flights:
             flight.fail(self.fault, now)
         self._heard.set()

@@ -37,6 +37,7 @@ ALLOWED_WRITES = [
     ("sheet.py", "walk.send(reply.data if reply.ok else None)"),  # to a generator
     ("prober.py", "walk.send(await self.ask(query, patient=patient))"),  # to a generator
     ("_reader.py", "walk.send(answer)"),  # to a generator
+    ("_receiver.py", "self._transport.write(self._framed(flight, burst.next))"),
     ("_receiver.py", "self._transport.write(self._sent(flight))"),
     ("_receiver.py", "frame.transaction.to_bytes(2, 'big')"),  # to be compared with
     ("_serial.py", "self._line.write(bytes(data))"),
