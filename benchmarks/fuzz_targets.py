@@ -64,31 +64,32 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield data[at : at + size]
 
 
-def _framed(framer: MbapFramer | RtuFramer, pieces: Iterator[bytes], most: int) -> None:
+def _framed(framer: MbapFramer | RtuFramer, pieces: Iterator[bytes], longest: int) -> None:
+    """``longest`` is the largest frame [B]: of what is not a frame yet never more is kept."""
     for piece in pieces:
         framer.feed(piece)
         while (frame := framer.next_frame()) is not None:
-            assert 2 <= len(frame.pdu) <= most
-        assert framer.pending <= 256 + len(piece)
+            assert 2 <= len(frame.pdu) <= 253
+        assert framer.pending <= longest
 
 
 def _mbap(data: bytes) -> None:
     try:
-        _framed(MbapFramer(), _pieces(data or b"\0"), 253)
+        _framed(MbapFramer(), _pieces(data or b"\0"), 260)
     except ProtocolDoubtError:
         return
 
 
 def _rtu(data: bytes) -> None:
     try:
-        _framed(RtuFramer(), iter([data]), 253)
+        _framed(RtuFramer(), iter([data]), 256)
     except ProtocolDoubtError:
         return
 
 
 def _rtu_over_tcp(data: bytes) -> None:
     try:
-        _framed(RtuFramer(), _pieces(data or b"\0"), 253)
+        _framed(RtuFramer(), _pieces(data or b"\0"), 256)
     except ProtocolDoubtError:
         return
 
