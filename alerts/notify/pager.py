@@ -99,7 +99,7 @@ class Pager:
     async def _take(self) -> None:
         """Takes the steps since the last turn, and what follows from the time."""
         newest = self._journal.transitions.value
-        steps = await self._journal.steps_after(self._seq, CHUNK)
+        steps = await self._journal.steps_after(self._seq, CHUNK) if newest > self._seq else ()
         now = self._clock.now_ns()
         for _, step in steps:
             self._paging.take(Event(step.event), step.alarm, now)

@@ -271,7 +271,8 @@ class Paging:
         yield Outgoing(
             recipient,
             Notification(
-                f"{recipient}-{inbox.number}",
+                # also unlike any key of a run that was forgotten, or that a backup goes back behind
+                f"{recipient}-{now // SECOND}-{inbox.number}",
                 first.occasion,
                 now,
                 first.alarm,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -31,19 +32,14 @@ class Window(Settings):
 
     def contains(self, minute: int) -> bool:
         """Whether a minute of the week is in it."""
-        begin, length = _minutes(self.begins), self.length
-        return any((minute - DAYS.index(day) * DAY - begin) % WEEK < length for day in self.days)
-
-    @property
-    def length(self) -> int:
-        """How long it lasts each time [min], at most a day."""
-        return (_minutes(self.ends) - _minutes(self.begins) - 1) % DAY + 1
+        starts, length = _spans(self.days, self.begins, self.ends)
+        return any((minute - start) % WEEK < length for start in starts)
 
     @property
     def bounds(self) -> set[int]:
         """Minutes of the week at which it begins and ends."""
-        starts = {DAYS.index(day) * DAY + _minutes(self.begins) for day in self.days}
-        return {minute % WEEK for start in starts for minute in (start, start + self.length)}
+        starts, length = _spans(self.days, self.begins, self.ends)
+        return {minute % WEEK for start in starts for minute in (start, start + length)}
 
 
 def gaps(windows: Sequence[Window]) -> list[tuple[int, int]]:
@@ -80,6 +76,13 @@ def shown(minute: int) -> str:
     """A minute of the week for people: ``Sat 08:00``."""
     day, rest = divmod(minute % WEEK, DAY)
     return f"{DAYS[day].capitalize()} {rest // 60:02d}:{rest % 60:02d}"
+
+
+@lru_cache(maxsize=256)
+def _spans(days: tuple[Day, ...], begins: str, ends: str) -> tuple[tuple[int, ...], int]:
+    """Minutes at which a window begins, and how long it lasts each time [min], at most a day."""
+    begin = _minutes(begins)
+    return tuple(DAYS.index(day) * DAY + begin for day in days), (_minutes(ends) - begin - 1) % DAY + 1
 
 
 def _minutes(text: str) -> int:

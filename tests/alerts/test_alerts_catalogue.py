@@ -6,7 +6,7 @@ import io
 from gettext import GNUTranslations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.notify.catalogue import CatalogueError, compiled, languages, parsed, translations
@@ -16,6 +16,7 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @given(st.dictionaries(texts, texts, max_size=20))
+@settings(deadline=None)
 def test_what_is_compiled_is_what_gettext_says(messages: dict[str, str]) -> None:
     messages = {"": "Content-Type: text/plain; charset=UTF-8\n", **messages}
     found = GNUTranslations(io.BytesIO(compiled(messages)))

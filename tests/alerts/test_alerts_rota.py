@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.notify.config import Rotation, Turn
@@ -28,6 +28,7 @@ def at(text: str) -> int:
 
 
 @given(st.lists(windows, max_size=4))
+@settings(deadline=None)
 def test_every_minute_is_in_a_window_or_in_a_gap(some: list[Window]) -> None:
     missing = gaps(some)
     in_gap = {minute % WEEK for begin, end in missing for minute in range(begin, end)}
@@ -103,6 +104,7 @@ def test_a_hand_over_stays_at_its_hour_when_clocks_change() -> None:
 
 @pytest.mark.parametrize("rotation", [WEEKLY, DAYS_AND_NIGHTS])
 @given(minutes=st.integers(0, 60 * 24 * 40))
+@settings(deadline=None)
 def test_the_next_hand_over_is_the_first_minute_at_which_it_is_somebody_else(
     rotation: Rotation, minutes: int
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.alarms import Alarm, AlarmState, Priority
@@ -121,6 +121,7 @@ def test_without_links_and_evidence() -> None:
 
 
 @given(st.text(max_size=60), st.sampled_from(Occasion), st.sampled_from(sorted(languages())))
+@settings(deadline=None)
 def test_whatever_an_alarm_holds(any_text: str, occasion: Occasion, language: str) -> None:
     """Braces are no fields, and a title is one line: it becomes the subject of a mail."""
     alarm = replace(
