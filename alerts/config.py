@@ -36,8 +36,10 @@ from alerts.notify import checks
 from alerts.notify.catalogue import languages
 from alerts.notify.config import HttpUrl, NotifySettings
 from alerts.rule_config import (
+    AreaBalanceRules,
     BlindRules,
     CheckMeterRules,
+    ControlErrorRules,
     ConverterRules,
     CounterRules,
     FlatlineRules,
@@ -45,11 +47,12 @@ from alerts.rule_config import (
     LoadingRules,
     NetPositionRules,
     NodeRules,
+    PlausibilityRules,
     RampRules,
     SkewRules,
     VoltageRules,
 )
-from telemetry.devices import Device
+from telemetry.devices import Device, Role
 from telemetry.errors import Problem
 from telemetry.grid import Grid, TieKind
 from telemetry.points import Identifier
@@ -286,9 +289,11 @@ class AlertsSettings(Settings):
     """Age at which an undelivered notification is given up [s]."""
     exchange: Annotated[ExchangeRules, Field(alias="R1")] = ExchangeRules()
     net_position: Annotated[NetPositionRules, Field(alias="R2")] = NetPositionRules()
+    area_balance: Annotated[AreaBalanceRules, Field(alias="R4")] = AreaBalanceRules()
     two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
     node: Annotated[NodeRules, Field(alias="R7")] = NodeRules()
     converter: Annotated[ConverterRules, Field(alias="R8")] = ConverterRules()
+    control_error: Annotated[ControlErrorRules, Field(alias="R9")] = ControlErrorRules()
     frequency: Annotated[FrequencyRules, Field(alias="R10")] = FrequencyRules()
     ramp: Annotated[RampRules, Field(alias="R11")] = RampRules()
     loading: Annotated[LoadingRules, Field(alias="R12")] = LoadingRules()
@@ -298,6 +303,7 @@ class AlertsSettings(Settings):
     check_meter: Annotated[CheckMeterRules, Field(alias="R15")] = CheckMeterRules()
     counter: Annotated[CounterRules, Field(alias="R16")] = CounterRules()
     skew: Annotated[SkewRules, Field(alias="R17")] = SkewRules()
+    plausibility: Annotated[PlausibilityRules, Field(alias="R19")] = PlausibilityRules()
     voltage: Annotated[VoltageRules, Field(alias="R20")] = VoltageRules()
     blind: Annotated[BlindRules, Field(alias="R24")] = BlindRules()
     settlement: SettlementSettings = SettlementSettings()
@@ -329,9 +335,11 @@ class AlertsSettings(Settings):
         valid: dict[str, tuple[Collection[str], str]] = {
             "R1": (pageable, "radial or HVDC tie"),
             "R2": ({area.id for area in grid.area}, "area"),
+            "R4": ({area.id for area in grid.area}, "area"),
             "R6": (lines, "line"),
             "R7": ({node.id for node in grid.node}, "node"),
             "R8": ({link.id for link in grid.hvdc}, "HVDC link"),
+            "R9": ({area.id for area in grid.area}, "area"),
             "R10": ({area.sync_area for area in grid.area}, "synchronous area"),
             "R11": ({area.id for area in grid.area}, "area"),
             "R12": (lines | {link.id for link in grid.hvdc}, "line or HVDC link"),
@@ -341,6 +349,7 @@ class AlertsSettings(Settings):
             "R16": ({device.id for device in devices}, "device"),
             "R17": ({device.id for device in devices}, "device"),
             "R18": ((), "asset"),
+            "R19": ({device.id for device in devices if device.role is Role.PLANT}, "plant"),
             "R20": ({node.id for node in grid.node}, "node"),
         }
         valid["R24"] = ({area.id for area in grid.area} | {tie.id for tie in grid.tie}, "area or tie")

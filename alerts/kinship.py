@@ -69,7 +69,9 @@ RELATIONS: tuple[Relation, ...] = (
     Relation("R1", "R3", Kin.SAME, waits=True),
     Relation("R2", "R3", Kin.AT, waits=True),
     Relation("R2", "R5", Kin.AREA),
-    Relation("R2", "R9", Kin.AT),
+    Relation("R2", "R9", Kin.AT, waits=True),
+    # what a line, a busbar or a cable lacks, its area lacks too
+    *(Relation(rule, "R4", Kin.AREA, waits=True) for rule in ("R6", "R7", "R8")),
     # a tripped cable or plant is one event whose consequences ask for actions of their own
     *(Relation("R8", rule, Kin.AT, Effect.GROUP) for rule in ("R1", "R2", "R9", "R11", "R20")),
     *(Relation("R11", rule, Kin.AREA, Effect.GROUP) for rule in ("R2", "R9", "R10", "R23")),

@@ -238,6 +238,75 @@ class NetPositionRules(NetPositionSettings, Overridable):
     override: tuple[NetPositionOverride, ...] = ()
 
 
+class ControlErrorSettings(GradedSettings):
+    """R9: the area control error dP + K df is large, or does not cross zero for long [MW]."""
+
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = (
+        Limit(priority=Priority.LOW, above=25, on_s=900),
+        Limit(priority=Priority.MEDIUM, above=100, on_s=300),
+        Limit(priority=Priority.HIGH, above=250, on_s=60),
+    )
+    deadband_pct: Percent = 20.0
+
+
+class ControlErrorOverride(ControlErrorSettings):
+    """R9 for one area; what is not given is as for all."""
+
+    asset: str
+
+
+class ControlErrorRules(ControlErrorSettings, Overridable):
+    """R9 with its overrides."""
+
+    override: tuple[ControlErrorOverride, ...] = ()
+
+
+class AreaBalanceLimit(Settings):
+    """One grade of R4: the larger of two limits."""
+
+    priority: Priority
+    sigmas: NotNegative
+    """Multiple of the standard uncertainty of the balance."""
+    pct: Percent
+    """[% of what flows into the area]."""
+    on_s: Seconds
+
+
+class AreaBalanceSettings(RuleSettings):
+    """R4: what flows into an area is neither consumed, nor flows out, nor is lost on its lines."""
+
+    mean_s: Window = 300.0
+    limits: Annotated[tuple[AreaBalanceLimit, ...], Field(min_length=1)] = (
+        AreaBalanceLimit(priority=Priority.MEDIUM, sigmas=3, pct=1, on_s=300),
+        AreaBalanceLimit(priority=Priority.HIGH, sigmas=6, pct=2, on_s=300),
+    )
+    deadband_pct: Percent = 20.0
+    clock_sigma_s: Seconds = 0.5
+    """Standard uncertainty of the source times against each other [s]; counts while power ramps."""
+
+    @field_validator("limits")
+    @classmethod
+    def _ascending(cls, limits: tuple[AreaBalanceLimit, ...]) -> tuple[AreaBalanceLimit, ...]:
+        for i, (milder, higher) in enumerate(pairwise(limits)):
+            if higher.sigmas <= milder.sigmas or higher.pct <= milder.pct:
+                raise ValueError(
+                    f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
+                )
+        return limits
+
+
+class AreaBalanceOverride(AreaBalanceSettings):
+    """R4 for one area; what is not given is as for all."""
+
+    asset: str
+
+
+class AreaBalanceRules(AreaBalanceSettings, Overridable):
+    """R4 with its overrides."""
+
+    override: tuple[AreaBalanceOverride, ...] = ()
+
+
 class NodeSettings(RuleSettings):
     """R7: a busbar's branches and its injection do not add up."""
 
@@ -428,6 +497,37 @@ class SkewRules(SkewSettings, Overridable):
     """R17 with its overrides."""
 
     override: tuple[SkewOverride, ...] = ()
+
+
+class PlausibilitySettings(RuleSettings):
+    """R19: a plant reports what cannot be."""
+
+    mean_s: Window = 600.0
+    rated_pct: Positive = 110.0
+    """[% of the rating]."""
+    night_deg: Annotated[float, Field(ge=-90, le=0)] = -6.0
+    """Elevation of the sun below which it is night [degrees]."""
+    night_pct: Positive = 1.0
+    """What a solar plant may show at night [% of the rating]."""
+    curve_pct: Percent = 20.0
+    """[% of the power that wind or sun would allow]."""
+    curve_rated_pct: Positive = 5.0
+    """Or, if that is more, [% of the rating]."""
+    deadband_pct: Percent = 10.0
+    priority: Priority = Priority.LOW
+    on_s: Seconds = 600.0
+
+
+class PlausibilityOverride(PlausibilitySettings):
+    """R19 for one plant; what is not given is as for all."""
+
+    asset: str
+
+
+class PlausibilityRules(PlausibilitySettings, Overridable):
+    """R19 with its overrides."""
+
+    override: tuple[PlausibilityOverride, ...] = ()
 
 
 class BlindSettings(RuleSettings):

@@ -33,6 +33,8 @@ class Area(Settings):
     """Offset of local time from UTC [h]."""
     sync_area: str
     """Synchronous area that the grid belongs to; areas of one share a frequency."""
+    bias_mw_per_hz: Positive | None = None
+    """Frequency bias K of the area control error [MW/Hz]; without it, rule R9 does not watch the area."""
 
 
 class Node(Settings):

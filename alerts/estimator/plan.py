@@ -9,8 +9,8 @@ import numpy as np
 
 from alerts.alignment import Snapshot
 from alerts.estimator.measurements import Meter, Scan
-from alerts.rules.catalogue import POWER, REACTIVE, VOLTAGE
 from alerts.rules.line_state import MeterAccuracy
+from alerts.rules.survey import POWER, REACTIVE, VOLTAGE
 from telemetry.devices import Role
 from telemetry.grid import Hvdc, Line
 from telemetry.site import Site

@@ -12,7 +12,7 @@ from telemetry.site import Site
 
 RULE, VERSION = "R24", 1
 
-WATCHED = frozenset({"R1", "R2"})
+WATCHED = frozenset({"R1", "R2", "R9"})
 """Rules whose silence is an alarm of its own."""
 
 

@@ -33,9 +33,13 @@ that could never make a difference, assets that do not exist and settings that a
 _NOTES = {
     "R2": "Needs every tie of the area metered; a tie to a grid outside the model, such as Kazakhstan's\n"
     "to Russia in the built-in corridor, is not part of the sum.",
+    "R4": "Needs the injection of every busbar of the area. What a line (R6), a busbar (R7) or a cable (R8)\n"
+    "lacks explains it, and is their alarm.",
     "R7": "A difference that the two ends of one of its lines show too is that line's alarm (R6).",
     "R8": "No device tells the poles: a trip is a fall within seconds to what fewer poles can carry, while\n"
     "more is agreed.",
+    "R9": "Watches areas with `bias_mw_per_hz` in the grid model, K of ACE = dP + K df. The mildest grade\n"
+    "is the error that does not cross zero: a change of sign ends every delay.",
     "R11": "Judged on the sum of the plants that say what wind or sun would allow. HVDC ramps against\n"
     "their order are not judged.",
     "R12": "The circuits in service are read off the reactive power at the far end; grade four of the power\n"
@@ -46,8 +50,10 @@ _NOTES = {
     "full after a start.",
     "R17": "Judged where devices stamp by themselves, against the other devices of their link. Modbus\n"
     "readings are stamped here.",
+    "R19": "The power that wind or sun would allow is what the plant's controller says. Less than that is\n"
+    "only judged where the controller also says whether it is held back (`Curtailed`).",
     "R20": "Reactive reserve is not measured by any device yet, and not judged.",
-    "R24": "Watches R1 and R2. What is not metered at all is shown as indeterminate, and is no alarm.",
+    "R24": "Watches R1, R2 and R9. What is not metered at all is shown as indeterminate, and is no alarm.",
 }
 
 

@@ -1,4 +1,4 @@
-"""R2, R10, R12 and R20 on synthetic series."""
+"""R2, R4, R9, R10, R12 and R20 on synthetic series."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from alerts.alignment import Alignment, Snapshot
-from alerts.rule_config import FrequencySettings, LoadingSettings, NetPositionSettings, VoltageSettings
+from alerts.rule_config import (
+    AreaBalanceSettings,
+    ControlErrorSettings,
+    FrequencySettings,
+    LoadingSettings,
+    NetPositionSettings,
+    VoltageSettings,
+)
+from alerts.rules.area_balance import AreaBalanceRule, Measured
 from alerts.rules.balance import Exchange, NetPositionRule
-from alerts.rules.finding import Finding, Rule
+from alerts.rules.control_error import ControlErrorRule
+from alerts.rules.finding import Finding, Rule, Subject
 from alerts.rules.frequency import FrequencyRule
+from alerts.rules.line_state import MeterAccuracy
 from alerts.rules.loading import LoadedBranch, LoadingRule
 from alerts.rules.voltage import VoltageRule
 from alerts.schedules import Agreed, Step
@@ -199,3 +209,73 @@ def test_a_stale_leg_makes_the_balance_indeterminate() -> None:
     assert found[-2].level == 3
     assert found[-1].indeterminate == "leg K at KUN is link lost"
     assert found[-1].texts is None
+
+
+def control_error() -> ControlErrorRule:
+    ties = [
+        Exchange("S", "TAS", 1, 0, schedule(323), "KZ"),
+        Exchange("K", "KUN", -1, 1, schedule(-789), "KZ"),
+    ]
+    return ControlErrorRule("UZ", ties, [("a", 2), ("b", 3)], 1000.0, ControlErrorSettings())
+
+
+@pytest.mark.parametrize(
+    ("off", "hz", "error", "level"),
+    [
+        (0, 50.0, 0, 0),
+        (30, 50.0, 30, 1),
+        (0, 49.95, 50, 1),
+        # governors that give what they owe to the frequency are no error
+        (100, 49.9, 0, 0),
+        (-100, 49.9, 200, 2),
+        (260, 50.0, 260, 3),
+    ],
+)
+def test_control_error(off: float, hz: float, error: float, level: int) -> None:
+    found = once(control_error(), [323.0 + off, -789.0, hz, hz])
+    assert found.value == pytest.approx(error, abs=1e-6)
+    assert found.level == level
+
+
+def test_a_control_error_that_crosses_zero_begins_anew() -> None:
+    def values(second: int) -> Values:
+        return {0: 323 + (60 if second < 5 else -60), 1: -789, 2: 50, 3: 50}
+
+    assert [finding.level for finding in judged(control_error(), values, 7)] == [1, 1, 1, 1, 1, 0, 1]
+
+
+def test_control_error_texts_and_missing_inputs() -> None:
+    texts = once(control_error(), [123.0, -789.0, 49.98, None]).texts
+    assert texts is not None
+    assert texts.title == "UZ: control error -220 MW, too little is generated"
+    assert (texts.evidence["Off the net position [MW]"], texts.evidence["Frequency [Hz]"]) == (-200.0, 49.98)
+    assert once(control_error(), [323.0, None, 50, 50]).indeterminate == "leg K at KUN is link lost"
+    assert once(control_error(), [323.0, -789.0, None, None]).indeterminate == "leg a is link lost"
+
+
+def area_balance() -> AreaBalanceRule:
+    exact = MeterAccuracy(0.0, 1.0)
+    injections = [Measured("injection at A", 0, exact), Measured("injection at B", 1, exact)]
+    border = [Measured("T at A", 2, exact)]
+    return AreaBalanceRule(Subject("R4", 1, "KZ", "KZ"), injections, border, [], AreaBalanceSettings())
+
+
+@pytest.mark.parametrize(
+    ("missing", "level", "held"), [(7, 0, 0), (9, 0, 1), (11, 1, 1), (-11, 1, 1), (17, 1, 2), (21, 2, 2)]
+)
+def test_area_balance_over_five_minutes(missing: float, level: int, held: int) -> None:
+    # 1,000 MW flow in: 1 and 2 % of it are the limits, above three and six times sqrt(3) MW
+    found = judged(area_balance(), lambda _: {0: 1000.0, 1: -600.0, 2: 400.0 - missing}, 302)
+    assert found[200].indeterminate == "the mean of 300 s has too few data yet"
+    assert found[200].gathering
+    assert (found[-1].level, found[-1].held_level) == (level, held)
+    assert found[-1].value == pytest.approx(abs(missing))
+
+
+def test_area_balance_texts_and_missing_inputs() -> None:
+    found = judged(area_balance(), lambda t: {0: 1000.0, 1: None if t == 301 else -600.0, 2: 430.0}, 302)
+    assert found[-1].indeterminate == "leg injection at B is link lost"
+    texts = found[-3].texts
+    assert texts is not None
+    assert texts.title == "KZ: 30 MW leave it that never came in"
+    assert texts.evidence["Flows in [MW]"] == 1000.0
