@@ -27,7 +27,7 @@ AUDIT = DatabaseKind(
          subject TEXT NOT NULL, outcome TEXT NOT NULL, details TEXT NOT NULL, before TEXT NOT NULL,
          digest TEXT NOT NULL
        )""",
-    "stop greenbridge, keep the file for those who investigate, and start again without it",
+    "stop greenbridge, run `{set_aside}`, keep what it moved for those who investigate, and start again",
 )
 _COLUMNS = "number, t, who, action, subject, outcome, details, before, digest"
 

@@ -117,8 +117,13 @@ def damaged(path: Path, kind: DatabaseKind, error: Exception) -> DamagedFileErro
 
 def recovery(path: Path, kind: DatabaseKind) -> str:
     """What to do when a file is damaged, with the command for a shell."""
+    return kind.recovery.format(set_aside=set_aside(path))
+
+
+def set_aside(path: Path) -> str:
+    """The command for a shell that moves a database, and the files that belong to it, out of the way."""
     quoted, aside = shlex.quote(str(path)), shlex.quote(str(path.parent / "damaged"))
-    return kind.recovery.format(set_aside=f"mkdir -p {aside} && mv {quoted}* {aside}/")
+    return f"mkdir -p {aside} && mv {quoted}* {aside}/"
 
 
 @contextmanager

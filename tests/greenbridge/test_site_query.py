@@ -174,7 +174,7 @@ def test_a_wrong_question_is_told_in_clear_words(
 def test_a_damaged_store_is_named_with_what_to_do(site: Path) -> None:
     (site / "state" / STORE).write_bytes(b"rubbish" * 1000)
     code, _, err = cli(site, "a-meter/TotW")
-    assert (code, "move the file" in err) == (3, True)
+    assert (code, "and start again" in err) == (3, True)
 
 
 @pytest.mark.system("influxd")

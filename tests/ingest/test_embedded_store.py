@@ -79,9 +79,11 @@ async def test_a_damaged_file_stops_the_start_with_the_recovery(path: Path) -> N
     async with EmbeddedStore(path, SETTINGS):
         pass
     damage(path)
-    with pytest.raises(StorageError, match=r"stop greenbridge, move the file .* aside and start again"):
+    with pytest.raises(StorageError, match=r"stop greenbridge, run `mkdir .*` and start again") as refused:
         await EmbeddedStore(path, SETTINGS).__aenter__()
-    os.rename(path, path.with_suffix(".damaged"))
+    process = await asyncio.create_subprocess_shell(str(refused.value).split("`")[1])
+    assert await process.wait() == 0
+    assert (path.parent / "damaged" / path.name).exists()
     async with EmbeddedStore(path, SETTINGS) as store:
         assert (await store.position()).offset == 0
 

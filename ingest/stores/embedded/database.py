@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.config import EmbeddedSettings
+from ingest.databases import set_aside
 from ingest.ports import Totals
 from telemetry.batch import Columns
 from telemetry.errors import StorageError
@@ -44,10 +45,14 @@ CREATE TABLE state (
   {", ".join(f"{term} UBIGINT NOT NULL" for term in TERMS)}
 );
 """
-RECOVERY = (
-    "stop greenbridge, move the file (and its .wal) aside and start again: a new one is filled from what "
-    "the journal still holds; earlier readings stay in the file moved aside"
-)
+
+
+def recovery(path: Path) -> str:
+    """What to do when the file is damaged, with the command for a shell."""
+    return (
+        f"stop greenbridge, run `{set_aside(path)}` and start again: a new one is filled from what the "
+        "journal still holds; earlier readings stay in the file moved aside, or in a backup"
+    )
 
 
 def open_store(path: Path, settings: EmbeddedSettings) -> duckdb.DuckDBPyConnection:
@@ -70,12 +75,12 @@ def open_store(path: Path, settings: EmbeddedSettings) -> duckdb.DuckDBPyConnect
             raise StorageError(
                 f"embedded store {path} is in use by another process; stop that one: {reason}"
             ) from error
-        raise StorageError(f"embedded store {path} cannot be opened: {reason}; {RECOVERY}") from error
+        raise StorageError(f"embedded store {path} cannot be opened: {reason}; {recovery(path)}") from error
     try:
         _prepare(connection, path)
     except duckdb.Error as error:
         connection.close()
-        raise StorageError(f"embedded store {path} is damaged: {error}; {RECOVERY}") from error
+        raise StorageError(f"embedded store {path} is damaged: {error}; {recovery(path)}") from error
     except StorageError:
         connection.close()
         raise
@@ -101,7 +106,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     if version < SCHEMA_VERSION:
         raise StorageError(
             f"embedded store {path} has version {version}, this program knows only {SCHEMA_VERSION}; "
-            f"{RECOVERY}"
+            f"{recovery(path)}"
         )
 
 

@@ -19,7 +19,7 @@ from ingest.stages.deadband import Deadbands, References, thinned
 from ingest.stages.deduplication import keyed, resolve
 from ingest.stores.embedded import rows
 from ingest.stores.embedded.compaction import compact
-from ingest.stores.embedded.database import RECOVERY, fetch_one, open_store, transaction
+from ingest.stores.embedded.database import fetch_one, open_store, recovery, transaction
 from ingest.stores.embedded.newest import Newest
 from ingest.stores.embedded.partitions import PAST, RAW, SECOND, horizon
 from ingest.stores.embedded.query import EmbeddedQuery
@@ -127,7 +127,7 @@ class EmbeddedStore:
             return await self._thread.call(function, *arguments)
         except (duckdb.FatalException, duckdb.InternalException) as error:
             raise StorageError(
-                f"embedded store {self._path}: {error}; restart; if it does not open, {RECOVERY}"
+                f"embedded store {self._path}: {error}; restart; if it does not open, {recovery(self._path)}"
             ) from error
         except duckdb.Error as error:
             raise UnavailableError(f"embedded store {self._path}: {error}") from error
