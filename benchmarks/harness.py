@@ -58,6 +58,8 @@ class Benchmark:
     cpu_ratio: float = 0.0
     """How often the product promises to do what the first baseline does once, for the same processor time; 0
     for no promise."""
+    rate_ratio: float = 0.0
+    """How much the product promises to do while the first baseline does one unit; 0 for no promise."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """Figures of the product that it promises not to exceed."""
     needs: str = ""
@@ -171,6 +173,11 @@ class Result:
             reached = _rounded(ratio)
             promises.append(
                 {"what": "ratio of CPU", "least": least, "reached": reached, "met": ratio >= least}
+            )
+        if least := self.benchmark.rate_ratio:
+            rates = ours.per_s / first.per_s
+            promises.append(
+                {"what": "ratio", "least": least, "reached": _rounded(rates), "met": rates >= least}
             )
         for figure, most in self.benchmark.limits.items():
             reached = _rounded(ours.figures[figure])

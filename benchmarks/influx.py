@@ -251,6 +251,7 @@ WRITTEN = Benchmark(
     "Readings committed to the journal, deduplicated, encoded and written to InfluxDB 1.6.7",
     "reading",
     _prepare,
+    rate_ratio=0.8,
     needs="influxd",
     note="the bare client sends gzipped bodies of 2,000 lines that were encoded before the clock ran",
 )

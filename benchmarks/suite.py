@@ -33,6 +33,8 @@ ALL: tuple[Benchmark, ...] = (
     decoding.SPARKPLUG,
     estimating.ESTIMATED,
     storage.STORED,
+    storage.WIDE,
+    storage.DURABLE,
     querying.TREND,
     querying.NEWEST,
     influx.WRITTEN,

@@ -102,7 +102,7 @@ class Outcome:
     def judge(self, result: Audit, where: str = "") -> None:
         """Takes the audit of a round over."""
         self.last = result
-        self.replayed += result.replayed
+        self.replayed += max(0, result.replayed)  # without flushing, a store can be ahead of its journal
         for name, count in result.faults.items():
             self.problems.append(f"round {self.rounds}{where}: {name} {count}")
 
