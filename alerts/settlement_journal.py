@@ -164,9 +164,16 @@ class SettlementJournal:
         await self._call(self._write, "UPDATE progress SET told = ?", (seq,))
 
     async def intervals(
-        self, start: int, end: int, *, account: str = "", minutes: int = 0, limit: int = 1000
+        self,
+        start: int,
+        end: int,
+        *,
+        account: str = "",
+        minutes: int = 0,
+        revisions: bool = True,
+        limit: int = 1000,
     ) -> Sequence[Interval]:
-        """Every revision of the intervals that begin in start <= t < end [ns, UTC], newest interval first.
+        """Intervals that begin in start <= t < end [ns, UTC], the newest first.
 
         Parameters
         ----------
@@ -176,14 +183,19 @@ class SettlementJournal:
             Only of this tie, area or contract; empty for all.
         minutes
             Only of this length; 0 for all.
+        revisions
+            Every revision, not only the newest one of each interval.
         limit
             At most so many rows.
 
         """
         rows = await self._rows(
             "SELECT body FROM interval WHERE start >= ? AND start < ? AND (? = '' OR account = ?)"
-            " AND (? = 0 OR minutes = ?) ORDER BY start DESC, minutes, account, revision LIMIT ?",
-            *(start, end, account, account, minutes, minutes, limit),
+            " AND (? = 0 OR minutes = ?) AND (? = 1 OR revision = (SELECT max(revision)"
+            " FROM interval AS other WHERE (other.start, other.minutes, other.account)"
+            " = (interval.start, interval.minutes, interval.account)))"
+            " ORDER BY start DESC, minutes, account, revision LIMIT ?",
+            *(start, end, account, account, minutes, minutes, int(revisions), limit),
         )
         return [_INTERVAL.decode(body) for (body,) in rows]
 

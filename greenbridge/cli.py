@@ -26,7 +26,7 @@ from greenbridge.faulting import faults, pairs
 from greenbridge.keeping import backup, export, restore
 from greenbridge.probing import probe
 from greenbridge.querying import query
-from greenbridge.settling import schedule
+from greenbridge.settling import ledger, schedule
 from greenbridge.telling import notify
 from telemetry.errors import ConfigError, GreenbridgeError
 
@@ -56,6 +56,7 @@ app.add_typer(alarms, name="alarms")
 app.add_typer(notify, name="notify")
 app.add_typer(schedule, name="schedule")
 app.add_typer(dashboards, name="dashboards")
+app.add_typer(ledger, name="ledger")
 deadletter = typer.Typer(
     no_args_is_help=True, help="Shows what could not become a reading, and has it decoded again."
 )

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from alerts.schedule_desk import ScheduleDesk, loaded
 from alerts.schedule_table import read_csv
 from alerts.schedules import Party, Version
+from alerts.settlement.running import Running
 from alerts.settlement_journal import FILE, SettlementJournal
 from greenbridge.claim import claimed
 from ingest.audit import AuditLog
 from telemetry.clock import Clock
-from telemetry.errors import GreenbridgeError
+from telemetry.errors import GreenbridgeError, StorageError
 from telemetry.grid import Grid
 
 SCHEDULES = "schedules"
 """The command, among those that a running process takes over its control socket."""
+LEDGER = "ledger"
+"""As well."""
+MAX_INTERVALS = 4000
+"""Intervals that one answer holds."""
 MAX_VERSIONS = 1000
 """Versions that one answer holds."""
 AUDIT = "audit.sqlite"
@@ -73,6 +81,86 @@ class ScheduleAnswers:
             "most_mw": max(values),
             "holds": self._desk.holds(version),
         }
+
+
+class LedgerAnswers:
+    """Answers what was settled, and what is open; times in it are [ns, UTC].
+
+    Parameters
+    ----------
+    journal
+        What was settled.
+    running
+        Gives the open intervals; without it there are none.
+
+    """
+
+    def __init__(self, journal: SettlementJournal, running: Callable[[], Sequence[Running]] = tuple) -> None:
+        self._journal = journal
+        self._running = running
+
+    async def answer(self, request: dict[str, Any], _: str) -> dict[str, Any]:
+        """Answers one request.
+
+        Raises
+        ------
+        GreenbridgeError
+            There is no such interval, or the request is none.
+
+        """
+        match request:
+            case {"do": "list", "from": int(start), "to": int(end), "account": str(account)}:
+                minutes, limit = int(request.get("minutes", 0)), int(request.get("limit", MAX_INTERVALS))
+                found = await self._journal.intervals(
+                    start,
+                    end,
+                    account=account,
+                    minutes=minutes,
+                    revisions=bool(request.get("revisions")),
+                    limit=min(limit, MAX_INTERVALS),
+                )
+                return {
+                    "intervals": _plain(found),
+                    "open": _plain(
+                        [
+                            each
+                            for each in self._running()
+                            if account in {"", each.account} and minutes in {0, each.minutes}
+                        ]
+                    ),
+                }
+            case {"do": "show", "account": str(account), "start": int(start), "minutes": int(minutes)}:
+                found = await self._journal.intervals(start, start + 1, account=account, minutes=minutes)
+                if not found:
+                    raise GreenbridgeError(
+                        f"no interval of {account} with {minutes} min begins then; "
+                        "see greenbridge ledger list"
+                    )
+                return {"revisions": _plain(found)}
+        wanted = str(request.get("do"))[:80]
+        raise GreenbridgeError(f"ledger: {wanted!r} cannot be done, or something is missing")
+
+
+@asynccontextmanager
+async def stored_ledger(state: Path) -> AsyncIterator[LedgerAnswers]:
+    """Answers from the file of a process that does not run.
+
+    Raises
+    ------
+    StorageError
+        There is none, or it is damaged.
+
+    """
+    path = state / FILE
+    if not await asyncio.to_thread(path.exists):
+        raise StorageError(f"{path} does not exist; name another configuration, or run greenbridge first")
+    async with SettlementJournal(path) as journal:
+        yield LedgerAnswers(journal)
+
+
+def _plain(thing: Any) -> Any:
+    """As JSON has it."""
+    return msgspec.json.decode(msgspec.json.encode(thing))
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from greenbridge import control
 from greenbridge.alarm_answers import ALARMS, AlarmAnswers
 from greenbridge.application import Application, application
 from greenbridge.claim import claimed
-from greenbridge.ledger_answers import AUDIT, SCHEDULES, ScheduleAnswers
+from greenbridge.ledger_answers import AUDIT, LEDGER, SCHEDULES, LedgerAnswers, ScheduleAnswers
 from greenbridge.query_answers import COMMAND as QUERY
 from greenbridge.reloading import Reloader
 from greenbridge.service import READY, STOPPING, ServiceManager
@@ -90,6 +90,7 @@ async def _serve(
             commands = {
                 ALARMS: AlarmAnswers(running.desk).answer,
                 SCHEDULES: ScheduleAnswers(running.schedules).answer,
+                LEDGER: LedgerAnswers(running.ledger, lambda: running.settlement.open).answer,
                 "reload": reloader.answer,
                 "backup": running.answer_backup,
                 "export": running.answer_export,
