@@ -31,7 +31,7 @@ from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
 from alerts.desk_config import DeskSettings, Outage, RelationSettings, desk_problems
-from alerts.ledger_config import SettlementSettings
+from alerts.ledger_config import AgreementRules, IntervalRules, SettlementSettings, WheelingRules
 from alerts.notify import checks
 from alerts.notify.catalogue import languages
 from alerts.notify.config import HttpUrl, NotifySettings
@@ -290,6 +290,8 @@ class AlertsSettings(Settings):
     exchange: Annotated[ExchangeRules, Field(alias="R1")] = ExchangeRules()
     net_position: Annotated[NetPositionRules, Field(alias="R2")] = NetPositionRules()
     area_balance: Annotated[AreaBalanceRules, Field(alias="R4")] = AreaBalanceRules()
+    interval: Annotated[IntervalRules, Field(alias="R3")] = IntervalRules()
+    wheeling: Annotated[WheelingRules, Field(alias="R5")] = WheelingRules()
     two_end: Annotated[TwoEndRules, Field(alias="R6")] = TwoEndRules()
     node: Annotated[NodeRules, Field(alias="R7")] = NodeRules()
     converter: Annotated[ConverterRules, Field(alias="R8")] = ConverterRules()
@@ -306,6 +308,7 @@ class AlertsSettings(Settings):
     plausibility: Annotated[PlausibilityRules, Field(alias="R19")] = PlausibilityRules()
     voltage: Annotated[VoltageRules, Field(alias="R20")] = VoltageRules()
     blind: Annotated[BlindRules, Field(alias="R24")] = BlindRules()
+    agreement: Annotated[AgreementRules, Field(alias="R22")] = AgreementRules()
     settlement: SettlementSettings = SettlementSettings()
     webhook: tuple[Webhook, ...] = ()
     alertmanager: tuple[Alertmanager, ...] = ()
@@ -329,6 +332,7 @@ class AlertsSettings(Settings):
     ) -> Iterator[Problem]:
         """Faults that only the whole model shows: overrides of assets that do not exist, ids used twice."""
         devices = list(devices)
+        agreed = {tie.id for tie in grid.tie} | {contract.id for contract in grid.contract}
         lines = {line.id for line in grid.line}
         pageable = {tie.id for tie in grid.tie if tie.kind is not TieKind.RING}
         health = {device.id for device in devices} | {device.link for device in devices if device.link}
@@ -336,6 +340,8 @@ class AlertsSettings(Settings):
             "R1": (pageable, "radial or HVDC tie"),
             "R2": ({area.id for area in grid.area}, "area"),
             "R4": ({area.id for area in grid.area}, "area"),
+            "R3": (pageable | {area.id for area in grid.area}, "tie or area"),
+            "R5": ({contract.id for contract in grid.contract}, "contract"),
             "R6": (lines, "line"),
             "R7": ({node.id for node in grid.node}, "node"),
             "R8": ({link.id for link in grid.hvdc}, "HVDC link"),
@@ -350,6 +356,7 @@ class AlertsSettings(Settings):
             "R17": ({device.id for device in devices}, "device"),
             "R18": ((), "asset"),
             "R19": ({device.id for device in devices if device.role is Role.PLANT}, "plant"),
+            "R22": (agreed, "tie or contract"),
             "R20": ({node.id for node in grid.node}, "node"),
         }
         valid["R24"] = ({area.id for area in grid.area} | {tie.id for tie in grid.tie}, "area or tie")

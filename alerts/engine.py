@@ -31,6 +31,7 @@ from alerts.rules.system_health import ALARMS
 from alerts.rules.system_health import RULE as SYSTEM
 from alerts.rules.telemetry_health import RULE as HEALTH
 from alerts.schedules import ScheduleBook
+from alerts.settlement.view import LedgerView
 from ingest.audit_chain import Act
 from ingest.ports import Ailment, EventRecord, JournalCursors, JournalReader, Position
 from telemetry.clock import Clock
@@ -107,6 +108,8 @@ class AlarmEngine:
         Makes durable what people do, before it takes effect.
     schedules
         Agreed exchanges; without it the standing ones of the grid.
+    ledger
+        Gives what the rules on settlement see.
 
     """
 
@@ -124,9 +127,11 @@ class AlarmEngine:
         publish: Publish | None = None,
         audit: Callable[[Act], Awaitable[object]] | None = None,
         schedules: ScheduleBook | None = None,
+        ledger: Callable[[], LedgerView | None] = lambda: None,
     ) -> None:
         self._publish = publish
         self._schedules = schedules or ScheduleBook(site.grid)
+        self._ledger = ledger
         self._estimating: Estimating | None = None
         self._audit = audit
         self._ailments = ailments
@@ -287,6 +292,7 @@ class AlarmEngine:
                 progress.instant,
                 self._estimating,
                 schedules=self._schedules,
+                ledger=self._ledger,
             )
             self._offset, self._pending, self._stored = progress.resume_after, [], progress
             while self._offset < progress.offset:

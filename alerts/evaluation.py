@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import structlog
@@ -31,9 +32,11 @@ from alerts.rules.clock_skew import RULE as SKEW
 from alerts.rules.clock_skew import VERSION as SKEW_VERSION
 from alerts.rules.clock_skew import ClockSkew
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
+from alerts.rules.ledger import ledger_rules_of
 from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth
 from alerts.rules.telemetry_health import RULE, VERSION, WHOLE, TelemetryHealth
 from alerts.schedules import ScheduleBook
+from alerts.settlement.view import LedgerView
 from ingest.ports import Ailment, JournalRecord
 from telemetry.batch import ReadingBatch
 from telemetry.errors import GreenbridgeError
@@ -98,6 +101,8 @@ class Evaluation:
         The state estimation that runs beside the rules, if any.
     schedules
         Agreed exchanges; without it the standing ones of the grid.
+    ledger
+        Gives what the rules on settlement see.
 
     """
 
@@ -110,10 +115,14 @@ class Evaluation:
         estimating: Estimating | None = None,
         *,
         schedules: ScheduleBook | None = None,
+        ledger: Callable[[], LedgerView | None] = lambda: None,
     ) -> None:
         self.book = book
         rules, gaps = rules_of(site, settings, schedules)
         self._rules: dict[str, Rule] = {rule.subject.key: rule for rule in rules}
+        self._ledger = ledger
+        self._ledger_rules = {rule.subject.key: rule for rule in ledger_rules_of(site, settings)}
+        self._ledger_at = 0
         self._system = SystemHealth()
         self._deaf = False
         self._health = TelemetryHealth(site, settings.health) if settings.health.enabled else None
@@ -173,6 +182,7 @@ class Evaluation:
 
         """
         subjects = [rule.subject for rule in self._rules.values()]
+        subjects += [rule.subject for rule in self._ledger_rules.values()]
         known = {subject.key for subject in subjects} | {_failed(subject).key for subject in subjects}
         if self._health is not None:
             known |= {*self._health.keys, _failed(_HEALTH).key}
@@ -284,6 +294,7 @@ class Evaluation:
         """
         self._follow_clock(now, now)
         changes = self._advance(now, now) if at_head else []
+        changes += self._judge_ledger(now)
         if self._deaf:
             return changes
         changes += self._judge_clocks(now)
@@ -351,6 +362,26 @@ class Evaluation:
         for finding in findings:
             change = self.book.judge(finding, timing(finding.subject.key), now)
             changes += [change] if change is not None else []
+        return changes
+
+    def _judge_ledger(self, now: int) -> list[Change]:
+        """Judges the ledger's latest look, once."""
+        view, changes = self._ledger(), []
+        if view is None or view.at <= self._ledger_at:
+            return []
+        self._ledger_at = view.at
+        for key, rule in list(self._ledger_rules.items()):
+            metrics.EVALUATIONS.labels(rule.subject.rule).inc()
+            try:
+                finding = _guarded(rule.subject, partial(rule.judge, view))
+            except RuleFailedError as error:
+                del self._ledger_rules[key]
+                changes += self._disabled(error, now)
+                continue
+            if finding is not None:
+                change = self.book.judge(self._with_evidence(finding), rule.timing, now)
+                changes += [change] if change is not None else []
+                changes += self._recovered(rule.subject, now)
         return changes
 
     def _advance(self, frontier: int, now: int) -> list[Change]:

@@ -101,6 +101,9 @@ class Topology:
         for link, nodes in links.items():
             self._stations[link] = frozenset(nodes)
             self._before[link] = frozenset({EVERYTHING})
+        for contract in grid.contract:
+            ties = [*contract.entry, *contract.exit]
+            self._stations[contract.id] = frozenset().union(*(self._stations.get(tie, ()) for tie in ties))
         for asset, stations in self._stations.items():
             self._areas[asset] = frozenset(areas[node] for node in stations if node in areas)
         for tie in grid.tie:

@@ -22,6 +22,7 @@ from alerts.settlement.curve import Readings
 from alerts.settlement.interval import LENGTHS, MINUTE, Interval, begin_of
 from alerts.settlement.running import MEAN, Running, running
 from alerts.settlement.settle import MARGIN, settle
+from alerts.settlement.view import LedgerView
 from alerts.settlement_journal import Settled, SettlementJournal
 from ingest.ports import EventRecord, JournalCursors, JournalReader, Position
 from telemetry.batch import Columns
@@ -126,8 +127,9 @@ class Settlement:
         """The open intervals, as of the latest look."""
         self.latest: Mapping[str, Interval] = {}
         """The newest closed quarter of an hour of each account."""
-        self.looked_at = 0
-        """When that was [ns, UTC]."""
+        self.view: LedgerView | None = None
+        """What rules see of it; None before the first look."""
+        self._begun = 0
         self._show(site)
 
     def reconfigure(self, site: Site, settings: SettlementSettings) -> None:
@@ -178,6 +180,7 @@ class Settlement:
         # before the first start there is nothing to settle; what a long standstill left behind has an end
         self._closed = settled.closed or begin_of(now, 15)
         self._closed = max(self._closed, begin_of(now, 15) - round(self._settings.revise_days * DAY))
+        self._begun = 0 if settled.closed else now
         self._since = max(min(self._closed, now) - MARGIN - HOUR, now - KEPT)
         self._buffer = Buffer(self._points)
         self._buffer.take(await self._read(self._since, now + DAY))
@@ -257,8 +260,10 @@ class Settlement:
             self._buffer.drop(self._since)
         at = now - WATERMARK
         readings = self._buffer.between(begin_of(at, 60) - MEAN - MINUTE, at + MINUTE)
-        self.open = running(self._accounts, self._schedules, readings, at)
-        self.looked_at = now
+        open_ = running(self._accounts, self._schedules, readings, at)
+        # what was not watched from its begin on is no news
+        self.open = [each for each in open_ if not (each.fault and each.start < self._begun)]
+        self.view = LedgerView(now, self.open, self.latest, self._schedules)
 
     async def _settled(self, spans: Mapping[tuple[int, int], str], now: int) -> list[Interval]:
         """Settles intervals, hour by hour, from memory or from the history."""
@@ -293,7 +298,7 @@ class Settlement:
 
     def _note(self, appended: Sequence[Interval]) -> None:
         for interval in appended:
-            if interval.minutes == LENGTHS[0]:
+            if interval.minutes == LENGTHS[0] and interval.start >= self._begun:
                 known = self.latest.get(interval.account)
                 if known is None or interval.start >= known.start:
                     self.latest = {**self.latest, interval.account: interval}

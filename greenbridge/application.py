@@ -36,7 +36,7 @@ from greenbridge.query_answers import Query, answered
 from greenbridge.settings import Configuration
 from greenbridge.sources import Source, points_behind, sources_of
 from greenbridge.status import SystemStatus, WatchedStore, ailments
-from greenbridge.stores import FurtherStore, further_stores, in_use
+from greenbridge.stores import FurtherStore, StoredReadings, further_stores, in_use
 from ingest.audit_chain import Act
 from ingest.deadletters import DeadLetters
 from ingest.derivation import CONSUMER as DERIVATION
@@ -45,14 +45,13 @@ from ingest.intake import JournalIntake
 from ingest.journal.journal import Journal
 from ingest.journal.points import declare
 from ingest.live import LiveTable
-from ingest.ports import Ailment, OnFull, Position, Reinjectable
+from ingest.ports import Ailment, OnFull, Reinjectable
 from ingest.pump import EventPump, StorePump
 from ingest.refill import Refill
 from ingest.reinjection import Reinjection
 from ingest.stages.deadband import Deadbands
 from ingest.stores.embedded.store import EmbeddedStore
 from ingest.supervision import Supervisor
-from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.registry import PointRegistry
 from telemetry.site import Site
@@ -118,7 +117,9 @@ class Application:
             audit=audit,
             publish=Publication(lambda: self.site, journal, clock).publish,
             schedules=schedules,
+            ledger=lambda: self.settlement.view,
         )
+        self.ledger = settlement
         self.settlement = Settlement(
             site,
             settings.alerts.settlement,
@@ -126,7 +127,7 @@ class Application:
             journal=settlement,
             schedules=schedules,
             clock=clock,
-            history=_History(embedded),
+            history=StoredReadings(embedded),
             tell=self.engine.tell,
             cursors=journal.cursors,
         )
@@ -468,21 +469,6 @@ class Application:
         self._stores.append(watched)
         self._supervisor.add(f"pump/{name}", watched.pump.run)
         self._supervisor.add(f"events/{name}", EventPump(self._alarms, watched.store, self._clock).run)
-
-
-class _History:
-    """The embedded store as the settlement asks it: one part writes, another is asked."""
-
-    def __init__(self, store: EmbeddedStore) -> None:
-        self._store = store
-
-    async def position(self) -> Position:
-        """How far it has come."""
-        return await self._store.position()
-
-    async def range(self, points: Sequence[int], start: int, end: int, limit: int = 100_000) -> Columns:
-        """Readings with start <= t_source < end [ns, UTC]."""
-        return await self._store.query.range(points, start, end, limit)
 
 
 @asynccontextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenbridge.settings import Configuration, SiteSettings
 from ingest.config import InfluxSettings, VictoriaSettings
 from ingest.deadletters import DeadLetters
 from ingest.journal.cursors import Cursors
+from ingest.ports import Position
 from ingest.refill import CHUNK
+from ingest.stores.embedded.store import EmbeddedStore
 from ingest.stores.influx.store import InfluxStore
 from ingest.stores.victoria.store import VictoriaStore
+from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.registry import PointRegistry
 from telemetry.site import Site
@@ -70,3 +73,18 @@ def further_stores(
         else:
             victoria = VictoriaStore(table, site, registry, cursors=cursors, letters=letters, clock=clock)
             yield FurtherStore(victoria, table.apply_every_s, VictoriaStore.REFILL_CHUNK)
+
+
+class StoredReadings:
+    """The embedded store as the settlement asks it: one part writes, another is asked."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    async def position(self) -> Position:
+        """How far it has come."""
+        return await self._store.position()
+
+    async def range(self, points: Sequence[int], start: int, end: int, limit: int = 100_000) -> Columns:
+        """Readings with start <= t_source < end [ns, UTC]."""
+        return await self._store.query.range(points, start, end, limit)

@@ -35,6 +35,11 @@ _NOTES = {
     "to Russia in the built-in corridor, is not part of the sum.",
     "R4": "Needs the injection of every busbar of the area. What a line (R6), a busbar (R7) or a cable (R8)\n"
     "lacks explains it, and is their alarm.",
+    "R3": "Judged at each look of the ledger (`every_s` of `[alerts.settlement]`), on radial and HVDC ties\n"
+    "and on areas; of the open intervals of 15 and 60 minutes the worse one. The limit in proportion is of\n"
+    "what is scheduled, of an area over all its ties. Of a delay at most 5 s count for each look.",
+    "R5": "Judged on the newest closed quarter of an hour of each `[[contract]]` of the grid model.",
+    "R22": "Judged where schedule versions were taken in. Without any, the standing schedule holds.",
     "R7": "A difference that the two ends of one of its lines show too is that line's alarm (R6).",
     "R8": "No device tells the poles: a trip is a fall within seconds to what fewer poles can carry, while\n"
     "more is agreed.",

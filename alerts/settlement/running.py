@@ -36,6 +36,8 @@ class Running:
     """The instant [ns, UTC]."""
     scheduled_mwh: float
     """Of the whole interval."""
+    throughput_mwh: float
+    """What is scheduled over all its ties, whatever the direction."""
     metered_mwh: float | None
     """So far; None is not known."""
     inadvertent_mwh: float | None
@@ -99,12 +101,14 @@ class _Open:
 
     def of(self, account: str, kind: AccountKind, area: str, border: Border) -> Running:
         scheduled = self._agreed(border, self._start, self._end)
+        agreed = [self._schedules.of(tie).energy_mwh(self._start, self._end) for tie, _ in border.ties]
+        gross = sum(map(abs, agreed))
         so_far_s = (self._at - self._start) / SECOND
         fault, covered = self._covered(border, so_far_s)
         if fault:
             pct = round(100 * covered, 1)
             return Running(
-                *(account, kind, area, self._minutes, self._start, self._at, scheduled),
+                *(account, kind, area, self._minutes, self._start, self._at, scheduled, gross),
                 *(None, None, None, None, pct, fault),
             )
         metered = sum(sign * (self._energies[tie].mwh or 0.0) for tie, sign in border.ties)
@@ -112,7 +116,7 @@ class _Open:
         mean = self._mean(border)
         left_h = (self._end - self._at) / SECOND / 3600
         return Running(
-            *(account, kind, area, self._minutes, self._start, self._at, scheduled),
+            *(account, kind, area, self._minutes, self._start, self._at, scheduled, gross),
             *(metered, inadvertent, mean, inadvertent + mean * left_h, round(100 * covered, 1)),
         )
 

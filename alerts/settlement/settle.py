@@ -23,6 +23,7 @@ BRIDGE_S = 7200.0
 """Longest gap of a counter that is split over its time; of a longer one nobody knows the course [s]."""
 MARGIN = round(BRIDGE_S) * SECOND
 """Readings of so long before and after an interval take part in it [ns]."""
+_BLIND = (EnergyQuality.INCOMPLETE, EnergyQuality.MISSING)
 _TOLERANCE_S = 0.01
 """Time that may lack [s]: rounding."""
 
@@ -268,6 +269,8 @@ class _Books:
         worst = max((e.quality for e in energies), key=lambda q: q.rank, default=EnergyQuality.MISSING)
         if worst is EnergyQuality.MISSING and any(e.quality is not worst for e in energies):
             worst = EnergyQuality.INCOMPLETE
+        if worst in _BLIND:
+            inadvertent = None  # of part of the time it would be taken for a deviation
         measured_s = min((e.measured_s for e in energies), default=0.0)
         return Interval(
             account,
@@ -289,8 +292,7 @@ class _Books:
 
 def _loss(near: Energy | None, far: Energy) -> float | None:
     """Energy that did not come out [MWh], where both ends are metered throughout."""
-    blind = (EnergyQuality.INCOMPLETE, EnergyQuality.MISSING)
-    if near is None or near.mwh is None or far.mwh is None or near.quality in blind or far.quality in blind:
+    if near is None or near.mwh is None or far.mwh is None or near.quality in _BLIND or far.quality in _BLIND:
         return None
     return near.mwh + far.mwh
 

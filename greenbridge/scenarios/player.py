@@ -50,12 +50,17 @@ from alerts.journal import AlarmJournal, ChannelCounts
 from alerts.lifecycle import Event
 from alerts.notify.channel import Notification
 from alerts.notify.outbox import Outbox
+from alerts.schedules import ScheduleBook
+from alerts.settlement_journal import SettlementJournal
+from alerts.settling import CONSUMER as SETTLING
+from alerts.settling import Settlement
 from greenbridge.scenarios.journal import MemoryJournal
 from greenbridge.scenarios.polling import CalmPolls
 from greenbridge.scenarios.stage import SECOND, Stage
 from greenbridge.scenarios.verdict import Seen
 from greenbridge.scenarios.virtual import VirtualClock, VirtualLoop
 from greenbridge.settings import Configuration
+from greenbridge.stores import StoredReadings
 from ingest.conservation import conservation
 from ingest.deadletters import DeadLetters
 from ingest.intake import JournalIntake
@@ -259,7 +264,29 @@ class _Run:
                     settings.alerts.max_pending_notifications,
                 )
             )
-            engine = AlarmEngine(self._site, settings.alerts, journal, alarms, clock, cursors=journal.cursors)
+            schedules = ScheduleBook(self._site.grid)
+            settlement: Settlement
+            engine = AlarmEngine(
+                self._site,
+                settings.alerts,
+                journal,
+                alarms,
+                clock,
+                cursors=journal.cursors,
+                schedules=schedules,
+                ledger=lambda: settlement.view,
+            )
+            settlement = Settlement(
+                self._site,
+                settings.alerts.settlement,
+                reader=journal,
+                journal=await stack.enter_async_context(SettlementJournal(IN_MEMORY)),
+                schedules=schedules,
+                clock=clock,
+                history=StoredReadings(store),
+                tell=engine.tell,
+                cursors=journal.cursors,
+            )
             outbox = Outbox(alarms, [told], clock, settings.alerts.give_up_after_s)
             intake = JournalIntake(journal, letters, clock)
             pump = StorePump(
@@ -272,10 +299,10 @@ class _Run:
             )
             calm = self._calm(stage, clock)
             sources = self._sources(stage, intake, clock, loop)
-            for consumer in (CONSUMER, store.name):
+            for consumer in (CONSUMER, SETTLING, store.name):
                 await journal.cursors.save(consumer, Position())
             async with asyncio.TaskGroup() as group:
-                rules = _started(group, engine.run)
+                rules = _started(group, engine.run, settlement.run)
                 tasks = _started(
                     group,
                     LiveTable(journal).run,

@@ -19,6 +19,7 @@ from alerts.journal import AlarmJournal, Entry, Progress
 from alerts.notify.channel import Notification
 from alerts.occurrence import Change, Tracked
 from alerts.schedules import ScheduleBook
+from alerts.settlement.view import LedgerView
 from ingest.audit_chain import Act
 from ingest.fakes import FakeCursors, FakeJournal
 from ingest.ports import Ailment, EventRecord
@@ -243,6 +244,7 @@ class Bench:
         self.publish: Publish | None = None
         self.audit: Callable[[Act], Awaitable[object]] | None = None
         self.schedules: ScheduleBook | None = None
+        self.ledger: Callable[[], LedgerView | None] = lambda: None
         self._seq = 0
 
     def append(self, device: str, values: tuple[float, ...], t_source: int = 0, quality: int = 0) -> None:
@@ -310,6 +312,7 @@ class Bench:
                 publish=self.publish,
                 audit=self.audit,
                 schedules=self.schedules,
+                ledger=self.ledger,
             )
             self.task = asyncio.create_task(self.engine.run())
             await self._begun()
