@@ -8,7 +8,7 @@ from alerts import orders
 from alerts.alarms import Alarm, AlarmError, AlarmState, Indeterminate, NotAllowedError
 from alerts.engine import AlarmEngine
 from alerts.holds import Hold
-from alerts.journal import AlarmJournal, Step
+from alerts.journal import AlarmJournal, Delivery, Step
 from alerts.kpi import ALL, Indicators
 
 
@@ -57,6 +57,10 @@ class Desk:
         return next((alarm for alarm in there if alarm.id == alarm_id), None) or await self._journal.find(
             alarm_id
         )
+
+    async def deliveries(self, alarm_id: str) -> Sequence[Delivery]:
+        """What people were told of an occurrence, oldest first, as far as that is still known."""
+        return await self._journal.deliveries(alarm_id)
 
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
         """Acknowledges an alarm, durably; acknowledging twice, or one that is over, changes nothing.

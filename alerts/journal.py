@@ -122,6 +122,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a notification of an alarm on one channel."""
+
+    channel: str
+    key: str
+    occasion: Occasion
+    """Of this alarm."""
+    at: int
+    """When it was put into the outbox [ns, UTC]."""
+    attempts: int
+    """Attempts that failed."""
+    result: str
+    """``delivered``, why it was given up, or empty while it waits."""
+    detail: str
+    """What the latest attempt that failed said."""
+    ended_at: int
+    """[ns, UTC]; 0 while it waits."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelCounts:
     """Notifications of a channel."""
 
@@ -318,6 +338,23 @@ class AlarmJournal:
         newest, overflowed = await self._call(self._page, seq, rows, outgoing, now)
         self.notifications.move_to(newest)
         return overflowed
+
+    async def deliveries(self, alarm_id: str) -> Sequence[Delivery]:
+        """What people were told of an alarm, oldest first, as far as the outbox still has it."""
+        query = (
+            "SELECT channel, key, created_at, attempts, result, detail, ended_at, body FROM outbox"
+            " WHERE instr(CAST(body AS TEXT), ?) ORDER BY id"
+        )
+        found: list[Delivery] = []
+        for channel, key, at, attempts, result, detail, ended_at, body in await self._rows(query, alarm_id):
+            told = _NOTIFICATION.decode(body)
+            named = [(told.occasion, told.alarm), *((also.occasion, also.alarm) for also in told.also)]
+            found += [
+                Delivery(channel, key, occasion, at, attempts, result, detail, ended_at)
+                for occasion, alarm in named
+                if alarm.id == alarm_id
+            ]
+        return found
 
     async def wait_events(self, after: int) -> None:
         """Returns as soon as there is a transition after a sequence number."""

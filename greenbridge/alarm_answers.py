@@ -14,7 +14,7 @@ from alerts.alarms import Alarm, AlarmError, AlarmState, Indeterminate
 from alerts.book import AlarmBook
 from alerts.config import AlertsSettings
 from alerts.holds import Hold
-from alerts.journal import AlarmJournal, Step
+from alerts.journal import AlarmJournal, Delivery, Step
 from alerts.kpi import ALL, DAY, AlarmKpis, Indicators
 from alerts.lifecycle import Event
 from telemetry.clock import Clock
@@ -57,6 +57,10 @@ class Desk(Protocol):
 
     async def steps(self, alarm_id: str) -> Sequence[Step]:
         """Every step of an occurrence."""
+        ...
+
+    async def deliveries(self, alarm_id: str) -> Sequence[Delivery]:
+        """What people were told of an occurrence."""
         ...
 
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
@@ -149,6 +153,7 @@ class AlarmAnswers:
         return {
             "alarm": _plain(alarm),
             "children": _plain([child for child in there if child.parent == alarm_id]),
+            "told": _plain(await desk.deliveries(alarm_id)),
             "steps": [
                 {
                     "at": step.at,
@@ -206,6 +211,10 @@ class StoredDesk:
     async def steps(self, alarm_id: str) -> Sequence[Step]:
         """Every step of an occurrence."""
         return await self._journal.steps(alarm_id)
+
+    async def deliveries(self, alarm_id: str) -> Sequence[Delivery]:
+        """What people were told of an occurrence."""
+        return await self._journal.deliveries(alarm_id)
 
     async def acknowledge(self, alarm_id: str, who: str, comment: str = "") -> Alarm:
         """Refuses."""

@@ -75,6 +75,15 @@ def one(answer: Mapping[str, Any]) -> str:
             f"{moment(step['at'])}  {step['event']:<12} {_WORDS[step['before']]} -> {_WORDS[step['after']]}"
             f"  ({step['reason'].replace('_', ' ')}){by}{said}"
         )
+    if answer["told"]:
+        lines += ["", "told:"]
+    for told in answer["told"]:
+        outcome = told["result"].replace("_", " ") or "waits"
+        failed = f" (failed attempts: {told['attempts']})" if told["attempts"] else ""
+        said = f": {told['detail']}" if told["detail"] and told["result"] != "delivered" else ""
+        when = moment(told["ended_at"] or told["at"])
+        occasion = told["occasion"].replace("_", " ")
+        lines.append(f"{when}  {told['channel']:<20} {occasion:<12} {outcome}{failed}{said}")
     return "\n".join(lines)
 
 

@@ -128,11 +128,11 @@ class _Page:
 
     def group(self, notification: Notification) -> Iterator[str]:
         shares = ", ".join(
-            f"{notification.tally[priority]} {self._say(PRIORITIES[priority])}"
+            f"{self._say(PRIORITIES[priority])}: {notification.tally[priority]}"
             for priority in reversed(Priority)
             if notification.tally.get(priority)
         )
-        yield f"{self._count(notification.total)}: {shares}"
+        yield f"{self._count(notification.total)} ({shares})"
         yield ""
         yield self._heading(notification.occasion, notification.alarm)
         yield from self._facts(notification.alarm)
@@ -217,11 +217,13 @@ class _Page:
     def _since(self, alarm: Alarm) -> str:
         zone = ZoneInfo(self._reader.time_zone)
         began = datetime.fromtimestamp((alarm.began_at or alarm.raised_at) // _SECOND, UTC)
-        text = self._say(_("Since: {local} ({zone}), {utc} UTC")).format(
-            local=f"{began.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-            zone=self._reader.time_zone,
-            utc=f"{began:%H:%M:%S}",
-        )
+        local = f"{began.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        if self._reader.time_zone == "UTC":
+            text = self._say(_("Since: {utc} UTC")).format(utc=local)
+        else:
+            text = self._say(_("Since: {local} ({zone}), {utc} UTC")).format(
+                local=local, zone=self._reader.time_zone, utc=f"{began:%H:%M:%S}"
+            )
         if alarm.state in _OVER and alarm.cleared_at is not None:
             over = datetime.fromtimestamp(alarm.cleared_at // _SECOND, UTC).astimezone(zone)
             text += self._say(_("; over since {local}")).format(local=f"{over:%H:%M:%S}")

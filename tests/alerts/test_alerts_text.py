@@ -107,7 +107,7 @@ def test_a_group_is_a_count_the_gravest_in_full_and_the_rest_in_short(links: Mes
     group = replace(NOTE, also=others, total=27, tally={"high": 4, "urgent": 1, "low": 22})
     message = Writer("s", links).write(group, ANN, BEGAN)
     assert message.title == "27 alarms, first High: SHY-TAS: 29.8 MW missing between the two ends"
-    assert message.body.startswith("27 alarms: 1 URGENT, 4 High, 22 Low\n\nHigh: SHY-TAS: 29.8 MW")
+    assert message.body.startswith("27 alarms (URGENT: 1, High: 4, Low: 22)\n\nHigh: SHY-TAS: 29.8 MW")
     assert "\nOver: title 0\nSince:" in message.body
     assert "and 23 more alarms; see the console" in message.body
     assert message.body.count("/acknowledge/") == 3, "one link for each alarm that asks for something"

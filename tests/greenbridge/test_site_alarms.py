@@ -14,10 +14,12 @@ from typer.testing import CliRunner, Result
 
 from alerts.alarms import Alarm, AlarmState, Priority
 from alerts.book import AlarmBook
+from alerts.config import Occasion
 from alerts.desk_config import DeskSettings
 from alerts.holds import Hold
 from alerts.journal import AlarmJournal, Progress
 from alerts.kpi import AlarmKpis
+from alerts.notify.channel import Also, Notification
 from alerts.occurrence import Change
 from alerts.orders import Order, acknowledge, hold, reset, unhold
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
@@ -55,8 +57,14 @@ def state(tmp_path: Path) -> Path:
         changes += book.hold("R6/MGC-SAM", Hold(AlarmState.SHELVED, "anna", "patrol", T0, until))
         book.judge(Finding(Subject("R6", 1, "AKT-KRB", "KZ"), T0), TIMING, T0)
         book.hold("R6/AKT-KRB", Hold(AlarmState.OUT_OF_SERVICE, "berik", "new meter", T0))
-        async with AlarmJournal(tmp_path / "alarms.sqlite") as journal:
+        async with AlarmJournal(tmp_path / "alarms.sqlite", ["log"]) as journal:
             await journal.commit(Progress(), book.take_dirty(), changes)
+            (first, second) = (change.alarm for change in changes[:2])
+            group = Notification("ann-1", Occasion.UNANSWERED, T0, second, (Also(Occasion.RAISED, first),), 2)
+            await journal.page(0, {}, [("ann/mail", group)], T0)
+            entry = await journal.next_entry("ann/mail")
+            assert entry is not None
+            await journal.postpone(entry, T0, "no route")
 
     asyncio.run(leave())
     return tmp_path
@@ -80,6 +88,10 @@ def test_what_was_left_can_be_looked_at(state: Path) -> None:
     shown = run("show", str(state), "R6/MGC-SAM").output
     assert "Cause: A tap." in shown
     assert "shelve       UNACK -> shelved  (by person) by anna: patrol" in shown
+    shown = run("show", str(state), "R6-SHY-TAS-1").output
+    assert "told:\n2023-11-14 22:13:20Z  log                  raised       waits\n" in shown
+    assert "ann/mail             raised       waits (failed attempts: 1): no route\n" in shown
+    assert "ann/mail             unanswered   waits" in run("show", str(state), "R6/MGC-SAM").output
     assert len(json.loads(run("history", str(state), "--json").output)["alarms"]) == 2
     assert "standing / unacknowledged          1 / 1" in run("kpi", str(state)).output
 
