@@ -9,6 +9,8 @@ from alerts.alarms import Alarm, AlarmState, Indeterminate
 from alerts.holds import Hold
 from alerts.schedule_table import Row
 from alerts.schedules import Party, Version
+from alerts.settlement.interval import Interval
+from alerts.settlement.running import Running
 
 
 class AlarmDesk(Protocol):
@@ -115,4 +117,25 @@ class ScheduleDesk(Protocol):
 
     async def versions(self, subject: str = "") -> Sequence[Version]:
         """Every version, newest first; of one tie or contract, or of all."""
+        ...
+
+
+class Ledger(Protocol):
+    """What was settled, and what is open."""
+
+    async def intervals(
+        self,
+        start: int,
+        end: int,
+        *,
+        account: str = "",
+        minutes: int = 0,
+        revisions: bool = True,
+        limit: int = 1000,
+    ) -> Sequence[Interval]:
+        """Intervals that begin in start <= t < end [ns, UTC], the newest first."""
+        ...
+
+    def running(self) -> Sequence[Running]:
+        """The open intervals with their projection."""
         ...

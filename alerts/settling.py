@@ -132,6 +132,25 @@ class Settlement:
         self._begun = 0
         self._show(site)
 
+    async def intervals(
+        self,
+        start: int,
+        end: int,
+        *,
+        account: str = "",
+        minutes: int = 0,
+        revisions: bool = True,
+        limit: int = 1000,
+    ) -> Sequence[Interval]:
+        """Settled intervals, as :meth:`.SettlementJournal.intervals` gives them."""
+        return await self._journal.intervals(
+            start, end, account=account, minutes=minutes, revisions=revisions, limit=limit
+        )
+
+    def running(self) -> Sequence[Running]:
+        """The open intervals, as of the latest look."""
+        return self.open
+
     def reconfigure(self, site: Site, settings: SettlementSettings) -> None:
         """Settles another site from the next :meth:`run` on; not while one is under way."""
         self._settings = settings

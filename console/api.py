@@ -19,7 +19,7 @@ from console.feed import Feed
 from console.ports import Ports
 from console.problems import ApiError, json_response
 from console.sessions import Sessions
-from console.settlement import MAX_SCHEDULE_BYTES, PostedSchedule, version_view
+from console.settlement import MAX_SCHEDULE_BYTES, PostedSchedule, interval_view, running_view, version_view
 from console.trends import step_for, trend
 from console.views import (
     alarm_view,
@@ -45,6 +45,8 @@ MAX_HISTORY = 1000
 """Alarms that one request for the history may ask for."""
 MAX_SPAN_S = 400 * 86400
 """Longest trend [s]."""
+MAX_SETTLED = 5000
+"""Settled intervals that one answer holds."""
 MAX_VERSIONS = 100
 """Schedule versions that one answer holds."""
 
@@ -97,6 +99,7 @@ class Api:
         self._status = ports.status
         self._announcements = ports.announcements
         self._schedules = ports.schedules
+        self._ledger = ports.ledger
         self._sessions = sessions
         self._feed = feed
         self._backoff = Backoff()
@@ -301,6 +304,31 @@ class Api:
             posted.table(), "rows", party=posted.party, who=who, author=author, source=source or "HTTP"
         )
         return json_response([version_view(version) for version in taken], 201)
+
+    async def ledger(self, request: Request) -> Response:
+        """GET /api/v1/ledger?start=MS&end=MS&account=ID&minutes=15&revisions=1: settled and open intervals.
+
+        Without ``end`` it reaches to now, without ``start`` it is a day long; ``minutes`` is 15, 60 or 0 for
+        both. Newest first, at most some thousand.
+        """
+        end = _integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**43)
+        start = _integer(request, "start", max(0, end - 86_400_000), 0, 2**43)
+        minutes = _integer(request, "minutes", 15, 0, 60)
+        account = request.query_params.get("account", "")
+        found = await self._ledger.intervals(
+            start * 1_000_000,
+            end * 1_000_000,
+            account=account,
+            minutes=minutes,
+            revisions=bool(_integer(request, "revisions", 0, 0, 1)),
+            limit=_integer(request, "limit", 1000, 1, MAX_SETTLED),
+        )
+        open_ = [
+            running_view(each)
+            for each in self._ledger.running()
+            if account in {"", each.account} and minutes in {0, each.minutes}
+        ]
+        return json_response({"intervals": [interval_view(each) for each in found], "open": open_})
 
     def _point(self, path: str) -> SitePoint:
         device, _, name = path.partition("/")

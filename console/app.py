@@ -103,6 +103,7 @@ class Console:
             Rule("POST", "/api/v1/acknowledgements/{token}", Access.OPEN, api.by_link.acknowledge),
             Rule("GET", "/api/v1/indeterminate", Access.SESSION, api.indeterminate),
             Rule("GET", "/api/v1/schedules", Access.SESSION, api.schedules),
+            Rule("GET", "/api/v1/ledger", Access.SESSION, api.ledger),
             Rule("POST", "/api/v1/schedules", Access.SESSION, api.post_schedules),
             Rule("GET", "/api/v1/status", Access.SESSION, api.status),
             Rule("GET", "/api/v1/announcements", Access.SESSION, api.announcements),

@@ -10,6 +10,8 @@ from alerts.alarms import HELD, OPEN, Alarm, AlarmError, AlarmState, Indetermina
 from alerts.holds import Hold
 from alerts.schedule_table import Row, drafts
 from alerts.schedules import Party, Version
+from alerts.settlement.interval import Interval
+from alerts.settlement.running import Running
 from console.ports import Announcement, Latency, LinkStatus, Status, StoreStatus
 from ingest.ports import Totals
 from telemetry.batch import Columns
@@ -251,3 +253,37 @@ class FakeScheduleDesk:
     async def versions(self, subject: str = "") -> Sequence[Version]:
         """Every version, newest first."""
         return [version for version in reversed(self._versions) if subject in {"", version.subject}]
+
+
+class FakeLedger:
+    """Shows what it is given."""
+
+    def __init__(self) -> None:
+        self.settled: list[Interval] = []
+        self.open: list[Running] = []
+
+    async def intervals(
+        self,
+        start: int,
+        end: int,
+        *,
+        account: str = "",
+        minutes: int = 0,
+        revisions: bool = True,
+        limit: int = 1000,
+    ) -> Sequence[Interval]:
+        """Intervals of the time, the newest first."""
+        newest = {(i.account, i.minutes, i.start): i.revision for i in self.settled}
+        found = [
+            i
+            for i in self.settled
+            if start <= i.start < end
+            and account in {"", i.account}
+            and minutes in {0, i.minutes}
+            and (revisions or i.revision == newest[i.account, i.minutes, i.start])
+        ]
+        return sorted(found, key=lambda i: -i.start)[:limit]
+
+    def running(self) -> Sequence[Running]:
+        """The open intervals."""
+        return self.open

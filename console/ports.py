@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alerts.notify.links import MessageLinks
-from alerts.ports import AlarmDesk, ScheduleDesk
+from alerts.ports import AlarmDesk, Ledger, ScheduleDesk
 from ingest.ports import QueryPort, Totals
 from telemetry.batch import Columns
 
@@ -136,5 +136,6 @@ class Ports:
     status: SystemStatus
     announcements: Announcements
     schedules: ScheduleDesk
+    ledger: Ledger
     links: Callable[[], MessageLinks | None] = lambda: None
     """Reads the links in messages; None while there are none to acknowledge by."""

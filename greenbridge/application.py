@@ -119,7 +119,6 @@ class Application:
             schedules=schedules,
             ledger=lambda: self.settlement.view,
         )
-        self.ledger = settlement
         self.settlement = Settlement(
             site,
             settings.alerts.settlement,
@@ -153,6 +152,7 @@ class Application:
             self.status,
             self._announcements,
             self.schedules,
+            self.settlement,
             lambda: self.notifier.links,
         )
 

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from alerts.schedule_desk import ScheduleDesk, loaded
 from alerts.schedule_table import read_csv
 from alerts.schedules import Party, Version
+from alerts.settlement.interval import Interval
 from alerts.settlement.running import Running
 from alerts.settlement_journal import FILE, SettlementJournal
 from greenbridge.claim import claimed
@@ -83,6 +84,23 @@ class ScheduleAnswers:
         }
 
 
+class SettledIntervals(Protocol):
+    """What was settled: the journal, or the settlement that writes it."""
+
+    async def intervals(
+        self,
+        start: int,
+        end: int,
+        *,
+        account: str = "",
+        minutes: int = 0,
+        revisions: bool = True,
+        limit: int = 1000,
+    ) -> Sequence[Interval]:
+        """Intervals that begin in start <= t < end [ns, UTC], the newest first."""
+        ...
+
+
 class LedgerAnswers:
     """Answers what was settled, and what is open; times in it are [ns, UTC].
 
@@ -95,7 +113,7 @@ class LedgerAnswers:
 
     """
 
-    def __init__(self, journal: SettlementJournal, running: Callable[[], Sequence[Running]] = tuple) -> None:
+    def __init__(self, journal: SettledIntervals, running: Callable[[], Sequence[Running]] = tuple) -> None:
         self._journal = journal
         self._running = running
 

@@ -150,7 +150,8 @@ def _export(
     while start < span["to"]:
         until = min(start + step, span["to"])
         request = {"from": start, "to": until, "account": account, "minutes": minutes, "revisions": every}
-        rows += reversed(_asked(config, {"do": "list", **request}, LEDGER, as_json=False)["intervals"])
+        found = _asked(config, {"do": "list", **request}, LEDGER, as_json=False)["intervals"]
+        rows += sorted(found, key=lambda i: (i["start"], i["minutes"], i["account"], i["revision"]))
         start = until
     try:
         with file.open("x", encoding="utf-8", newline="") as out:

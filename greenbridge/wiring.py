@@ -90,7 +90,7 @@ async def _serve(
             commands = {
                 ALARMS: AlarmAnswers(running.desk).answer,
                 SCHEDULES: ScheduleAnswers(running.schedules).answer,
-                LEDGER: LedgerAnswers(running.ledger, lambda: running.settlement.open).answer,
+                LEDGER: LedgerAnswers(running.settlement, running.settlement.running).answer,
                 "reload": reloader.answer,
                 "backup": running.answer_backup,
                 "export": running.answer_export,

@@ -17,6 +17,7 @@ from console.corridor import site_view
 from console.fakes import (
     FakeAlarmDesk,
     FakeAnnouncements,
+    FakeLedger,
     FakeLiveValues,
     FakeScheduleDesk,
     FakeSystemStatus,
@@ -279,6 +280,7 @@ class Rig:
     status: FakeSystemStatus
     announcements: FakeAnnouncements
     schedules: FakeScheduleDesk
+    ledger: FakeLedger
     path: Path
     """Of the sessions' file."""
 
@@ -294,12 +296,15 @@ class Rig:
             FakeSystemStatus(clock, len(site.devices), sorted(site.links)),
             FakeAnnouncements(),
             FakeScheduleDesk(site.grid, clock),
+            FakeLedger(),
             path,
         )
 
     @property
     def ports(self) -> Ports:
-        return Ports(self.live, self.store, self.desk, self.status, self.announcements, self.schedules)
+        return Ports(
+            self.live, self.store, self.desk, self.status, self.announcements, self.schedules, self.ledger
+        )
 
     def point(self, path: str) -> int:
         device, _, name = path.partition("/")

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from alerts.alarms import AlarmState, Indeterminate, Priority
+from alerts.settlement.interval import AccountKind, EnergyQuality, Interval
+from alerts.settlement.running import Running
 from console.ports import Announcement
 from ingest.ports import JournalRecord
 from telemetry.batch import ReadingBatch
@@ -269,3 +272,41 @@ async def test_schedules_are_posted_whole_or_not_at_all(operator: httpx.AsyncCli
     too_long = {"rows": [row] * 20_000}
     assert (await operator.post("/api/v1/schedules", json=too_long)).status_code == 413
     assert (await operator.post("/api/v1/schedules", json={"rows": [{"tie": 1}]})).status_code == 400
+
+
+async def test_the_ledger_is_asked_for_a_time_and_an_account(operator: httpx.AsyncClient, rig: Rig) -> None:
+    first = Interval(
+        *("AKT-ALT", AccountKind.TIE, "KZ", 15, 900 * S, 200.0, 201.0, None, 1.0, None, 4.7, 100.0),
+        EnergyQuality.COUNTER,
+    )
+    rig.ledger.settled = [first, replace(first, revision=1, metered_mwh=None), replace(first, start=1800 * S)]
+    rig.ledger.open = [
+        Running(
+            *(
+                "AKT-ALT",
+                AccountKind.TIE,
+                "KZ",
+                15,
+                2700 * S,
+                3000 * S,
+                200.0,
+                200.0,
+                66.0,
+                1.0,
+                4.0,
+                2.0,
+                100.0,
+            )
+        )
+    ]
+    found = (await operator.get("/api/v1/ledger?start=0&end=3600000")).json()
+    assert [(i["start"], i["revision"], i["metered_mwh"]) for i in found["intervals"]] == [
+        (1_800_000, 0, 201.0),
+        (900_000, 1, None),
+    ]
+    assert [(r["account"], r["projected_mwh"]) for r in found["open"]] == [("AKT-ALT", 2.0)]
+    every = (await operator.get("/api/v1/ledger?start=0&end=3600000&revisions=1")).json()
+    assert len(every["intervals"]) == 3
+    none = (await operator.get("/api/v1/ledger?start=0&end=3600000&account=MGC-SAM")).json()
+    assert none == {"intervals": [], "open": []}
+    assert (await operator.get("/api/v1/ledger?start=x")).status_code == 400

@@ -39,6 +39,7 @@ ACCESS = {
     ("GET", "/api/v1/announcements"): "session",
     ("GET", "/api/v1/schedules"): "session",
     ("POST", "/api/v1/schedules"): "session",
+    ("GET", "/api/v1/ledger"): "session",
     ("GET", "/api/v1/stream"): "session",
 }
 """Every address, classified. A new route fails the walk until it stands here."""
