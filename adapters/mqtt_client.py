@@ -318,7 +318,8 @@ class _Client(aiomqtt.Client):
 
     def give_up(self) -> None:
         """Closes what a failed or cancelled connection attempt left open."""
-        self._client.disconnect()
+        # not by a DISCONNECT, which would be written to a socket that is closed by then
+        self._client._sock_close()
         if self._wire is not None:
             self._wire.close()
 

@@ -63,6 +63,19 @@ Heard = Callable[[Received], Mapping[str, bytes]]
 """Takes a message; returns what is to be published because of it, payloads by topic."""
 
 
+def _fix(error: str, *, tls: bool) -> str:
+    """What to check when a broker cannot be reached, by what was said."""
+    if "cannot be found" in error:
+        return "check the name of the broker, and that this machine can resolve it"
+    if "certificate verify failed" in error:
+        return "name the authority of the broker's certificate with --ca-file, and call the broker as it says"
+    if tls and "cannot be reached" not in error:
+        return f"does it speak TLS on this port (usually {TLS_PORT})? Leave out --tls if it does not"
+    if "timed out" in error or "hung up" in error:
+        return "something listens there, but gives no answer: is it an MQTT broker, and does it want --tls?"
+    return f"check the port (usually {PORT}, or {TLS_PORT} with TLS) and that the broker runs"
+
+
 class Listener:
     """Hears the topics of a broker for some seconds; publishes nothing but what ``heard`` asks for."""
 
@@ -89,7 +102,7 @@ class Listener:
         context = None if tls is None else tls.context("--ca-file")
         credentials = Credentials(self._settings.password({}), context)
         client = ManualAckClient(self._settings, self._clock, credentials, Session())
-        async with self._reached(client):
+        async with self._reached(client, tls=tls is not None):
             hearing = asyncio.create_task(self._hear(client), name="probe hear")
             waiting = asyncio.create_task(self._clock.sleep(self._seconds), name="probe wait")
             try:
@@ -105,14 +118,15 @@ class Listener:
                 await asyncio.gather(hearing, waiting, return_exceptions=True)
 
     @asynccontextmanager
-    async def _reached(self, client: ManualAckClient) -> AsyncIterator[None]:
+    async def _reached(self, client: ManualAckClient, *, tls: bool) -> AsyncIterator[None]:
         """The connection while it stands; one that cannot be made says what to check."""
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(client)
             except BrokerLostError as error:
-                fix = f"check the port (usually {PORT}, or {TLS_PORT} with TLS) and that the broker runs"
-                raise BrokerLostError(f"{error}; {fix}") from None
+                where = f"{self._settings.host}:{self._settings.port}"
+                said = str(error) if self._settings.host in str(error) else f"{where}: {error}"
+                raise BrokerLostError(f"{said}; {_fix(str(error), tls=tls)}") from None
             yield
 
     async def _hear(self, client: ManualAckClient) -> None:

@@ -150,9 +150,23 @@ def run(config: Config) -> None:
 
 @app.command()
 def check(config: Config, as_json: Json = False) -> None:
-    """Checks a configuration without starting anything, and says what it amounts to."""
+    """Checks a configuration, or the profile of a device, without starting anything.
+
+    Says what it amounts to.
+    """
+    from greenbridge import profile_check
     from greenbridge.summary import summarise
 
+    try:
+        profile = profile_check.profile_in(config)
+    except ConfigError as error:
+        raise _faulty(error, as_json=as_json) from None
+    if profile is not None:
+        told = (
+            json.dumps(profile_check.document(profile), indent=2) if as_json else profile_check.text(profile)
+        )
+        typer.echo(told)
+        return
     summary = summarise(_load(config, as_json=as_json))
     typer.echo(json.dumps(summary.document(), indent=2) if as_json else summary.text())
 
@@ -450,14 +464,18 @@ def _load(config: str, *, as_json: bool = False) -> Configuration:
     try:
         return load(config)
     except ConfigError as error:
-        if as_json:
-            problems = [
-                {"file": p.file, "key": p.key, "value": p.value, "reason": p.reason, "fix": p.fix}
-                for p in error.problems
-            ]
-            typer.echo(json.dumps({"problems": problems}, indent=2))
-            raise typer.Exit(EXIT_USAGE) from None
-        raise _refused(error) from None
+        raise _faulty(error, as_json=as_json) from None
+
+
+def _faulty(error: ConfigError, *, as_json: bool) -> typer.Exit:
+    if not as_json:
+        return _refused(error)
+    problems = [
+        {"file": p.file, "key": p.key, "value": p.value, "reason": p.reason, "fix": p.fix}
+        for p in error.problems
+    ]
+    typer.echo(json.dumps({"problems": problems}, indent=2))
+    return typer.Exit(EXIT_USAGE)
 
 
 def _refused(error: ConfigError) -> typer.Exit:

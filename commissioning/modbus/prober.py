@@ -146,7 +146,7 @@ class Prober:
         except ProtocolDoubtError as doubt:
             return self._unheard(doubt_text(self.gateway, doubt), patient=False)
         except ConnectionLostError as error:
-            text = f"{error}; it may take one client at a time, or not like the question: {query}"
+            text = f"{error}; does it speak Modbus, take one more client, and like the question: {query}?"
             return self._unheard(text, patient=patient)
         return Reply(data, took_s=self._answered(asked))
 

@@ -95,6 +95,27 @@ def values(intake: FakeIntake) -> list[float]:
     return [value for batch in intake.batches for value in batch.value.tolist() if not math.isnan(value)]
 
 
+async def test_of_an_attempt_that_is_not_answered_nothing_is_left() -> None:
+    """It once left a socket to the garbage collector, which then spoke to a loop that was closed."""
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        broker = BrokerSettings.model_validate(FAST | {"port": port, "timeout_s": 0.05})
+        client = ManualAckClient(broker, SystemClock(), Credentials(None, None), Session())
+        with pytest.raises(BrokerLostError, match="timed out"):
+            async with client:
+                pass
+        await settle()
+        assert client._client._client.socket() is None
+    assert told == []
+
+
 async def test_thingsboard_2124_what_waits_when_a_connection_ends_is_committed(
     make_points: MakePoints, intake: FakeIntake, run_source: Run
 ) -> None:

@@ -1,5 +1,6 @@
 import json
 import socket
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,26 @@ def test_check_as_json_is_one_document_with_and_without_problems(tmp_path: Path)
     assert by_key.keys() == {"nam", "name", "state_dir"}
     assert (by_key["nam"]["file"], by_key["nam"]["value"]) == ("greenbridge.toml", '"x"')
     assert by_key["nam"]["fix"] == 'did you mean "name"?'
+
+
+def test_check_accepts_a_profile_as_a_probe_drafts_it_and_names_its_faults(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    sound = (files("adapters.modbus") / "profiles" / "umg.toml").read_text("utf-8")
+    file.write_text(sound)
+    result = runner.invoke(app, ["check", str(file)])
+    assert result.exit_code == 0, result.output
+    assert "Profile umg is sound: 7 points over modbus: TotW [MW]" in result.output
+    document = json.loads(runner.invoke(app, ["check", str(file), "--json"]).stdout)
+    assert (document["profile"], document["problems"]) == ("umg", [])
+    file.write_text(sound.replace('unit = "MW"', 'unti = "MW"', 1))
+    result = runner.invoke(app, ["check", str(file)])
+    assert result.exit_code == EXIT_USAGE
+    assert 'mine.toml: points.TotW.unti = "MW": unknown key (did you mean "unit"?)' in result.stderr
+    result = runner.invoke(app, ["check", str(file), "--json"])
+    assert {problem["key"] for problem in json.loads(result.stdout)["problems"]} == {
+        "points.TotW.unit",
+        "points.TotW.unti",
+    }
 
 
 @pytest.mark.parametrize("command", [["run"], ["check"]])

@@ -68,7 +68,7 @@ def survey(bases: Sequence[int] = BASES) -> Survey:
         if (yield base, 2) == MARKER:
             return (yield from _walk(base))
     shown = ", ".join(map(str, bases))
-    raise NotSunSpecError(f'no marker "SunS" at {shown}; give the address as base if the vendor moved it')
+    raise NotSunSpecError(f'no marker "SunS" at {shown}; give its address as base if the vendor moved it')
 
 
 def _walk(base: int) -> Survey:
