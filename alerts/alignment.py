@@ -77,11 +77,17 @@ class Alignment:
         How far judgement runs behind receipt [s].
     by_exception
         Points that are silent while they do not change.
+    stepped
+        Points that jump, such as states: between two readings the earlier one holds.
 
     """
 
     def __init__(
-        self, period_s: dict[int, float], watermark_s: float, by_exception: Collection[int] = ()
+        self,
+        period_s: dict[int, float],
+        watermark_s: float,
+        by_exception: Collection[int] = (),
+        stepped: Collection[int] = (),
     ) -> None:
         self._rows = {point: row for row, point in enumerate(period_s)}
         self._points = np.fromiter(period_s, np.int64, len(period_s))
@@ -92,6 +98,7 @@ class Alignment:
             for point, period in period_s.items()
         ]
         self._limit = np.array(self._max_age, np.int64)
+        self._stepped = np.array([point in stepped for point in period_s], np.bool_)
         self._periodic = np.array([point not in by_exception for point in period_s], np.bool_)
         self._look = [
             round(period * SECOND) if point in by_exception else _NEVER for point, period in period_s.items()
@@ -221,6 +228,7 @@ class Alignment:
         with np.errstate(invalid="ignore", over="ignore"):
             # what is not known may be infinite, and is not used
             slope = (self._value[rows, after] - value) / (until - since)
+            slope[self._stepped] = 0.0
             values = value + slope * (instant - since)
         self._plain, self._values = known.tolist(), values.tolist()
         self._slopes = (slope * SECOND).tolist()
@@ -251,6 +259,8 @@ class Alignment:
         if t_after - since > self._max_age[row]:
             return _unusable("gap")
         slope = (float(self._value[row, after]) - value) / (t_after - since)
+        if self._stepped[row]:
+            slope = 0.0
         return Leg(
             value + slope * (instant - since),
             slope * SECOND,

@@ -30,6 +30,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
+from alerts.custom_config import CustomRule
 from alerts.desk_config import DeskSettings, Outage, RelationSettings, desk_problems
 from alerts.ledger_config import AgreementRules, IntervalRules, SettlementSettings, WheelingRules
 from alerts.notify import checks
@@ -315,6 +316,8 @@ class AlertsSettings(Settings):
     notify: NotifySettings = NotifySettings()
     desk: DeskSettings = DeskSettings()
     outage: tuple[Outage, ...] = ()
+    rule: tuple[CustomRule, ...] = ()
+    """Rules of the site's own, beside the catalogue."""
     relation: tuple[RelationSettings, ...] = ()
     """Further relations between rules, beside those of :data:`alerts.kinship.RELATIONS`."""
 

@@ -31,6 +31,7 @@ from alerts.rules.catalogue import rules_of
 from alerts.rules.clock_skew import RULE as SKEW
 from alerts.rules.clock_skew import VERSION as SKEW_VERSION
 from alerts.rules.clock_skew import ClockSkew
+from alerts.rules.custom import Stale
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing
 from alerts.rules.ledger import ledger_rules_of
 from alerts.rules.system_health import JOURNAL, PREFIX, SystemHealth
@@ -40,6 +41,7 @@ from alerts.settlement.view import LedgerView
 from ingest.ports import Ailment, JournalRecord
 from telemetry.batch import ReadingBatch
 from telemetry.errors import GreenbridgeError
+from telemetry.points import PointKind
 from telemetry.site import Site
 
 Result = TypeVar("Result")
@@ -135,7 +137,8 @@ class Evaluation:
         points = sorted(watched.union(() if estimating is None else estimating.inputs))
         periods = {point: site.points[point].profile.period_s for point in points}
         silent = {point for point in points if site.points[point].profile.by_exception}
-        self._alignment = Alignment(periods, settings.watermark_s, silent)
+        stepped = {point for point in points if site.points[point].spec.kind is PointKind.STATE}
+        self._alignment = Alignment(periods, settings.watermark_s, silent, stepped)
         self._constant = {rule.subject.key for rule in rules if silent.intersection(rule.inputs)}
         """Rules whose inputs hold without a word: they are judged at every instant."""
         self._turn = {key: (book.rank(rule.subject.rule), key) for key, rule in self._rules.items()}
@@ -151,7 +154,8 @@ class Evaluation:
         kept = book.kept_keys()
         self._failed_before = {key.removeprefix(prefix) for key in kept if key.startswith(prefix)}
         """Rules that failed in an earlier run and have not been judged since."""
-        self._changed: set[str] = set()
+        # a point that was never heard of changes nothing, and is stale all the same
+        self._changed = {rule.subject.key for rule in rules if isinstance(rule, Stale)}
         self._judged: OrderedDict[str, int] = OrderedDict()
         self._settled = instant
         self._instant = 0

@@ -189,7 +189,10 @@ def _rules(before: SiteSettings, after: SiteSettings) -> Iterator[Change]:
     for rule, table in before.alerts.rules().items():
         yield from _compared("rule", [table], [tables[rule]], rule)
     yield from _settings(
-        "alerts", before.alerts, after.alerts, ("watermark_s", "desk", "outage", "relation", "settlement")
+        "alerts",
+        before.alerts,
+        after.alerts,
+        ("watermark_s", "desk", "outage", "relation", "rule", "settlement"),
     )
 
 

@@ -19,6 +19,7 @@ from adapters.mqtt.config import MqttSettings
 from adapters.profiles import bundled_profiles, checked_profile
 from adapters.sparkplug.config import SparkplugSettings
 from alerts.config import AlertsSettings
+from alerts.custom_config import problems as custom_problems
 from console.config import ConsoleSettings
 from console.guard import host_name
 from greenbridge import derived, estimates
@@ -222,6 +223,13 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
         measured = [placed.device for placed in devices]
         nodes = [node.id for node in grid.node]
         reader.problems += derived.problems(main, settings.derived, measured, profiles, nodes)
+        specs = {
+            f"{device.id}/{name}": spec
+            for device in measured
+            if device.profile in profiles
+            for name, spec in profiles[device.profile].points.items()
+        }
+        reader.problems += custom_problems(main, settings.alerts.rule, specs)
         reader.problems += estimates.problems(main, settings.alerts.state_estimate, grid, measured)
     if reader.problems or grid is None:
         raise ConfigError(reader.problems)

@@ -11,6 +11,7 @@ from adapters.modbus.planner import planned
 from alerts.config import AlertsSettings
 from alerts.notify.catalogue import reviewed
 from alerts.rules.catalogue import rules_of
+from alerts.rules.custom import CUSTOM
 from greenbridge.settings import Configuration
 from telemetry.registry import PointRegistry
 from telemetry.site import Site
@@ -141,4 +142,5 @@ def _rules(site: Site, alerts: AlertsSettings, links: Collection[str]) -> dict[s
     rules, gaps = rules_of(site, alerts)
     counts = Counter([rule.subject.rule for rule in rules] + [gap.subject.rule for gap in gaps])
     counts["R13"] = len(links) if alerts.health.enabled else 0
-    return {rule: counts[rule] for rule in sorted(alerts.rules(), key=lambda name: int(name[1:]))}
+    catalogue = sorted(alerts.rules(), key=lambda name: int(name[1:]))
+    return {rule: counts[rule] for rule in [*catalogue, *([CUSTOM] if alerts.rule else [])]}

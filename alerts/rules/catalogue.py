@@ -12,6 +12,7 @@ from alerts.rules.area_balance import AreaBalanceRule, Measured
 from alerts.rules.balance import NetPositionRule
 from alerts.rules.control_error import ControlErrorRule
 from alerts.rules.converter import ConverterRule, LinkEnds
+from alerts.rules.custom import custom_rules
 from alerts.rules.exchange import ExchangeRule
 from alerts.rules.finding import Rule, Subject
 from alerts.rules.frequency import FrequencyRule
@@ -68,7 +69,7 @@ def rules_of(
             rules.append(build())
         except GapError as error:
             gaps.append(Gap(subject, str(error)))
-    return rules, gaps
+    return [*rules, *custom_rules(site, settings.rule)], gaps
 
 
 _Asset = tuple[Subject, Callable[[], Rule]]

@@ -62,6 +62,44 @@ _NOTES = {
 }
 
 
+_OWN = """
+## A site's own rules
+
+Each `[[alerts.rule]]` of the main file is a rule of its own; its alarms are `CUSTOM/<id>`. What they have in
+common: `id`, `title`, `enabled`, `off_s`, and the texts `cause`, `consequence` and `response`.
+
+| kind | holds while | settings |
+|---|---|---|
+| `threshold` | a point is above, or below, limits | `point`, `unit`, `limits`, `deadband` |
+| `rate` | it changes too fast, per minute | `point`, `unit`, `window_s`, `limits`, `deadband_pct` |
+| `stale` | it had no usable reading for `after_s`, or never one | `point`, `after_s`, `priority` |
+| `flatline` | it moved less than `least` | `point`, `unit`, `window_s`, `least`, `priority`, `on_s` |
+| `state` | a state has one of these names or codes | `point`, `states`, `priority`, `on_s` |
+| `expression` | a [condition](../telemetry/expressions.py) holds | `condition`, `priority`, `on_s` |
+
+```toml
+[[alerts.rule]]
+id = "shy-transformer-hot"
+title = "Transformer of Shymkent is hot"
+kind = "threshold"
+point = "SHY_transformer/TmpOil"
+unit = "degC"
+limits = [{ priority = "low", above = 85, on_s = 60 }, { priority = "high", above = 95 }]
+deadband = 3
+
+[[alerts.rule]]
+id = "shy-tas-both-export"
+title = "Both ends of SHY-TAS read export"
+kind = "expression"
+condition = "{SHY-TAS_SHY_main/TotW} > 5 MW and {SHY-TAS_TAS_main/TotW} > 5 MW"
+on_s = 30
+```
+
+Units are checked: limits may be in any unit that converts into the point's. `greenbridge check` refuses
+points that do not exist, units that do not fit, limits out of order or outside the range of the point.
+"""
+
+
 def document() -> str:
     """The page as Markdown."""
     parts = [_HEAD]
@@ -76,7 +114,7 @@ def document() -> str:
         parts.append(f"\nDefaults: {settings}.\n")
         if rule in _NOTES:
             parts.append(f"\n{_NOTES[rule]}\n")
-    return "".join(parts)
+    return "".join([*parts, _OWN])
 
 
 def _summary(rule: str, table: type) -> str:
