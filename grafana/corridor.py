@@ -15,6 +15,7 @@ from alerts.rules.line_state import MeterAccuracy
 from grafana.influxql import (
     ACTIVE_ALARMS,
     ALARM_LOG,
+    SETTLED,
     Meter,
     agreed,
     bad_counts,
@@ -22,16 +23,17 @@ from grafana.influxql import (
     grouped_mean,
     residual,
     residual_share,
+    settled,
     together,
 )
 from grafana.limits import two_end_limit
 from grafana.losses import hvdc_expression, line_expression
-from grafana.panels import band, bars, dashed, listing, trend
+from grafana.panels import band, bars, columns, dashed, listing, trend
 from telemetry.devices import Device, Role
 from telemetry.grid import Grid, Hvdc, Tie, TieKind
 from telemetry.profiles import DeviceProfile
 
-POWER, FREQUENCY, VOLTAGE = "megwatt", "hertz", "kvolt"
+POWER, FREQUENCY, VOLTAGE, ENERGY = "megwatt", "hertz", "kvolt", "mwatth"
 """Units as Grafana names them (``@grafana/data``, value formats)."""
 
 FREQUENCY_LIMITS_HZ = (0.05, 0.2, 0.4)
@@ -69,6 +71,7 @@ class Corridor:
         yield "Alarms", [*self._alarms()]
         yield "Ties", [*map(self._flow, self.grid.tie)]
         yield "Off schedule", [*self._deviations()]
+        yield "Settlement", [*self._settlement()]
         yield "Two ends", [*self._two_ends()]
         yield "HVDC", [panel for link in self.grid.hvdc for panel in self._hvdc(link)]
         yield "Frequency and voltage", [*self._state()]
@@ -141,6 +144,28 @@ class Corridor:
             POWER,
             [("deviation", together(parts, "deviation"))],
             width=24,
+        )
+
+    def _settlement(self) -> Iterator[Panel]:
+        yield columns(
+            "Inadvertent energy of each quarter of an hour",
+            "Metered less agreed energy of ties and areas, by the newest revision; of a contract what came "
+            "in less what left and the agreed losses.",
+            ENERGY,
+            ("$tag_account", settled("inadvertent_mwh")),
+        )
+        if self.grid.contract:
+            yield columns(
+                "Wheeled energy of each quarter of an hour",
+                "What came into the transit area for each contract, pro rata of its schedule.",
+                ENERGY,
+                ("$tag_account", settled("wheeled_mwh", kind="contract")),
+            )
+        yield listing(
+            "Settled quarters of an hour",
+            "The newest revision of each interval, newest first; energies in MWh.",
+            SETTLED,
+            height=8,
         )
 
     def _two_ends(self) -> Iterator[Panel]:

@@ -169,5 +169,33 @@ ALARM_LOG = (
 """Every transition, newest first."""
 
 
+def settled(field: str, minutes: int = 15, kind: str = "") -> str:
+    """An energy of the settled intervals by account, of the newest revision of each, to be drawn.
+
+    A selector brings the other fields of its point along (InfluxQL reference, "Selectors"): the newest
+    revision is the one with the largest number.
+    """
+    column = identifier(field)
+    where = f'"minutes" = {literal(str(minutes))}' + (f' AND "kind" = {literal(kind)}' if kind else "")
+    newest = (
+        f'SELECT max("revision") AS "revision", {column} FROM "settlement" WHERE {where} AND $timeFilter '
+        f'GROUP BY time({minutes}m), "account" fill(none)'
+    )
+    return (
+        f"SELECT mean({column}) AS {column} FROM ({newest}) WHERE $timeFilter "
+        f'GROUP BY time({minutes}m), "account" fill(none)'
+    )
+
+
+SETTLED = (
+    'SELECT "account", "scheduled_mwh", "metered_mwh", "inadvertent_mwh", "wheeled_mwh", "losses_mwh", '
+    '"completeness_pct", "quality", "revision" FROM (SELECT max("revision") AS "revision", "scheduled_mwh", '
+    '"metered_mwh", "inadvertent_mwh", "wheeled_mwh", "losses_mwh", "completeness_pct", "quality" '
+    'FROM "settlement" WHERE "minutes" = \'15\' AND $timeFilter '
+    'GROUP BY time(15m), "account" fill(none)) WHERE $timeFilter ORDER BY time DESC LIMIT 200'
+)
+"""The newest revision of each settled quarter of an hour, newest first."""
+
+
 def _instant(moment: datetime) -> str:
     return literal(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -122,6 +122,16 @@ def bars(title: str, description: str, queries: Sequence[tuple[str, str]], *, wi
     )
 
 
+def columns(title: str, description: str, unit: str, query: tuple[str, str]) -> timeseries.Panel:
+    """One value for each interval of time, drawn as a column; intervals have their own length."""
+    return (
+        trend(title, description, unit, [query], decimals=2)
+        .draw_style(GraphDrawStyle.BARS)
+        .fill_opacity(40)
+        .no_value("none settled")
+    )
+
+
 def listing(title: str, description: str, query: str, *, height: int, period: str = "") -> table.Panel:
     """A table of records; ``period`` replaces the dashboard's time range, for example ``30d``."""
     panel = (

@@ -17,6 +17,7 @@ from alerts.alarms import Alarm, AlarmState, Priority
 from alerts.journal import AlarmJournal, Progress
 from alerts.lifecycle import Event
 from alerts.occurrence import Change
+from alerts.settlement.interval import AccountKind, EnergyQuality, Interval
 from greenbridge.settings import Configuration
 from ingest.config import InfluxSettings
 from ingest.fakes import FakeCursors, FakeJournal, FakeLetters
@@ -88,6 +89,17 @@ def steps(raised: Alarm, *further: tuple[Event, AlarmState]) -> list[Change]:
     return changes
 
 
+def intervals() -> Iterator[Interval]:
+    """A quarter of an hour of a tie with a revision, and of a contract."""
+    energies = (200.0, 199.0, None, -1.0, None, 4.7, 100.0)
+    tie = Interval(
+        "AKT-ALT", AccountKind.TIE, "KZ", 15, START, *energies, EnergyQuality.BRIDGED, reason="closed"
+    )
+    yield tie
+    yield replace(tie, metered_mwh=201.5, inadvertent_mwh=1.5, revision=1, reason="late data")
+    yield replace(tie, account="UZ-AZ-transit", kind=AccountKind.CONTRACT, wheeled_mwh=125.0)
+
+
 @dataclass
 class Filled:
     bench: InfluxBench
@@ -140,7 +152,7 @@ async def filled(influx: InfluxBench, configuration: Configuration, tmp_path: Pa
     async with store, AlarmJournal(tmp_path / "alarms.sqlite") as alarms:
         for offset in range(journal.head):
             await store.apply(await journal.read(offset, 1))
-        await alarms.commit(Progress(), [], [*over, *acknowledged])
+        await alarms.commit(Progress(), [], [*over, *acknowledged], [i.record() for i in intervals()])
         await store.apply_events(await alarms.events(0))
         yield Filled(
             influx, {panel["title"]: panel for panel in DOCUMENT["panels"] if panel["type"] != "row"}
@@ -191,6 +203,22 @@ async def test_what_the_panels_show(filled: Filled, configuration: Configuration
     assert len(losses) == 11
 
     assert max(map(abs, (await filled.values("AKT-ALT: loss less model")).values())) < 6
+
+
+@pytest.mark.system("influxd")
+async def test_the_newest_revision_is_what_counts(filled: Filled) -> None:
+    [query] = [t["query"] for t in filled.panels["Inadvertent energy of each quarter of an hour"]["targets"]]
+    found = {one["tags"]["account"]: one["values"] for one in await filled.ask(query)}
+    assert {account: [value for _, value in rows] for account, rows in found.items()} == {
+        "AKT-ALT": [1.5],
+        "UZ-AZ-transit": [-1.0],
+    }
+    [table] = await filled.ask(filled.panels["Settled quarters of an hour"]["targets"][0]["query"])
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["values"]]
+    assert sorted((row["account"], row["revision"], row["metered_mwh"]) for row in rows) == [
+        ("AKT-ALT", 1, 201.5),
+        ("UZ-AZ-transit", 0, 199.0),
+    ]
 
 
 @pytest.mark.system("influxd")
