@@ -14,7 +14,9 @@ from alerts.config import AlertsSettings
 from alerts.desk import Desk
 from alerts.engine import AlarmEngine
 from alerts.journal import AlarmJournal
+from alerts.notify import pager as notify_pager
 from alerts.notify.channel import Notification
+from alerts.notify.config import NotifySettings
 from alerts.notify.outbox import Outbox
 from ingest.audit import AuditLog
 from ingest.config import JournalSettings
@@ -34,6 +36,10 @@ SETTINGS = AlertsSettings.model_validate_json(
 )
 
 
+NOTIFY = NotifySettings.model_validate_json(
+    '{"recipient": [{"id": "ann", "address": [{"id": "phone", "url": "http://127.0.0.1/"}]}],'
+    ' "route": [{"id": "all", "to": ["ann"]}], "flood": {"group_s": 1, "messages": 1000}}'
+)
 REAL = SystemClock()
 
 
@@ -57,6 +63,20 @@ class Pager:
         say("sent", notification.key)
 
 
+class Phone:
+    """A person's, who is told by a route."""
+
+    id = "ann/phone"
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    async def deliver(self, notification: Notification) -> None:
+        with self._file.open("a") as file:
+            file.write(f"{notification.key} {notification.alarm.id} {notification.occasion.value}\n")
+        say("paged", notification.key)
+
+
 async def main(state: Path, until: int) -> None:
     site = small_site()
     journal_settings = JournalSettings(min_free_bytes=0)
@@ -70,8 +90,10 @@ async def main(state: Path, until: int) -> None:
         AuditLog(state / "audit.sqlite", clock) as audit,
     ):
         engine = AlarmEngine(site, SETTINGS, journal, alarms, clock, audit=audit.append)
-        desk, outbox = Desk(engine, alarms), Outbox(alarms, [Pager(state / "delivered")], clock)
-        tasks = [asyncio.create_task(engine.run()), asyncio.create_task(outbox.run())]
+        desk = Desk(engine, alarms)
+        outbox = Outbox(alarms, [Pager(state / "delivered"), Phone(state / "paged")], clock)
+        people = notify_pager.Pager(alarms, NOTIFY, clock)
+        tasks = [asyncio.create_task(work()) for work in (engine.run, outbox.run, people.run)]
         await engine.resumed.wait()
         say("resumed")
         number = journal.head

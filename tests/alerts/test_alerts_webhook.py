@@ -7,6 +7,7 @@ import base64
 import hmac
 import json
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -14,9 +15,10 @@ from aiohttp import web
 from alerts.alarms import Alarm, AlarmState, Priority
 from alerts.config import Occasion
 from alerts.notify.channel import Notification, RefusedError
+from alerts.notify.secret import Where, key_in
 from alerts.notify.webhook import WebhookChannel
 from telemetry.clock import ManualClock
-from telemetry.errors import UnavailableError
+from telemetry.errors import ConfigError, UnavailableError
 
 ALARM = Alarm(
     "R6-A-B-1", "R6/A-B", "R6", 1, "A-B", "KZ", "A-B: 30 MW missing", Priority.HIGH,
@@ -88,6 +90,21 @@ async def test_a_signature_proves_the_sender_the_time_and_every_byte(receiver: R
     assert headers["webhook-signature"] == f"v1,{expected}"
     await channel(receiver.url).deliver(NOTE)
     assert "webhook-signature" not in receiver.raw[1][0], "without a key nothing pretends to be signed"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [("plain key\n", b"plain key"), ("whsec_a2V5\n", b"key"), ("whsec_a2V", None), ("  \n", None)],
+)
+def test_keys_in_files(tmp_path: Path, text: str, key: bytes | None) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    where = Where("greenbridge.toml", "alerts.webhook[0].secret_file")
+    if key is not None:
+        assert key_in(file, where) == key
+        return
+    with pytest.raises(ConfigError, match=r"greenbridge.toml: alerts.webhook\[0\].secret_file = .*key"):
+        key_in(file, where)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.alerts.desk_child import CYCLE, SHELVED_S
 from tests.support.demo import CLOCK
 
 KILLS = 20
-EDGES = ("resumed", "ordering", "acknowledged", "sent", "shelved")
+EDGES = ("resumed", "ordering", "acknowledged", "sent", "shelved", "paged")
 CYCLES = 24
 GUARD_S = 280
 ROOT = Path(__file__).parents[2]
@@ -118,3 +118,9 @@ async def test_no_kill_forgets_repeats_or_tells_twice(tmp_path: Path) -> None:
     }
     assert set(told) == expected
     assert sum(told.values()) - len(told) <= KILLS
+
+    # so did the person on the route: a page that comes again has the key and the words of the first
+    paged = Counter((tmp_path / "paged").read_text().splitlines())
+    assert sum(paged.values()) - len(paged) <= KILLS
+    assert len({line.split()[0] for line in paged}) == len(paged)
+    assert {alarm for _, alarm, occasion in map(str.split, paged) if occasion == "raised"} >= lives.keys()
