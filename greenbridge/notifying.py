@@ -11,7 +11,6 @@ from alerts.alarms import Alarm
 from alerts.config import AlertsSettings
 from alerts.journal import AlarmJournal
 from alerts.notify.alertmanager import AlertmanagerFeed
-from alerts.notify.apprise_address import AppriseAddress
 from alerts.notify.channel import Channel, Notification
 from alerts.notify.config import Address, NotifySettings, Recipient
 from alerts.notify.heartbeat import Beat, Pulse
@@ -173,6 +172,9 @@ def address_channel(
     if address.url is not None:
         key = key_in(address.secret_file, Where(file, f"{place}.secret_file"))
         return WebhookChannel(name, address.url, clock, key, address.timeout_s)
+    # it brings 170 services along, which a site without such an address does not need
+    from alerts.notify.apprise_address import AppriseAddress  # noqa: PLC0415
+
     assert address.apprise_file is not None  # noqa: S101 - an address has one of both
     where = Where(file, f"{place}.apprise_file")
     return AppriseAddress(
