@@ -122,6 +122,8 @@ class Alignment:
         self._looked_at: int | None = None
         self._before: list[int] = []
         self._after: list[int] = []
+        self._places: dict[int, int] | None = None
+        """Place of each row that was looked at in the lists; None when all were, in their order."""
         self._legs: list[Leg | None] = []
         """Inputs at the instant that was looked at, as far as they were asked for."""
         self._plain: list[bool] = []
@@ -180,18 +182,29 @@ class Alignment:
         the point is stale, when there is none on the far side yet. A bad reading on either side makes the
         input unusable, because what happened next to it is not known.
         """
+        row = self._rows[point]
         if self._looked_at != instant:
             self._look_at(instant)
-        row = self._rows[point]
-        leg = self._legs[row]
+        place = row if self._places is None else self._places.get(row)
+        if place is None:
+            self._look_at(instant)
+            place = row
+        leg = self._legs[place]
         if leg is None:
-            leg = self._legs[row] = self._leg(row, instant)
+            leg = self._legs[place] = self._leg(row, place, instant)
         return leg
 
-    def _leg(self, row: int, instant: int) -> Leg:
-        if self._plain[row]:
-            return Leg(self._values[row], self._slopes[row], 0.0, self._worst[row], "", self._newest[row])
-        before, after = self._before[row], self._after[row]
+    def look(self, instant: int, points: Collection[int]) -> None:
+        """Looks at some points at once, those that will be asked for; the cost is theirs alone."""
+        if 2 * len(points) < len(self._rows):
+            self._look_at(instant, np.fromiter((self._rows[p] for p in points), np.int64, len(points)))
+
+    def _leg(self, row: int, place: int, instant: int) -> Leg:
+        if self._plain[place]:
+            return Leg(
+                self._values[place], self._slopes[place], 0.0, self._worst[place], "", self._newest[place]
+            )
+        before, after = self._before[place], self._after[place]
         fault = self._fault_before(row, before, instant)
         if fault:
             return _unusable(fault)
@@ -199,36 +212,44 @@ class Alignment:
             return self._held(row, before, instant, self._max_age[row])
         return self._between(row, before, after, instant)
 
-    def _look_at(self, instant: int) -> None:
-        """Finds, of every point at once, the readings on both sides of an instant, and what lies between."""
-        rows = np.arange(len(self._t))
-        past = self._t <= instant
-        before = np.where(past, self._t, _EMPTY).argmax(axis=1)
-        future = np.where(past, _NEVER, self._t)
+    def _look_at(self, instant: int, rows: NDArray[np.int64] | None = None) -> None:
+        """Finds, of many points at once, the readings on both sides of an instant, and what lies between."""
+        t = self._t if rows is None else self._t[rows]
+        self._places = None if rows is None else {row: i for i, row in enumerate(rows.tolist())}
+        rows = np.arange(len(self._t)) if rows is None else rows
+        here = np.arange(len(rows))
+        past = t <= instant
+        before = np.where(past, t, _EMPTY).argmax(axis=1)
+        future = np.where(past, _NEVER, t)
         after = future.argmin(axis=1)
-        none = future[rows, after] == _NEVER
+        none = future[here, after] == _NEVER
         self._before, self._after = before.tolist(), np.where(none, -1, after).tolist()
         self._legs = [None] * len(rows)
-        self._interpolate(instant, before, after, ~none & (self._t[rows, before] <= instant))
+        self._interpolate(instant, rows, before, after, ~none & (t[here, before] <= instant))
         self._looked_at = instant
 
     def _interpolate(
-        self, instant: int, before: NDArray[np.intp], after: NDArray[np.intp], known: NDArray[np.bool_]
+        self,
+        instant: int,
+        rows: NDArray[np.int64],
+        before: NDArray[np.intp],
+        after: NDArray[np.intp],
+        known: NDArray[np.bool_],
     ) -> None:
         """Values between two good readings of periodic points: the usual case, for all points together."""
-        rows = np.arange(len(before))
         t_before, t_after = self._t[rows, before], self._t[rows, after]
-        known &= (t_before != _EMPTY) & self._periodic
+        known &= (t_before != _EMPTY) & self._periodic[rows]
         # differences are only taken where there are two times
         since, until = np.where(known, t_before, instant), np.where(known, t_after, instant + 1)
-        known &= (until - since <= self._limit) & (instant - since <= self._limit)
+        limit = self._limit[rows]
+        known &= (until - since <= limit) & (instant - since <= limit)
         one, other = self._quality[rows, before], self._quality[rows, after]
         known &= usable(one) & usable(other)
         value = self._value[rows, before]
         with np.errstate(invalid="ignore", over="ignore"):
             # what is not known may be infinite, and is not used
             slope = (self._value[rows, after] - value) / (until - since)
-            slope[self._stepped] = 0.0
+            slope[self._stepped[rows]] = 0.0
             values = value + slope * (instant - since)
         self._plain, self._values = known.tolist(), values.tolist()
         self._slopes = (slope * SECOND).tolist()

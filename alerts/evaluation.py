@@ -419,10 +419,11 @@ class Evaluation:
         snapshot = Snapshot(instant, self._alignment)
         changes: list[Change] = []
         judged = Counter[str]()
-        for key in sorted(due, key=self._turn.__getitem__):
-            rule = self._rules.get(key)
-            if rule is None:
-                continue
+        judging = [self._rules[key] for key in sorted(due, key=self._turn.__getitem__) if key in self._rules]
+        if judging:
+            self._alignment.look(instant, {point for rule in judging for point in rule.inputs})
+        for rule in judging:
+            key = rule.subject.key
             self._judged[key] = instant
             self._judged.move_to_end(key)
             judged[rule.subject.rule] += 1
