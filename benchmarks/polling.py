@@ -102,6 +102,7 @@ async def _sources(port: int, shape: Shape, points: Sequence[Sequence[SitePoint]
 async def _pymodbus(port: int, shape: Shape) -> Sample:
     clock = SystemClock()
     at: dict[int, list[int]] = {}
+    ended = asyncio.Event()
     clients = [AsyncModbusTcpClient("127.0.0.1", port=port) for _ in range(shape.gateways)]
     for client in clients:
         await client.connect()
@@ -109,7 +110,8 @@ async def _pymodbus(port: int, shape: Shape) -> Sample:
     async def poll(gateway: int, client: AsyncModbusTcpClient) -> None:
         begin = clock.monotonic() + shape.period_s * gateway / shape.gateways
         turn = 0
-        while True:
+        # not cancelled from outside: Python 3.11's wait_for in pymodbus loses that when a reply comes with it
+        while not ended.is_set():
             unit = turn % shape.answering + 1
             due = begin + turn * shape.period_s / shape.answering
             await clock.sleep(due - clock.monotonic())
@@ -126,9 +128,8 @@ async def _pymodbus(port: int, shape: Shape) -> Sample:
     watch = Watch()
     await clock.sleep(shape.periods * shape.period_s)
     sample = watch.sample(sum(map(len, at.values())), figures=_jitter(at, shape.period_s))
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    ended.set()
+    await asyncio.gather(*tasks)
     for client in clients:
         client.close()
     return sample

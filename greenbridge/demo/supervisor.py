@@ -110,7 +110,9 @@ async def demonstration(options: Options, clock: Clock) -> AsyncIterator[Running
                 await _ready(name, children[name], probe)
             yield running
         finally:
-            await asyncio.gather(*(child.stop(_STOP_WITHIN_S) for child in children.values()))
+            # readers before what they read, and the broker last: nobody has to give up a connection
+            for name in ("greenbridge", "simulators", "broker"):
+                await children[name].stop(_STOP_WITHIN_S)
             for task in started:
                 task.cancel()
             await asyncio.gather(*started, return_exceptions=True)
