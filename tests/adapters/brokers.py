@@ -46,7 +46,7 @@ class Broker:
         quiet = asyncio.subprocess.DEVNULL
         self._process = await asyncio.create_subprocess_exec(*self._command, stdout=quiet, stderr=quiet)
         clock = SystemClock()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)

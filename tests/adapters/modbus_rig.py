@@ -76,7 +76,7 @@ class Rig:
     async def until(self, condition: Callable[[], bool], step_s: float = 0.05) -> None:
         """Moves time on whenever the source sleeps, until something is so."""
         sockets = SystemClock()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 if self.clock.sleeping:
                     await self.clock.advance(step_s)

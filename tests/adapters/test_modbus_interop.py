@@ -62,7 +62,7 @@ async def test_both_meters_are_read_in_the_units_of_their_points(
     settings = GatewaySettings(id="gw", host="127.0.0.1", port=port)
     source = ModbusSource(settings, points, intake, SystemClock())
     try:
-        async with run_source(source.run()), asyncio.timeout(10):
+        async with run_source(source.run()), asyncio.timeout(60):
             await intake.wait_for(batches=2)
     finally:
         await server.shutdown()  # type: ignore[no-untyped-call]

@@ -310,7 +310,7 @@ async def test_a_simulated_device_is_discovered_and_read(
     async with Gateway("gw", Line(Transport.TCP), {5: unit}) as server:
         settings = GatewaySettings(id="gw", host="127.0.0.1", port=server.port)
         source = ModbusSource(settings, points, intake, SystemClock())
-        async with run_source(source.run()), asyncio.timeout(10):
+        async with run_source(source.run()), asyncio.timeout(60):
             await intake.wait_for(batches=1)
     (batch, *_) = intake.batches
     got = dict(zip((points[i].key.name for i in batch.point.tolist()), batch.value.tolist(), strict=True))

@@ -203,7 +203,7 @@ async def test_a_lost_frame_is_asked_for_again(
     points = make_points(("d1", address_profile, 1), ("d2", address_profile, 2))
     gateway = over_a_line.model_copy(update={"retries": 1})
     source = ModbusSource(gateway, points, intake, SystemClock())
-    async with run_source(source.run()), asyncio.timeout(10):
+    async with run_source(source.run()), asyncio.timeout(60):
         await intake.wait_for(batches=2)
     assert source.state.counts["retries"] == 1
     assert not any(batch.quality.any() for batch in intake.batches)
@@ -286,7 +286,7 @@ async def test_an_adapter_that_is_pulled_out_is_a_lost_link_and_is_opened_again(
         transport="serial", serial={"device": str(name), "baudrate": 115200}, backoff_first_s=0.01
     )
     source = ModbusSource(line, make_points(("d", address_profile, 1)), intake, SystemClock())
-    async with run_source(source.run()), asyncio.timeout(20):
+    async with run_source(source.run()), asyncio.timeout(60):
         await intake.wait_for(batches=1)
         pulled(ends)
         while not any(Quality.LINK_LOST in batch.quality for batch in intake.batches):
@@ -376,7 +376,7 @@ async def test_a_device_is_polled_over_tls(
     run_source: Run,
 ) -> None:
     source = ModbusSource(secure(), make_points(("d", address_profile, 4)), intake, SystemClock())
-    async with run_source(source.run()), asyncio.timeout(10):
+    async with run_source(source.run()), asyncio.timeout(60):
         await intake.wait_for(batches=1)
     (batch, *_) = intake.batches
     assert batch.value.tolist() == [4100.0, 4102.0, 4300.0, 4302.0]
@@ -521,7 +521,7 @@ async def test_a_window_falls_back_to_one_when_a_reply_is_lost(
         return await gateway.answer_honestly(request)
 
     gateway.script = loses_some
-    async with run_source(source.run()), asyncio.timeout(20):
+    async with run_source(source.run()), asyncio.timeout(60):
         while not source.state.counts["window_fallbacks"] or len(intake.batches) < 20:
             await clock.advance(0.5)
             await SystemClock().sleep(0.001)

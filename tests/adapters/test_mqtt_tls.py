@@ -84,7 +84,7 @@ def settings(port: int, tls: TlsSettings | None, host: str = "localhost", **more
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await SystemClock().sleep(0.005)
 

@@ -78,7 +78,7 @@ def source(port: int, intake: FakeIntake, **changes: object) -> SparkplugSource:
     return SparkplugSource(settings(port, **changes), points(), intake, SystemClock())
 
 
-async def until(condition: Callable[[], bool], guard_s: float = 15) -> None:
+async def until(condition: Callable[[], bool], guard_s: float = 60) -> None:
     async with asyncio.timeout(guard_s):
         while not condition():
             await SystemClock().sleep(0.005)
@@ -110,7 +110,7 @@ class Listener:
         self.heard: list[aiomqtt.Message] = []
 
     async def until(self, wanted: Callable[[aiomqtt.Message], bool]) -> aiomqtt.Message:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             async for message in self.client.messages:
                 self.heard.append(message)
                 if wanted(message):
@@ -264,7 +264,7 @@ async def connect_packet(port_taken: Callable[[int], None]) -> bytes:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port_taken(server.sockets[0].getsockname()[1])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await caught
 
 
@@ -372,7 +372,7 @@ async def test_telegraf_11005_bad_messages_are_dead_letters_and_neighbours_are_s
         await client.publish(f"{prefix}/NBIRTH/other", encode([bd(0)], now_ms, 0))
         await client.publish(STATE, b"OFFLINE", qos=1)
         await client.publish(data, encode([metric(2, alias=1, t=now_ms + 1)], now_ms, 2), retain=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await intake.wait_for(letters=5)
         await until(lambda: good(intake) == [1, 2])
     found = sorted(letter.reason for letter in intake.letters)
@@ -394,7 +394,7 @@ async def test_a_retained_message_is_of_an_unknown_age(
 
 
 async def test_a_broker_that_refuses_the_namespace_is_an_error(intake: FakeIntake) -> None:
-    async with scripted_broker(b"\x01\x80", b"", []) as broker, asyncio.timeout(10):
+    async with scripted_broker(b"\x01\x80", b"", []) as broker, asyncio.timeout(60):
         with pytest.raises(SubscriptionRefusedError, match=r"spBv1.0/# first; allow client host to read"):
             await source(broker.port, intake).run()
 

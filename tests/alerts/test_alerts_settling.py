@@ -117,7 +117,7 @@ class Desk:
             self.applied = (await self.store.apply(records)).offset
 
     async def io(self) -> None:
-        for _ in range(3):
+        for _ in range(12):
             await self.journal.settled()
             await settle()
 
