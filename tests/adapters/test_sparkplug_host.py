@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiomqtt
@@ -339,7 +339,10 @@ async def test_telegraf_16293_without_the_broker_everything_is_stale_until_the_b
 ) -> None:
     host = source(broker.port, intake)
     device = Counting()
-    async with run_source(host.run()), edge_node(broker.port, device):
+    async with run_source(host.run()), AsyncExitStack() as nodes:
+        # what was sent before the host had subscribed is not to be had again
+        await until(lambda: host.state.counts["connects"] == 1)
+        await nodes.enter_async_context(edge_node(broker.port, device))
         await until(lambda: len(good(intake)) > 3)
         await broker.stop()
         await until(lambda: latest_quality(intake) == Quality.LINK_LOST)

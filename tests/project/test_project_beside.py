@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tests.support.beside import FILLING, SWITCH
 
+LOWEST = 19
+"""Niceness cannot be more (nice(2))."""
+
 CONFTEST = """
 import os
 from pathlib import Path
@@ -65,7 +68,9 @@ def test_outcomes_of_other_processes_are_those_of_the_run(tmp_path: Path) -> Non
     (folder.parent / "conftest.py").write_text(CONFTEST)
     (folder.parent / "test_here.py").write_text(HERE)
     (folder / "test_apart.py").write_text(APART)
-    (folder.parent / "test_computing.py").write_text(COMPUTING.replace("LOW", str(os.nice(0) + FILLING)))
+    (folder.parent / "test_computing.py").write_text(
+        COMPUTING.replace("LOW", str(min(os.nice(0) + FILLING, LOWEST)))
+    )
     (folder / "test_deadly.py").write_text(DEADLY)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     trace = tmp_path / "trace"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
@@ -162,7 +163,17 @@ async def test_leaving_closes_every_connection() -> None:
     writer.close()
 
 
-async def test_a_port_in_use_is_named_and_no_other_is_held(port: int) -> None:
+def two_free_ports() -> int:
+    """The first of two neighbours that nobody listens on."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            port: int = one.getsockname()[1]
+            with suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+                return port
+
+
+async def test_a_port_in_use_is_named_and_no_other_is_held() -> None:
+    port = two_free_ports()
     with socket.create_server(("127.0.0.1", port + 1)):
         with pytest.raises(UnavailableError, match=rf"cannot listen on 127\.0\.0\.1:{port + 1}"):
             await LoadResponder(ModbusLoad(port=port, ports=2)).__aenter__()
