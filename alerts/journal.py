@@ -8,11 +8,10 @@ After a crash nothing is forgotten and nothing is decided twice.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import msgspec
 
@@ -22,10 +21,9 @@ from alerts.lifecycle import Event
 from alerts.notify.channel import Notification
 from alerts.occurrence import Change, Tracked
 from alerts.revision import Revision
-from ingest.databases import DatabaseKind, open_database, transaction
+from ingest.databases import DatabaseKind, transaction
+from ingest.owned import OwnedDatabase
 from ingest.ports import EventRecord
-from ingest.threads import OwnerThread
-from telemetry.errors import StorageError
 
 _KIND = DatabaseKind(
     title="alarm journal",
@@ -77,8 +75,6 @@ _KEPT_RECORDS = 31 * 86_400 * 1_000_000_000
 
 DELIVERED, OVERFLOW = "delivered", "overflow"
 """Ends of a notification that the journal and the outbox share."""
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +150,7 @@ class ChannelCounts:
     """What the latest failed attempt of a pending notification said."""
 
 
-class AlarmJournal:
+class AlarmJournal(OwnedDatabase):
     """``alarms.sqlite``, opened by ``async with``; also the source of alarm events for the stores.
 
     Parameters
@@ -177,10 +173,9 @@ class AlarmJournal:
         notify_on: Sequence[Occasion] = (Occasion.RAISED, Occasion.ESCALATED, Occasion.RETURNED),
         max_pending: int = 1000,
     ) -> None:
-        self._path = path
+        super().__init__(path, _KIND)
         self.announce(channels, notify_on, max_pending)
-        self._thread: OwnerThread | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._newest_stored = 0
         self.transitions = Revision()
         """Sequence number of the newest transition."""
         self.notifications = Revision()
@@ -193,34 +188,10 @@ class AlarmJournal:
         self._max_pending = max_pending
 
     async def __aenter__(self) -> Self:
-        """Opens the file.
-
-        Raises
-        ------
-        StorageError
-            It cannot be opened, is damaged or was written by a newer version.
-
-        """
-        self._thread = OwnerThread("alarm-journal")
-        try:
-            newest = await self._call(self._open)
-        except StorageError:
-            await self._thread.close()
-            raise
-        self.transitions.move_to(newest)
+        """Opens the file; raises as :class:`OwnedDatabase`."""
+        await super().__aenter__()
+        self.transitions.move_to(self._newest_stored)
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the file after the call that is under way."""
-        if self._thread is not None:
-            await self._call(self._close)
-            await self._thread.close()
-            self._thread = None
 
     async def load(self) -> tuple[Progress, Sequence[Tracked]]:
         """What the latest commit left: the position and every open condition."""
@@ -415,40 +386,15 @@ class AlarmJournal:
         )
         return {channel: ChannelCounts(*rest) for channel, *rest in await self._rows(query)}
 
-    async def _rows(self, query: str, *values: int | str) -> list[tuple[Any, ...]]:
-        return await self._call(self._fetch, query, values)
-
-    async def _call(self, work: Callable[..., Result], *arguments: object) -> Result:
-        if self._thread is None:
-            raise StorageError(f"alarm journal {self._path}: not open")
-        try:
-            return await self._thread.call(work, *arguments)
-        except sqlite3.Error as error:
-            raise StorageError(f"alarm journal {self._path}: {error}; check the disk's free space") from error
-
-    @property
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StorageError(f"alarm journal {self._path}: not open")
-        return self._connection
-
-    def _open(self) -> int:
-        self._connection = open_database(self._path, _KIND)
-        return _newest(self._connection)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _open(self) -> None:
+        super()._open()
+        self._newest_stored = _newest(self._open_connection)
 
     def _load(self) -> tuple[Progress, Sequence[Tracked]]:
         connection = self._open_connection
         row = connection.execute("SELECT offset, resume_after, instant, number FROM progress").fetchone()
         bodies = connection.execute("SELECT body FROM condition ORDER BY key").fetchall()
         return Progress(*row) if row else Progress(), [_TRACKED.decode(body) for (body,) in bodies]
-
-    def _fetch(self, query: str, values: Sequence[int | str]) -> list[tuple[Any, ...]]:
-        return self._open_connection.execute(query, values).fetchall()
 
     def _write(self, statements: Sequence[tuple[str, tuple[int | str, ...]]]) -> None:
         connection = self._open_connection

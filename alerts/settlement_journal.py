@@ -6,21 +6,17 @@ new revision beside the earlier ones.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
 
 import msgspec
 
 from alerts.revision import Revision
 from alerts.schedules import Version
 from alerts.settlement.interval import Interval
-from ingest.databases import DatabaseKind, open_database, transaction
-from ingest.threads import OwnerThread
-from telemetry.errors import StorageError
+from ingest.databases import DatabaseKind, transaction
+from ingest.owned import OwnedDatabase
 
 FILE = "settlement.sqlite"
 """File in the state directory."""
@@ -49,8 +45,6 @@ _KIND = DatabaseKind(
 _VERSION = msgspec.json.Decoder(Version)
 _INTERVAL = msgspec.json.Decoder(Interval)
 
-Result = TypeVar("Result")
-
 
 class Settled(msgspec.Struct, frozen=True):
     """How far the settlement has come."""
@@ -63,7 +57,7 @@ class Settled(msgspec.Struct, frozen=True):
     """Newest schedule version that it took into account."""
 
 
-class SettlementJournal:
+class SettlementJournal(OwnedDatabase):
     """``settlement.sqlite``, opened by ``async with``.
 
     Parameters
@@ -74,40 +68,9 @@ class SettlementJournal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._thread: OwnerThread | None = None
-        self._connection: sqlite3.Connection | None = None
+        super().__init__(path, _KIND)
         self.versions_taken = Revision()
         """Number of the newest schedule version."""
-
-    async def __aenter__(self) -> Self:
-        """Opens the file.
-
-        Raises
-        ------
-        StorageError
-            It cannot be opened, is damaged or was written by a newer version.
-
-        """
-        self._thread = OwnerThread("settlement-journal")
-        try:
-            await self._call(self._open)
-        except StorageError:
-            await self._thread.close()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Closes the file after the call that is under way."""
-        if self._thread is not None:
-            await self._call(self._close)
-            await self._thread.close()
-            self._thread = None
 
     async def take(self, versions: Sequence[Version]) -> Sequence[Version]:
         """Appends schedule versions, all or none, and returns them with their numbers.
@@ -198,36 +161,6 @@ class SettlementJournal:
             *(start, end, account, account, minutes, minutes, int(revisions), limit),
         )
         return [_INTERVAL.decode(body) for (body,) in rows]
-
-    async def _rows(self, query: str, *values: int | str) -> list[tuple[Any, ...]]:
-        return await self._call(self._fetch, query, values)
-
-    async def _call(self, work: Callable[..., Result], *arguments: object) -> Result:
-        if self._thread is None:
-            raise StorageError(f"settlement journal {self._path}: not open")
-        try:
-            return await self._thread.call(work, *arguments)
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"settlement journal {self._path}: {error}; check the disk's free space"
-            ) from error
-
-    @property
-    def _open_connection(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StorageError(f"settlement journal {self._path}: not open")
-        return self._connection
-
-    def _open(self) -> None:
-        self._connection = open_database(self._path, _KIND)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _fetch(self, query: str, values: Sequence[int | str]) -> list[tuple[Any, ...]]:
-        return self._open_connection.execute(query, values).fetchall()
 
     def _write(self, statement: str, values: Sequence[int | str]) -> None:
         with transaction(self._open_connection):
