@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from alerts.alignment import Alignment, Snapshot
 from alerts.rule_config import (
     CheckMeterSettings,
     ConverterSettings,
@@ -24,43 +23,23 @@ from alerts.rules.node import NodeBranch, NodeRule
 from alerts.rules.ramp import RampRule
 from alerts.schedules import Agreed, Step
 from alerts.two_port import hvdc_loss_mw
-from telemetry.batch import ReadingBatch
 from telemetry.devices import Device
 from telemetry.grid import Grid
 from telemetry.points import PointKey, PointKind, PointSpec, Unit
 from telemetry.profiles import parse_profile
-from telemetry.quality import Quality
 from telemetry.site import SitePoint
+from tests.alerts.rule_rig import judged
 
 SECOND = 1_000_000_000
-T0 = 1_700_000_100 * SECOND
-Values = Mapping[int, float | None]
 EXACT = MeterAccuracy(0.2, 0.3)
 RNG = np.random.default_rng(7)
 
 
-def judged(
+def stepped(
     rule: Rule, values: Callable[[int], Sequence[float | None]], seconds: int, step: int = 1
 ) -> list[Finding]:
     """Findings at every step; points are numbered in the order of the values."""
-    alignment = Alignment(dict.fromkeys(rule.inputs, float(step)), 3.0)
-    found = []
-    for second in range(0, seconds, step):
-        now, row = T0 + second * SECOND, values(second)
-        alignment.push(
-            ReadingBatch.of(
-                "test",
-                1,
-                second,
-                now,
-                point=list(range(len(row))),
-                t_source=[now] * len(row),
-                value=[float("nan") if v is None else v for v in row],
-                quality=[int(Quality.LINK_LOST) if v is None else 0 for v in row],
-            )
-        )
-        found.append(rule.evaluate(Snapshot(now, alignment)))
-    return found
+    return judged(rule, lambda second: dict(enumerate(values(second))), seconds, step=step)
 
 
 def node(residuals: Sequence[float | None]) -> NodeRule:
@@ -86,16 +65,16 @@ def node(residuals: Sequence[float | None]) -> NodeRule:
 def test_a_busbar_is_off_only_where_no_line_explains_it(
     values: Sequence[float], residuals: Sequence[float | None], level: int
 ) -> None:
-    assert judged(node(residuals), lambda _: values, 1)[0].level == level
+    assert stepped(node(residuals), lambda _: values, 1)[0].level == level
 
 
 def test_node_texts_and_missing_legs() -> None:
-    texts = judged(node([0, 0]), lambda _: (500, 300, 175), 1)[0].texts
+    texts = stepped(node([0, 0]), lambda _: (500, 300, 175), 1)[0].texts
     assert texts is not None
     assert texts.title == "TAS: 25.0 MW less leaves than its meter says"
     assert "cannot tell" in texts.cause
     assert (
-        judged(node([0, 0]), lambda _: (500, None, 175), 1)[0].indeterminate == "leg L0 at TAS is link lost"
+        stepped(node([0, 0]), lambda _: (500, None, 175), 1)[0].indeterminate == "leg L0 at TAS is link lost"
     )
 
 
@@ -115,7 +94,7 @@ def link(grid: Grid, sent: float, off: float = 0.0) -> tuple[float, float]:
 def test_a_trip_is_a_fall_to_what_fewer_poles_carry(
     grid: Grid, after: tuple[float], levels: tuple[int, int]
 ) -> None:
-    found = judged(converter(grid), lambda t: link(grid, 800.0 if t < 20 else after[0]), 60)
+    found = stepped(converter(grid), lambda t: link(grid, 800.0 if t < 20 else after[0]), 60)
     assert found[19].level == 0
     assert (found[21].level, found[21].held_level) == levels
     # it holds as long as the flow is what fewer poles carry, and is not raised again by that
@@ -123,13 +102,13 @@ def test_a_trip_is_a_fall_to_what_fewer_poles_carry(
 
 
 def test_an_ordered_ramp_is_no_trip(grid: Grid) -> None:
-    found = judged(converter(grid), lambda t: link(grid, max(800.0 - t, 100.0)), 700)
+    found = stepped(converter(grid), lambda t: link(grid, max(800.0 - t, 100.0)), 700)
     assert {f.level for f in found} == {0}
 
 
 @pytest.mark.parametrize(("off", "level"), [(0.0, 0), (5.0, 0), (12.0, 1), (-12.0, 1)])
 def test_converter_loss(grid: Grid, off: float, level: int) -> None:
-    found = judged(converter(grid), lambda _: link(grid, 800.0, off), 5)[-1]
+    found = stepped(converter(grid), lambda _: link(grid, 800.0, off), 5)[-1]
     assert found.level == level
     if level:
         assert found.texts is not None
@@ -137,10 +116,10 @@ def test_converter_loss(grid: Grid, off: float, level: int) -> None:
 
 
 def test_pole_texts(grid: Grid) -> None:
-    found = judged(converter(grid), lambda t: link(grid, 800.0 if t < 20 else 500.0), 23)[-1]
+    found = stepped(converter(grid), lambda t: link(grid, 800.0 if t < 20 else 500.0), 23)[-1]
     assert found.texts is not None
     assert found.texts.title == "AKT-ALT: a pole has tripped, 500 MW of 800"
-    blocked = judged(converter(grid), lambda t: link(grid, 800.0) if t < 20 else (0.0, 0.0), 23)[-1]
+    blocked = stepped(converter(grid), lambda t: link(grid, 800.0) if t < 20 else (0.0, 0.0), 23)[-1]
     assert blocked.texts is not None
     assert blocked.texts.title == "AKT-ALT: blocked, 0 MW of 800"
 
@@ -150,20 +129,20 @@ def ramp() -> RampRule:
 
 
 def test_ramps_of_an_area() -> None:
-    steady = judged(ramp(), lambda _: (400.0, 300.0), 200)
+    steady = stepped(ramp(), lambda _: (400.0, 300.0), 200)
     assert {f.level for f in steady} == {0}
-    slow = judged(ramp(), lambda t: (400.0 - t / 9, 300.0), 1000)
+    slow = stepped(ramp(), lambda t: (400.0 - t / 9, 300.0), 1000)
     assert {f.level for f in slow} == {0}
-    trip = judged(ramp(), lambda t: (400.0 if t < 100 else 0.0, 300.0), 120)
+    trip = stepped(ramp(), lambda t: (400.0 if t < 100 else 0.0, 300.0), 120)
     assert (trip[99].level, trip[101].level) == (0, 1)
     assert trip[-1].texts is not None
     assert trip[-1].texts.title == "KZ: wind and sun have lost 400 MW of 1000 within minutes"
     assert trip[-1].texts.evidence["Most changed"] == "a"
-    rise = judged(ramp(), lambda t: (100.0 + 3 * max(t - 100, 0), 300.0), 200)
+    rise = stepped(ramp(), lambda t: (100.0 + 3 * max(t - 100, 0), 300.0), 200)
     assert rise[-1].level == 1
     assert rise[-1].texts is not None
     assert "risen" in rise[-1].texts.title
-    assert judged(ramp(), lambda _: (None, 1.0), 1)[0].indeterminate == "leg a is link lost"
+    assert stepped(ramp(), lambda _: (None, 1.0), 1)[0].indeterminate == "leg a is link lost"
 
 
 def flatline() -> FlatlineRule:
@@ -171,14 +150,14 @@ def flatline() -> FlatlineRule:
 
 
 def test_a_flat_line_beside_one_that_moves() -> None:
-    stuck = judged(flatline(), lambda t: (322.0, 322.0 + t / 100), 400, 2)
+    stuck = stepped(flatline(), lambda t: (322.0, 322.0 + t / 100), 400, 2)
     assert stuck[10].gathering
     assert stuck[-1].level == 1
     assert stuck[-1].texts is not None
     assert stuck[-1].texts.title == "m: stands at 322.0 MW while n moves"
-    both_flat = judged(flatline(), lambda _: (322.0, 322.0), 400, 2)
+    both_flat = stepped(flatline(), lambda _: (322.0, 322.0), 400, 2)
     assert both_flat[-1].level == 0
-    noisy = judged(flatline(), lambda t: (322.0 + RNG.normal(0, 0.16), 322.0 + t / 100), 400, 2)
+    noisy = stepped(flatline(), lambda t: (322.0 + RNG.normal(0, 0.16), 322.0 + t / 100), 400, 2)
     assert noisy[-1].level == 0
 
 
@@ -186,13 +165,13 @@ def test_main_and_check_meter_over_the_hour() -> None:
     settings = CheckMeterSettings()
     for pct, level in ((0.1, 0), (0.5, 1), (1.2, 2)):
         rule = CheckMeterRule(Subject("R15", 1, "T", "KZ"), [MeterPair("A", 0, 1)], 600.0, settings)
-        found = judged(rule, lambda _, pct=pct: (322.0 * (1 + pct / 100), 322.0), 2000, 10)  # type: ignore[misc]
+        found = stepped(rule, lambda _, pct=pct: (322.0 * (1 + pct / 100), 322.0), 2000, 10)  # type: ignore[misc]
         assert found[100].gathering
         assert found[-1].level == level
     light = CheckMeterRule(Subject("R15", 1, "T", "KZ"), [MeterPair("A", 0, 1)], 600.0, settings)
-    assert judged(light, lambda _: (110.0, 100.0), 2000, 10)[-1].gathering
+    assert stepped(light, lambda _: (110.0, 100.0), 2000, 10)[-1].gathering
     coarse = CheckMeterRule(Subject("R15", 1, "T", "KZ"), [MeterPair("A", 0, 1, 2.0)], 600.0, settings)
-    assert judged(coarse, lambda _: (322.0 * 1.012, 322.0), 2000, 10)[-1].level == 0
+    assert stepped(coarse, lambda _: (322.0 * 1.012, 322.0), 2000, 10)[-1].level == 0
 
 
 PROFILE = """
@@ -230,7 +209,7 @@ def counters() -> CounterRule:
 
 @pytest.mark.parametrize(("gain", "level"), [(1.0, 0), (1.002, 0), (1.012, 1), (0.98, 1), (-1.0, 1)])
 def test_counters_against_the_integral_of_power(gain: float, level: int) -> None:
-    found = judged(counters(), lambda t: (322.0 * gain, 7000 + 322.0 * t / 3600, 50.0), 1000, 4)
+    found = stepped(counters(), lambda t: (322.0 * gain, 7000 + 322.0 * t / 3600, 50.0), 1000, 4)
     assert found[100].gathering
     assert found[-1].level == level
 
@@ -240,12 +219,12 @@ def test_power_that_turns_round_is_counted_on_both_sides() -> None:
         out = min(t, 500)
         return (300.0 if t < 500 else -300.0), 10 + 300 * out / 3600, 20 + 300 * (t - out) / 3600
 
-    found = judged(counters(), values, 1000, 4)
+    found = stepped(counters(), values, 1000, 4)
     assert found[-1].level == 0
 
 
 def test_a_counter_that_goes_back_is_told_at_once_and_for_the_window() -> None:
-    found = judged(counters(), lambda t: (322.0, (7000 if t < 400 else 0) + 322.0 * t / 3600, 50.0), 1600, 4)
+    found = stepped(counters(), lambda t: (322.0, (7000 if t < 400 else 0) + 322.0 * t / 3600, 50.0), 1600, 4)
     assert [f.level for f in found[98:102]] == [0, 0, 1, 1]
     assert found[300].level == 1
     assert found[-1].level == 0

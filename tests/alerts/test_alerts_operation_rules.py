@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from alerts.alignment import Alignment, Snapshot
 from alerts.rule_config import (
     AreaBalanceSettings,
     ControlErrorSettings,
@@ -24,34 +23,9 @@ from alerts.rules.line_state import MeterAccuracy
 from alerts.rules.loading import LoadedBranch, LoadingRule
 from alerts.rules.voltage import VoltageRule
 from alerts.schedules import Agreed, Step
-from telemetry.batch import ReadingBatch
-from telemetry.quality import Quality
+from tests.alerts.rule_rig import Values, judged
 
 SECOND = 1_000_000_000
-T0 = 1_700_000_100 * SECOND
-Values = Mapping[int, float | None]
-
-
-def judged(rule: Rule, values: Callable[[int], Values], seconds: int) -> list[Finding]:
-    """Findings at every second."""
-    alignment = Alignment(dict.fromkeys(rule.inputs, 1.0), 3.0)
-    found = []
-    for second in range(seconds):
-        now, row = T0 + second * SECOND, values(second)
-        alignment.push(
-            ReadingBatch.of(
-                "test",
-                1,
-                second,
-                now,
-                point=list(row),
-                t_source=[now] * len(row),
-                value=[float("nan") if v is None else v for v in row.values()],
-                quality=[int(Quality.LINK_LOST) if v is None else 0 for v in row.values()],
-            )
-        )
-        found.append(rule.evaluate(Snapshot(now, alignment)))
-    return found
 
 
 def once(rule: Rule, values: Sequence[float | None]) -> Finding:

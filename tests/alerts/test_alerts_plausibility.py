@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alerts.alignment import Alignment, Snapshot
 from alerts.rule_config import PlausibilitySettings
 from alerts.rules.finding import Finding, Subject
 from alerts.rules.plausibility import Plant, PlausibilityRule, elevation_deg
-from telemetry.batch import ReadingBatch
+from tests.alerts.rule_rig import judged
 
 SECOND = 1_000_000_000
 SETTINGS = PlausibilitySettings(mean_s=20)
@@ -26,20 +25,11 @@ NOON, NIGHT = at("2026-06-21T07:00:00"), at("2026-06-21T19:00:00")
 """In Almaty (77 degrees east)."""
 
 
-def judged(
+def reported(
     plant: Plant, values: Callable[[int], tuple[float, float, float]], seconds: int = 25, start: int = NOON
 ) -> list[Finding]:
     rule = PlausibilityRule(Subject("R19", 1, "P", "KZ"), plant, SETTINGS)
-    alignment, found = Alignment(dict.fromkeys(rule.inputs, 1.0), 3.0), []
-    for second in range(seconds):
-        now = start + second * SECOND
-        row = values(second)
-        batch = ReadingBatch.of(
-            "test", 1, second, now, point=[0, 1, 2], t_source=[now] * 3, value=list(row), quality=[0] * 3
-        )
-        alignment.push(batch)
-        found.append(rule.evaluate(Snapshot(now, alignment)))
-    return found
+    return judged(rule, lambda second: dict(enumerate(values(second))), seconds, start=start)
 
 
 WIND = Plant(0, 100.0, 1, None, solar=False, latitude=43.0, longitude=77.0)
@@ -68,19 +58,19 @@ SUN = Plant(0, 100.0, 1, None, solar=True, latitude=43.0, longitude=77.0)
     ],
 )
 def test_what_a_plant_can_give(plant: Plant, power: float, available: float, start: int, level: int) -> None:
-    found = judged(plant, lambda _: (power, available, 0.0), start=start)
+    found = reported(plant, lambda _: (power, available, 0.0), start=start)
     assert found[10].gathering
     assert found[-1].level == level
 
 
 def test_a_plant_that_is_held_back_may_give_less_until_it_was_free_for_the_whole_window() -> None:
-    found = judged(FARM, lambda t: (10.0, 60.0, float(t == 22)), seconds=50)
+    found = reported(FARM, lambda t: (10.0, 60.0, float(t == 22)), seconds=50)
     assert [finding.level for finding in found[18:24]] == [1, 1, 1, 1, 0, 0]
     assert (found[42].level, found[43].level) == (0, 1)
 
 
 def test_plausibility_texts() -> None:
-    texts = judged(SUN, lambda _: (30.0, 0.0, 0.0), start=NIGHT)[-1].texts
+    texts = reported(SUN, lambda _: (30.0, 0.0, 0.0), start=NIGHT)[-1].texts
     assert texts is not None
     assert texts.title == "P: 30.0 MW, although it is night"
     assert texts.evidence["Possible [MW]"] == 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
 
@@ -16,15 +16,13 @@ from alerts.rules.finding import Finding, Rule, Texts
 from alerts.two_port import LineModel
 from telemetry.batch import ReadingBatch
 from telemetry.devices import Role
-from telemetry.quality import Quality
 from telemetry.registry import PointRegistry
 from telemetry.site import Site, point_keys
+from tests.alerts.rule_rig import T0, Values, judged
 
 SECOND = 1_000_000_000
-T0 = 1_700_000_100 * SECOND
 RULES = ("R1", "R2", "R6", "R12", "R20")
 
-Values = Mapping[int, float | None]
 """By point: value; None for a bad one."""
 
 
@@ -32,30 +30,6 @@ def rule(site: Site, key: str, settings: AlertsSettings | None = None) -> Rule:
     rules, gaps = rules_of(site, settings or AlertsSettings.model_validate({}))
     assert not gaps
     return {entry.subject.key: entry for entry in rules}[key]
-
-
-def judged(tested: Rule, values: Callable[[int], Values], seconds: int, held: int = 0) -> list[Finding]:
-    """Findings at every second; ``held`` seconds after the last reading too."""
-    alignment = Alignment(dict.fromkeys(tested.inputs, 1.0), 3.0)
-    findings = []
-    for second in range(seconds + held):
-        now = T0 + second * SECOND
-        if second < seconds:
-            row = values(second)
-            alignment.push(
-                ReadingBatch.of(
-                    "test",
-                    1,
-                    second,
-                    now,
-                    point=list(row),
-                    t_source=[now] * len(row),
-                    value=[float("nan") if v is None else v for v in row.values()],
-                    quality=[int(Quality.LINK_LOST) if v is None else 0 for v in row.values()],
-                )
-            )
-        findings.append(tested.evaluate(Snapshot(now, alignment)))
-    return findings
 
 
 def line(site: Site, p: float, q: float, v: float, far: float | None, name: str = "SHY-TAS") -> Values:
