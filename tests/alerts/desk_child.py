@@ -13,7 +13,7 @@ from pathlib import Path
 from alerts.alarms import Alarm, AlarmState
 from alerts.config import AlertsSettings
 from alerts.desk import Desk
-from alerts.engine import AlarmEngine
+from alerts.engine import GATHER_S, AlarmEngine
 from alerts.journal import AlarmJournal
 from alerts.notify import pager as notify_pager
 from alerts.notify.channel import Notification
@@ -79,11 +79,25 @@ class Phone:
         say("paged", notification.key)
 
 
+class StoryClock(ManualClock):
+    """The story's own time; it knows when the engine gathers, which it does with everything judged."""
+
+    gathers = False
+
+    async def sleep(self, seconds: float) -> None:
+        self.gathers |= seconds == GATHER_S
+        try:
+            await super().sleep(seconds)
+        finally:
+            self.gathers &= seconds != GATHER_S
+
+
 class Followed:
     """The journal, and how far its reader has come: a busy machine must not change the story."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, clock: StoryClock) -> None:
         self._journal = journal
+        self._clock = clock
         self._done = 0
 
     @property
@@ -104,7 +118,7 @@ class Followed:
 
     async def until(self, offset: int) -> None:
         """Returns when everything up to an offset was judged and made durable."""
-        while self._done < offset:
+        while self._done < offset and not self._clock.gathers:
             await REAL.sleep(0.001)
 
 
@@ -114,13 +128,13 @@ async def main(state: Path, until: int) -> None:
     start = ManualClock(START)
     async with Journal(state / "journal", journal_settings, start) as journal:
         first = journal.head
-    clock = ManualClock(START + first // len(ENDS) * SECOND)
+    clock = StoryClock(START + first // len(ENDS) * SECOND)
     async with (
         Journal(state / "journal", journal_settings, clock) as journal,
         AlarmJournal(state / "alarms.sqlite", ["pager"]) as alarms,
         AuditLog(state / "audit.sqlite", clock) as audit,
     ):
-        followed = Followed(journal)
+        followed = Followed(journal, clock)
         engine = AlarmEngine(site, SETTINGS, followed, alarms, clock, audit=audit.append)
         desk = Desk(engine, alarms)
         outbox = Outbox(alarms, [Pager(state / "delivered"), Phone(state / "paged")], clock)

@@ -42,6 +42,8 @@ class Child:
                 sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
             )
             stack.push_async_callback(child.wait)
+            # one that is given up must not hold up the others
+            stack.push(lambda kind, *_: child.kill() if kind is asyncio.CancelledError else None)
             assert child.stdout is not None
             async for line in child.stdout:
                 words = line.decode().split() or [""]
