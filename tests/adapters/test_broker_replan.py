@@ -171,7 +171,8 @@ async def test_a_device_of_an_edge_node_is_added_and_its_neighbour_misses_nothin
             await until(lambda: len(good(intake)) > 10)
             host.prepared([first, device], {"t2"})()
             await until(lambda: len([row for row in of(1) if row[2] == 0]) > 10)
-    assert {quality for _, _, quality in of(1)} <= {0, Quality.STALE}
+    # what was measured before the new device was marked as not known yet comes behind that mark, in doubt
+    assert {quality for _, _, quality in of(1)} <= {0, Quality.STALE, Quality.CLOCK_SUSPECT}
     seen = {-value for _, value, quality in of(0) if quality == 0}
     assert seen >= set(range(int(min(seen)), int(max(seen)) + 1)), "no look of the neighbour is missing"
     assert host.state.counts["connects"] == 1
