@@ -6,7 +6,6 @@ Where another file holds the subject, its test is named in the README's table in
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -28,7 +27,6 @@ from tests.adapters.test_subscriber import mqtt_source, publish, qualities, scri
 Run = Callable[[Awaitable[None]], AbstractAsyncContextManager[asyncio.Task[None]]]
 MakePoints = Callable[..., list[SitePoint]]
 
-ROOT = Path(__file__).parent.parent.parent / "adapters"
 OUTAGE = 200
 """Attempts in vain."""
 
@@ -130,13 +128,3 @@ async def test_a_publisher_that_never_says_anything_sound_costs_a_bounded_number
             await until(lambda: values(intake) == [1])
     assert len(intake.letters) == mqtt.state.counts["rejected_not_json"] == 1500
     assert len(mqtt._complained) == 1
-
-
-@pytest.mark.parametrize("protocol", ["mqtt", "sparkplug"])
-def test_the_tables_in_the_readmes_name_tests_that_there_are(protocol: str) -> None:
-    table = (ROOT / protocol / "README.md").read_text("utf-8").partition("## What others' users report")[2]
-    named = re.findall(r"\| `(test_\w+\.py)`: `(test_\w+)`", table)
-    assert len(named) >= 8
-    for file, test in named:
-        text = (Path(__file__).parent / file).read_text("utf-8")
-        assert re.search(rf"^(async )?def {test}\(", text, re.MULTILINE), f"{file} has no {test}"

@@ -6,10 +6,8 @@ Where another file holds the subject, its test is named in the README's table in
 from __future__ import annotations
 
 import asyncio
-import re
 import struct
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +22,6 @@ from telemetry.quality import Quality
 from tests.adapters.conftest import honest
 from tests.adapters.modbus_rig import Gateway, MakePoints, MakeRig, Run
 from tests.adapters.test_modbus_timeline import Timeline, strays
-
-README = Path(__file__).parent.parent.parent / "adapters" / "modbus" / "README.md"
 
 
 def illegal(request: bytes) -> bytes:
@@ -166,12 +162,3 @@ def test_an_acc32_is_exact_up_to_its_rollover() -> None:
 def test_states_of_model_701_are_not_those_of_103() -> None:
     assert models()[103].points["St"].states[3] == "STARTING"
     assert models()[701].points["InvSt"].states[3] == "RUNNING"
-
-
-def test_the_table_in_the_readme_names_tests_that_there_are() -> None:
-    table = README.read_text("utf-8").partition("## What others' users report")[2]
-    named = re.findall(r"\| `(test_\w+\.py)`: `(test_\w+)`", table)
-    assert len(named) >= 20
-    for file, test in named:
-        source = (Path(__file__).parent / file).read_text("utf-8")
-        assert re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), f"{file} has no {test}"

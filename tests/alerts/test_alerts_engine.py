@@ -120,7 +120,7 @@ async def test_a_stale_leg_is_indeterminate_and_one_alarm_per_link(bench: Bench)
         assert desk.indeterminate() == ()
 
 
-async def test_a_long_silence_is_the_alarm_of_its_links_alone(bench: Bench) -> None:
+async def test_grafana_106073_a_long_silence_is_the_alarm_of_its_links_alone(bench: Bench) -> None:
     async with bench.running() as desk:
         await bench.run(10)
         bench.silent = set(bench.site.devices)
@@ -167,7 +167,19 @@ async def test_escalation_asks_again(bench: Bench) -> None:
         assert [event for _, event, _ in await story(bench)] == ["raise", "acknowledge", "escalate"]
 
 
-async def test_a_restart_forgets_nothing_and_repeats_nothing(bench: Bench) -> None:
+async def test_kapacitor_744_what_ended_while_it_was_stopped_is_told_after_the_start(bench: Bench) -> None:
+    async with bench.running() as desk:
+        bench.tap(30)
+        await bench.run(70)
+        alarm = only(desk.active())
+    bench.tap(0)
+    async with bench.running() as desk:
+        await bench.run(120)
+        assert (only(desk.active()).id, only(desk.active()).state) == (alarm.id, AlarmState.RETURNED)
+        assert [event for _, event, _ in await story(bench)] == ["raise", "clear"]
+
+
+async def test_kapacitor_1115_a_restart_forgets_nothing_and_repeats_nothing(bench: Bench) -> None:
     async with bench.running() as desk:
         bench.tap(30)
         await bench.run(70)

@@ -118,7 +118,9 @@ def test_a_value_out_of_range_is_a_sign_of_life(health: TelemetryHealth, site: S
     assert findings(health, 9) == {}
 
 
-def test_some_points_are_silent(health: TelemetryHealth, site: Site) -> None:
+def test_grafana_106073_each_silent_point_counts_though_its_device_speaks(
+    health: TelemetryHealth, site: Site
+) -> None:
     heard(health, site, 1)
     heard(health, site, 8, silent=(EAST[0],))
     health.observe(message(site, EAST[0], 8, names=("TotW",)))
@@ -148,7 +150,9 @@ def test_a_clock_that_was_set_back_does_not_stand_still(health: TelemetryHealth,
         assert findings(health, second) == {}
 
 
-def test_a_device_never_seen_counts_from_the_start(health: TelemetryHealth, site: Site) -> None:
+def test_kapacitor_1784_a_device_never_seen_counts_from_the_start(
+    health: TelemetryHealth, site: Site
+) -> None:
     heard(health, site, 1, silent=(EAST[0],))
     waiting = findings(health, 4)
     assert waiting["R13/SHY-TAS_SHY_main"].indeterminate

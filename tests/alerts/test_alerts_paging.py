@@ -112,7 +112,7 @@ def test_who_is_on_call_is_told_once_and_then_that_it_is_over() -> None:
     assert [key for key in desk.rows if not key.startswith("inbox/")] == [], "nothing is left to remember"
 
 
-def test_silence_goes_up_step_by_step_until_somebody_acknowledges() -> None:
+def test_grafana_13364_silence_goes_up_step_by_step_until_somebody_acknowledges() -> None:
     desk = Desk()
     desk.do("A", Event.RAISE)
     assert desk.passes(599) == ["ann: raised A"]

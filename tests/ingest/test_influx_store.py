@@ -134,7 +134,7 @@ async def test_wrong_token_bucket_and_address_are_named(bench: Bench) -> None:
     assert caught.value.state == "unreachable"
 
 
-async def test_a_partial_write_costs_only_the_bad_line_which_is_kept_with_the_servers_reason(
+async def test_telegraf_11005_a_partial_write_costs_only_the_bad_line_which_is_kept_with_the_servers_reason(
     bench: Bench,
 ) -> None:
     store = await bench.store()

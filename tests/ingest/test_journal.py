@@ -243,7 +243,7 @@ def change(path: Path, offset: int, data: bytes | None) -> None:
             connection.execute("UPDATE record SET data = ? WHERE offset = ?", (data, offset))
 
 
-async def test_damaged_records_are_passed_over_counted_and_neighbours_read(
+async def test_vector_17644_damaged_records_are_passed_over_counted_and_neighbours_read(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     async with Journal(tmp_path, SMALL, clock) as journal:
@@ -278,7 +278,9 @@ async def test_a_damaged_end_makes_nobody_spin(tmp_path: Path, clock: ManualCloc
         assert [r.offset for r in await journal.read(2)] == [4]
 
 
-async def test_a_destroyed_old_segment_loses_only_its_own_records(tmp_path: Path, clock: ManualClock) -> None:
+async def test_telegraf_18528_a_destroyed_segment_loses_only_its_own_records(
+    tmp_path: Path, clock: ManualClock
+) -> None:
     async with Journal(tmp_path, SMALL, clock) as journal:
         for seq in range(12):
             await journal.append(batch(WIDE, seq=seq))

@@ -73,7 +73,7 @@ async def test_at_its_size_cap_it_waits_for_the_consumer_that_needs_it(
         assert journal.trouble is None
 
 
-async def test_a_consumer_that_may_be_detached_never_holds_the_others_up(
+async def test_thingsboard_1483_what_a_dead_store_has_not_read_is_bounded_and_holds_nobody_up(
     tmp_path: Path, clock: ManualClock
 ) -> None:
     slow, fast = FakeStore("influx"), FakeStore("embedded")
@@ -86,6 +86,7 @@ async def test_a_consumer_that_may_be_detached_never_holds_the_others_up(
             offset = (await journal.append(batch(WIDE, seq=seq))).offset
             position = await fast.apply(await journal.read(offset - 1))
             await journal.cursors.save("embedded", position)
+            assert size_of(tmp_path) < 400_000
     async with Journal(tmp_path, CAPPED, clock) as journal:
         (gap,) = journal.cursors.gaps("influx")
         assert journal.first > 10
