@@ -37,6 +37,11 @@ def number(value: float) -> str:
     return text + "0" if text.endswith(".") else text
 
 
+def signed(value: float) -> str:
+    """A number as a factor or summand: in brackets if it is negative."""
+    return f"({number(value)})" if value < 0 else number(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Meter:
     """The series of one device."""
@@ -58,9 +63,11 @@ class Meter:
             f"{' AND '.join([*conditions, *where, '$timeFilter'])} GROUP BY time($__interval) fill(none)"
         )
 
-    def mean(self, point: str, name: str = "") -> str:
-        """Mean of one point."""
-        return self.select(f"mean({identifier(point)}) AS {identifier(name or point)}", [point])
+    def mean(self, point: str, name: str = "", factor: float = 1.0) -> str:
+        """Mean of one point, times a factor."""
+        mean = f"mean({identifier(point)})"
+        value = mean if factor == 1.0 else f"{mean} * {signed(factor)}"
+        return self.select(f"{value} AS {identifier(name or point)}", [point])
 
     def trend(self, point: str) -> str:
         """Mean of one point, to be drawn."""
@@ -117,10 +124,13 @@ def _one_end(meter: Meter) -> str:
     return meter.select(columns, ["TotW", "TotVAr", "PPV"])
 
 
-def agreed(meter: Meter, point: str, steps: Sequence[ScheduleStep], *, deviation: bool) -> list[str]:
+def agreed(
+    meter: Meter, point: str, steps: Sequence[ScheduleStep], *, deviation: bool, sign: int = 1
+) -> list[str]:
     """The schedule, or the deviation from it, where the meter has values: one query for each step.
 
-    The ramps of +-5 min around a change are drawn as a step; rule R1 follows them.
+    The ramps of +-5 min around a change are drawn as a step; rule R1 follows them. ``sign`` -1 turns the
+    direction around.
     """
     ordered = sorted(steps, key=lambda step: step.start)
     queries = []
@@ -128,73 +138,14 @@ def agreed(meter: Meter, point: str, steps: Sequence[ScheduleStep], *, deviation
         where = [f"time >= {_instant(step.start)}"] if i else []
         where += [f"time < {_instant(later.start)}" for later in ordered[i + 1 : i + 2]]
         measured = f"mean({identifier(point)})"
-        value = f"{measured} - ({number(step.mw)})" if deviation else f"{measured} * 0 + ({number(step.mw)})"
+        factor, agreed_mw = signed(sign), number(sign * step.mw)
+        if deviation:
+            value = f"{measured} * {factor} - ({agreed_mw})" if sign < 0 else f"{measured} - ({agreed_mw})"
+        else:
+            value = f"{measured} * 0 + ({agreed_mw})"
         name = "deviation" if deviation else "schedule"
         queries.append(meter.select(f"{value} AS {identifier(name)}", [point], where))
     return queries
-
-
-def bad_counts(measurements: Iterable[str], point: str) -> str:
-    """Number of bad readings of a point, by device."""
-    quality = identifier(f"{point}_q")
-    return (
-        f'SELECT count({quality}) AS "bad" FROM {", ".join(map(identifier, measurements))} '
-        f'WHERE {quality} >= {BAD} AND $timeFilter GROUP BY time($__interval), "device" fill(none)'
-    )
-
-
-def grouped_mean(measurement: str, point: str, tag: str) -> str:
-    """Mean of a point over the devices that share a tag."""
-    return (
-        f"SELECT mean({identifier(point)}) AS {identifier(point)} FROM {identifier(measurement)} "
-        f"WHERE {identifier(f'{point}_q')} < {BAD} AND $timeFilter "
-        f"GROUP BY time($__interval), {identifier(tag)} fill(null)"
-    )
-
-
-ACTIVE_ALARMS = (
-    'SELECT "priority", "state", "rule", "asset", "area", "title", "value", "limit", "unit", "raised_at" '
-    'FROM (SELECT last("title") AS "title", "value", "limit", "unit", "raised_at", "priority", "state", '
-    '"area" FROM "alarm" WHERE $timeFilter GROUP BY "rule", "asset") '
-    "WHERE \"state\" != 'normal' AND \"state\" != 'suppressed' AND \"state\" != 'shelved' "
-    "AND \"state\" != 'out_of_service' AND $timeFilter"
-)
-"""The latest event of each rule and asset, unless it says that all is normal again, or people are
-not told of it."""
-
-ALARM_LOG = (
-    'SELECT "event", "priority", "state", "rule", "asset", "title", "value", "limit", "unit", '
-    '"acknowledged_by" FROM "alarm" WHERE $timeFilter ORDER BY time DESC LIMIT 200'
-)
-"""Every transition, newest first."""
-
-
-def settled(field: str, minutes: int = 15, kind: str = "") -> str:
-    """An energy of the settled intervals by account, of the newest revision of each, to be drawn.
-
-    A selector brings the other fields of its point along (InfluxQL reference, "Selectors"): the newest
-    revision is the one with the largest number.
-    """
-    column = identifier(field)
-    where = f'"minutes" = {literal(str(minutes))}' + (f' AND "kind" = {literal(kind)}' if kind else "")
-    newest = (
-        f'SELECT max("revision") AS "revision", {column} FROM "settlement" WHERE {where} AND $timeFilter '
-        f'GROUP BY time({minutes}m), "account" fill(none)'
-    )
-    return (
-        f"SELECT mean({column}) AS {column} FROM ({newest}) WHERE $timeFilter "
-        f'GROUP BY time({minutes}m), "account" fill(none)'
-    )
-
-
-SETTLED = (
-    'SELECT "account", "scheduled_mwh", "metered_mwh", "inadvertent_mwh", "wheeled_mwh", "losses_mwh", '
-    '"completeness_pct", "quality", "revision" FROM (SELECT max("revision") AS "revision", "scheduled_mwh", '
-    '"metered_mwh", "inadvertent_mwh", "wheeled_mwh", "losses_mwh", "completeness_pct", "quality" '
-    'FROM "settlement" WHERE "minutes" = \'15\' AND $timeFilter '
-    'GROUP BY time(15m), "account" fill(none)) WHERE $timeFilter ORDER BY time DESC LIMIT 200'
-)
-"""The newest revision of each settled quarter of an hour, newest first."""
 
 
 def _instant(moment: datetime) -> str:

@@ -1,13 +1,36 @@
-"""The limit of rule R6 as an expression that InfluxQL can compute."""
+"""Limits of the rules as what a panel draws: thresholds, and an expression that InfluxQL can compute."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot
 
-from alerts.config import TwoEndLimit
+from alerts.config import ExchangeSettings, TwoEndLimit
+from alerts.rule_config import Limit, LoadingSettings, VoltageSettings
 from alerts.rules.line_state import MeterAccuracy
 from grafana.influxql import number
-from telemetry.grid import Grid, Line
+from grafana.panels import Grade
+from telemetry.grid import Grid, Line, Tie
+
+
+def grades(limits: Sequence[Limit]) -> list[Grade]:
+    """Grades of a rule on one magnitude [unit of the rule]."""
+    return [(limit.above, limit.priority) for limit in limits]
+
+
+def exchange_grades(settings: ExchangeSettings, tie: Tie) -> list[Grade]:
+    """Grades of R1 on one tie [MW]."""
+    return [(max(x.mw, x.pct_ntc / 100 * tie.ntc_mw), x.priority) for x in settings.limits]
+
+
+def loading_grades(settings: LoadingSettings) -> list[Grade]:
+    """Grades of R12 by power [% of the transfer limit]."""
+    return [(limit.pct_p, limit.priority) for limit in settings.limits]
+
+
+def voltage_bounds(settings: VoltageSettings, rated_kv: float) -> tuple[float, float]:
+    """Lowest and highest voltage that R20 allows [kV]."""
+    return settings.low_pct / 100 * rated_kv, settings.high_pct / 100 * rated_kv
 
 
 def two_end_limit(grid: Grid, line: Line, grade: TwoEndLimit, near: MeterAccuracy, far: MeterAccuracy) -> str:

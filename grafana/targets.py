@@ -12,6 +12,9 @@ DATASOURCE = DataSourceRef(type_val="influxdb", uid="greenbridge-influxql")
 """The data source that ``provisioning/datasources`` defines."""
 
 
+_ANNOTATION = {"fromAnnotations": True, "textColumn": "title", "tagsColumn": "rule,asset,priority"}
+
+
 @dataclass(frozen=True)
 class InfluxqlQuery(Dataquery):
     """A raw InfluxQL query (Grafana documentation, "InfluxDB query editor", raw mode)."""
@@ -21,6 +24,8 @@ class InfluxqlQuery(Dataquery):
     alias: str = ""
     """Name of the series; ``$tag_device`` and the like insert a tag."""
     table: bool = False
+    annotation: bool = False
+    """Rows become marks in time: their title is the text, rule and asset are the tags."""
 
     def to_json(self) -> dict[str, object]:
         """The object as it stands in the dashboard."""
@@ -29,7 +34,8 @@ class InfluxqlQuery(Dataquery):
             "datasource": DATASOURCE.to_json(),
             "rawQuery": True,
             "query": self.query,
-            "resultFormat": "table" if self.table else "time_series",
+            "resultFormat": "table" if self.table or self.annotation else "time_series",
+            **(_ANNOTATION if self.annotation else {}),
             **({"alias": self.alias} if self.alias else {}),
         }
 

@@ -32,6 +32,7 @@ from greenbridge.estimates import Publication
 from greenbridge.exporting import Request, export_from
 from greenbridge.live import LiveValues
 from greenbridge.notifying import Notifier, Notifying, notifying
+from greenbridge.own_state import OwnState
 from greenbridge.query_answers import Query, answered
 from greenbridge.settings import Configuration
 from greenbridge.sources import Source, points_behind, sources_of
@@ -182,6 +183,8 @@ class Application:
         )
         self._supervisor.add(_NOTIFY, self.notifier.run)
         self._supervisor.add("status", self.status.run)
+        own_state = OwnState(self.status.status, self.engine.tell, self._clock, self._state)
+        self._supervisor.add("own_state", own_state.run)
         self._supervisor.add(_ANNOUNCEMENTS, self._announcements.run)
         cursors, embedded = self._journal.cursors, self._embedded
         every_s = self.configuration.settings.embedded.apply_every_s

@@ -13,7 +13,9 @@ import typer
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
+    from grafana.model import Model
     from grafana.publishing import Publisher
+    from greenbridge.settings import Configuration
 
 # what a command needs is imported when it runs, as in greenbridge.cli
 
@@ -91,17 +93,30 @@ def _push(
             typer.echo(f"{name}: {publisher.push(document, folder, overwrite=overwrite)}")
 
 
+def model_of(configuration: Configuration) -> Model:
+    """A site as its dashboards see it; they lead to where messages say that the console is."""
+    from grafana.model import Model
+
+    settings = configuration.settings
+    links = settings.alerts.notify.links
+    console = f"http://127.0.0.1:{settings.console.port}" if links is None else links.console_url
+    return Model(
+        settings.name,
+        configuration.grid,
+        configuration.devices,
+        configuration.profiles,
+        settings.alerts,
+        console.rstrip("/"),
+    )
+
+
 def _documents(config: str, datasource: str) -> dict[str, dict[str, Any]]:
-    from grafana.corridor import Corridor
+    from grafana.catalogue import documents
     from grafana.publishing import with_source
     from greenbridge.settings import load
 
-    read = load(config)
-    text = Corridor(
-        read.settings.name, read.grid, read.devices, read.profiles, read.settings.alerts
-    ).document()
-    document = json.loads(text)
-    return {"corridor": with_source(document, datasource) if datasource else document}
+    made = {name: json.loads(text) for name, text in documents(model_of(load(config))).items()}
+    return {name: with_source(each, datasource) if datasource else each for name, each in made.items()}
 
 
 def _publisher(url: str, token_file: Path) -> Publisher:

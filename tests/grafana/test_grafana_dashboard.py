@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from itertools import product
 from math import hypot, sqrt
 from pathlib import Path
 from typing import Any
@@ -9,25 +12,33 @@ import numpy as np
 import pytest
 import yaml
 
+from alerts.alarms import Priority
+from alerts.config import AlertsSettings
 from alerts.rules.line_state import MeterAccuracy
 from alerts.two_port import LineModel, hvdc_loss_mw
-from grafana.corridor import Corridor
+from grafana.catalogue import SHEETS, documents
 from grafana.influxql import Meter, agreed, identifier, literal, number, together
 from grafana.limits import two_end_limit
 from grafana.losses import hvdc_expression, line_expression
+from grafana.model import Model
 from grafana.panels import above, band
 from grafana.targets import DATASOURCE, targets
 from greenbridge.settings import Configuration
 from telemetry.grid import ScheduleStep
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ROOT / "grafana" / "generated" / "corridor.json"
+GENERATED = ROOT / "grafana" / "generated"
 PROVISIONING = ROOT / "grafana" / "provisioning"
+DOCUMENTS = {sheet.name: json.loads((GENERATED / f"{sheet.name}.json").read_text()) for sheet in SHEETS}
 
 
-def panels() -> list[dict[str, Any]]:
-    document = json.loads(GENERATED.read_text())
-    return [panel for panel in document["panels"] if panel["type"] != "row"]
+def panels(name: str) -> dict[str, dict[str, Any]]:
+    return {panel["title"]: panel for panel in DOCUMENTS[name]["panels"] if panel["type"] != "row"}
+
+
+def thresholds(name: str, title: str) -> list[float | None]:
+    steps = panels(name)[title]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    return [step["value"] for step in steps]
 
 
 def computed(expression: str, **values: float) -> float:
@@ -35,41 +46,126 @@ def computed(expression: str, **values: float) -> float:
     return float(eval(expression.replace('"', ""), {"__builtins__": {}, "abs": abs, "sqrt": sqrt}, values))  # noqa: S307 - our own text
 
 
-def test_the_committed_json_is_what_the_code_generates(corridor: Corridor) -> None:
-    assert GENERATED.read_text() == corridor.document(), "see CONTRIBUTING.md, Dashboards"
+def test_the_committed_json_is_what_the_code_generates(model: Model) -> None:
+    made = documents(model)
+    assert {path.stem for path in GENERATED.glob("*")} == set(made)
+    for name, text in made.items():
+        assert (GENERATED / f"{name}.json").read_text() == text, "see CONTRIBUTING.md, Dashboards"
 
 
-def test_every_panel_has_unit_description_and_queries_in_influxql() -> None:
-    ids = [panel["id"] for panel in json.loads(GENERATED.read_text())["panels"]]
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_panel_has_unit_description_and_queries_in_influxql(name: str) -> None:
+    document = DOCUMENTS[name]
+    ids = [panel["id"] for panel in document["panels"]]
     assert len(ids) == len(set(ids))
-    for panel in panels():
-        assert panel["description"], panel["title"]
-        assert panel["targets"], panel["title"]
-        assert panel["type"] == "table" or panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+    assert len(panels(name)) == len([p for p in document["panels"] if p["type"] != "row"]), "a title twice"
+    variables = {variable["name"] for variable in document["templating"]["list"]}
+    used = set()
+    for title, panel in panels(name).items():
+        assert panel["description"], title
+        assert panel["targets"], title
+        assert panel["type"] == "table" or panel["fieldConfig"]["defaults"]["unit"], title
         references = [target["refId"] for target in panel["targets"]]
         assert len(references) == len(set(references))
         for target in panel["targets"]:
+            assert target["datasource"]["uid"] == DATASOURCE.uid
             assert target["rawQuery"] is True
             assert target["query"].startswith("SELECT ")
             assert target["query"].count("(") == target["query"].count(")")
             assert "$timeFilter" in target["query"]
+            used |= set(re.findall(r"\$\{(\w+):regex\}", target["query"]))
+    assert used <= variables
+    assert variables <= used | {"area", "site"}  # a variable may only narrow down the next one
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_panel_covers_another(name: str) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in DOCUMENTS[name]["panels"]:
+        place = panel["gridPos"]
+        assert place["w"] > 0
+        assert place["h"] > 0
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        for cell in product(
+            range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        ):
+            assert cell not in taken, (panel["title"], taken[cell])
+            taken[cell] = panel["title"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_dashboards_lead_to_each_other_and_to_the_console(name: str, model: Model) -> None:
+    document = DOCUMENTS[name]
+    assert document["uid"] == f"greenbridge-{name}"
+    others, console = document["links"]
+    assert (others["type"], others["keepTime"], others["includeVars"]) == ("dashboards", True, True)
+    assert others["tags"] == document["tags"]
+    assert console["url"] == model.console
+    text = json.dumps(document)
+    uids = {other["uid"] for other in DOCUMENTS.values()}
+    assert set(re.findall(r"/d/([\w-]+)", text)) <= uids
+    for panel in panels(name).values():
+        if '"alarm"' in panel["targets"][0]["query"] and panel["type"] == "table":
+            links = [
+                option["value"]
+                for override in panel["fieldConfig"]["overrides"]
+                if override["matcher"]["options"] == "alarm"
+                for option in override["properties"]
+            ]
+            assert links or "count(" in panel["targets"][0]["query"], panel["title"]
 
 
 def test_every_line_tie_and_link_is_there(configuration: Configuration) -> None:
-    grid, titles = configuration.grid, {panel["title"]: panel for panel in panels()}
+    grid, titles = configuration.grid, panels("ties")
     for title in ("Two-end residual against the limit of R6", "Two-end residual", "Measured loss of lines"):
         assert [target["alias"] for target in titles[title]["targets"]] == [line.id for line in grid.line]
     for tie in grid.tie:
         aliases = [target["alias"] for target in titles[f"{tie.id} at {tie.delivery_node}"]["targets"]]
         assert aliases == ["main", "check", "schedule"]
+    for contract in grid.contract:
+        assert f"{contract.id}: transit balance" in titles
     assert f"{grid.hvdc[0].id}: loss less model" in titles
+    assert len(titles["Loading of lines and links"]["targets"]) == len(grid.line) + len(grid.hvdc)
+    for area in grid.area:
+        assert f"{area.id}: net position less schedule" in panels("areas")
 
 
-def test_limits_are_those_of_the_rules(configuration: Configuration) -> None:
-    titles = {panel["title"]: panel for panel in panels()}
-    steps = titles["AKT-ALT: deviation from schedule"]["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    values = [step["value"] for step in steps]
-    assert values == [None, -250, -100, -50, 50, 100, 250]  # NTC 1000 MW: 5, 10 and 25 %
+def test_limits_are_those_of_the_rules() -> None:
+    assert thresholds("ties", "AKT-ALT: deviation from schedule") == [
+        None, -250, -100, -50, 50, 100, 250
+    ]  # NTC 1000 MW: 5, 10 and 25 %  # fmt: skip
+    assert thresholds("areas", "Frequency") == [None, 49.6, 49.8, 49.95, 50.05, 50.2, 50.4]
+    assert thresholds("areas", "Busbar voltage") == [None, 475, 525]
+
+
+def test_another_limit_in_the_configuration_is_another_threshold(model: Model) -> None:
+    """Each rule that a panel draws: its settings are changed, and the drawing follows."""
+    changed = AlertsSettings.model_validate(
+        {
+            "R1": {"limits": [{"priority": "low", "mw": 61, "pct_ntc": 1, "on_s": 60}]},
+            "R2": {"limits": [{"priority": "low", "above": 62, "on_s": 60}]},
+            "R9": {"limits": [{"priority": "low", "above": 63, "on_s": 60}]},
+            "R10": {"limits": [{"priority": "low", "above": 0.64, "on_s": 60}]},
+            "R12": {"limits": [{"priority": "low", "pct_p": 65, "pct_i": 65, "on_s": 60}]},
+            "R19": {"rated_pct": 166},
+            "R20": {"low_pct": 80, "high_pct": 120},
+        },
+        strict=False,
+    )
+    made = documents(replace(model, alerts=changed))
+
+    def drawn(name: str, title: str) -> list[float]:
+        [panel] = [panel for panel in json.loads(made[name])["panels"] if panel["title"] == title]
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        return [step["value"] for step in steps if step["value"] is not None]
+
+    assert drawn("ties", "AKT-ALT: deviation from schedule") == [-61, 61]
+    assert drawn("areas", "KZ: net position less schedule") == [-62, 62]
+    assert drawn("areas", "KZ: area control error") == [-63, 63]
+    assert drawn("areas", "Frequency") == pytest.approx([49.36, 50.64])
+    assert drawn("ties", "Loading of lines and links") == [65]
+    assert drawn("plants", "Output as a part of the rating") == [166]
+    assert drawn("areas", "Busbar voltage") == [400, 600]
 
 
 def test_the_limit_of_a_line_is_that_of_the_rule(configuration: Configuration) -> None:
@@ -86,9 +182,10 @@ def test_the_limit_of_a_line_is_that_of_the_rule(configuration: Configuration) -
 
 
 def test_thresholds_grow_more_serious_outwards() -> None:
-    steps = [(step.value, step.color) for step in band(50, 0.5, 2)]
+    grades = [(0.5, Priority.MEDIUM), (2, Priority.URGENT)]
+    steps = [(step.value, step.color) for step in band(50, grades)]
     assert steps == [(None, "red"), (48, "orange"), (49.5, "text"), (50.5, "orange"), (52, "red")]
-    assert [(step.value, step.color) for step in above(1)] == [(None, "text"), (1, "red")]
+    assert [(step.value, step.color) for step in above(grades[1])] == [(None, "text"), (2, "red")]
     assert [step.color for step in above()] == ["text"]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from grafana.corridor import Corridor
+from grafana.catalogue import SHEETS, documents
+from grafana.model import Model
 from grafana.publishing import MESSAGE, GrafanaError, Outcome, Publisher, source_of, with_source
 from grafana.targets import DATASOURCE
 from greenbridge.cli import app
 from tests.grafana.fake_grafana import READER, TOKEN, FakeGrafana, served
 
-GENERATED = Path(__file__).parents[2] / "grafana" / "generated" / "corridor.json"
+GENERATED = Path(__file__).parents[2] / "grafana" / "generated"
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def grafana() -> Iterator[FakeGrafana]:
 
 
 @pytest.fixture(scope="module")
-def document(corridor: Corridor) -> dict[str, Any]:
-    return dict(json.loads(corridor.document()))
+def document(model: Model) -> dict[str, Any]:
+    return dict(json.loads(documents(model)["corridor"]))
 
 
 @pytest.fixture
@@ -117,14 +118,15 @@ def test_another_data_source_must_be_there(grafana: FakeGrafana, document: dict[
 def test_the_commands(grafana: FakeGrafana, document: dict[str, Any], token: Path, tmp_path: Path) -> None:
     built = command("build", "corridor", tmp_path / "out")
     assert built.exit_code == 0, built.output
-    assert (tmp_path / "out" / "corridor.json").read_text() == GENERATED.read_text()
+    names = [sheet.name for sheet in SHEETS]
+    for name in names:
+        assert (tmp_path / "out" / f"{name}.json").read_text() == (GENERATED / f"{name}.json").read_text()
     there = ("corridor", "--url", grafana.url, "--token-file", token)
     different = command("diff", *there)
     assert different.exit_code == 1
     assert "+++ built/greenbridge-corridor" in different.output
-    assert command("push", *there).output == "corridor: created\n"
-    assert command("diff", *there).output == "corridor: no difference\n"
-    assert command("push", *there).output == "corridor: unchanged\n"
+    for what, told in (("push", "created"), ("diff", "no difference"), ("push", "unchanged")):
+        assert command(what, *there).output.splitlines() == [f"{name}: {told}" for name in names]
 
 
 def test_wrong_use_is_told(grafana: FakeGrafana, token: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,13 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 async def influx(influxd: Influxd) -> AsyncIterator[InfluxBench]:
+    """A proxy with a fresh bucket."""
+    async with bench_on(influxd) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def bench_on(influxd: Influxd) -> AsyncIterator[InfluxBench]:
     """A proxy with a fresh bucket."""
     bucket = f"bucket{next(_numbers)}"
     influxd.create(bucket)
