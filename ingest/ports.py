@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -368,6 +368,22 @@ class Store(Protocol):
 
     async def apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
         """Stores events and advances the event position."""
+        ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A store that can work ahead while it waits for its server."""
+
+    async def prepare(self, records: Sequence[JournalRecord]) -> None:
+        """Prepares records that follow those being applied; only how long these take depends on it.
+
+        Raises
+        ------
+        StorageError
+            They do not follow.
+
+        """
         ...
 
 

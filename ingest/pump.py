@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
 import structlog
 
 from ingest import metrics
-from ingest.ports import EventLog, JournalCursors, JournalReader, Position, Store
+from ingest.ports import (
+    EventLog,
+    JournalCursors,
+    JournalReader,
+    JournalRecord,
+    Position,
+    Preparing,
+    Store,
+)
 from ingest.refill import Refill
 from ingest.retry import RetryLaterError
 from telemetry.backoff import Backoff
@@ -138,14 +147,12 @@ class StorePump:
                 f"store {self._store.name} has applied record {self._position.offset}, but the journal ends "
                 f"at {self._journal.head}: they are of different states; restore both from one backup"
             )
+        ahead: Sequence[JournalRecord] = ()
         while True:
             started = self._clock.monotonic()
-            records = await self._journal.read(self._position.offset, self._max_readings)
-            if records:
-                self._position = await self._attempts.until_done(self._store.apply, records)
-                await self._trail()
-                self._report()
-            if await self._refilled():
+            records = ahead or await self._journal.read(self._position.offset, self._max_readings)
+            ahead = await self._carry(records) if records else ()
+            if ahead or await self._refilled():
                 continue
             if not records:
                 await self._wait()
@@ -153,6 +160,37 @@ class StorePump:
             left = self._every_s - (self._clock.monotonic() - started)
             if left > 0 and sum(len(r.batch) for r in records) < self._max_readings // 2:
                 await self._clock.sleep(left)
+
+    async def _carry(self, records: Sequence[JournalRecord]) -> Sequence[JournalRecord]:
+        """Has records applied, and meanwhile those that follow prepared; returns these."""
+        preparing = asyncio.create_task(self._prepare(records[-1]))
+        try:
+            self._position = await self._attempts.until_done(self._store.apply, records)
+            await self._trail()
+            self._report()
+            ahead = await preparing
+        finally:
+            preparing.cancel()
+            await asyncio.wait([preparing])
+        # a store may go back to what it knows to be durable
+        return ahead if self._position.offset == records[-1].offset else ()
+
+    async def _prepare(self, last: JournalRecord) -> Sequence[JournalRecord]:
+        """Reads the records after one, if many wait, and has the store prepare them.
+
+        What cannot be read or prepared now will be when it is its turn, or fail then.
+        """
+        waiting = self._journal.readings - last.readings_before - len(last.batch)
+        gap_open = self._refill is not None and self._refill.next_gap is not None
+        if not isinstance(self._store, Preparing) or waiting < self._max_readings // 2 or gap_open:
+            return ()
+        try:
+            records = await self._journal.read(last.offset, self._max_readings)
+            if records:
+                await self._store.prepare(records)
+        except StorageError:
+            return ()
+        return records
 
     async def _refilled(self) -> bool:
         """Whether a step of the refill did something."""

@@ -61,6 +61,12 @@ class HighWaterMarks:
             self._newest = np.append(self._newest, np.full(more, _NEVER))
         np.maximum.at(self._newest, point, t_source)
 
+    def raised_to(self, point: NDArray[np.uint32], t_source: NDArray[np.int64]) -> HighWaterMarks:
+        """The same, raised; these stay as they are."""
+        raised = HighWaterMarks(self._newest)
+        raised.raise_to(point, t_source)
+        return raised
+
     def of_points(self, point: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Mark of each point [ns, UTC]; the smallest number for a point without readings."""
         inside = point < len(self._newest)

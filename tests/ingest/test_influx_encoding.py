@@ -7,12 +7,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.ports import EventRecord
-from ingest.stores.influx.encoding import Encoder, encode_events
+from ingest.stores.influx.encoding import Encoder, Lines, encode_events
 from ingest.stores.influx.schema import Schema, identifier, literal
 from telemetry.batch import Columns
 from telemetry.points import PointKey
 from telemetry.registry import PointRegistry
 from telemetry.site import Site
+
+
+def split(encoded: Lines) -> list[bytes]:
+    """The lines one by one, which are those of the whole, wherever it is cut."""
+    lines = [encoded.body(i, i + 1) for i in range(len(encoded))]
+    for cut in {0, len(lines) // 2, len(lines)}:
+        parts = (encoded.body(0, cut), encoded.body(cut, len(lines)))
+        assert b"\n".join(filter(None, parts)) == b"\n".join(lines)
+    return lines
 
 
 def test_one_line_per_device_and_time_with_quality_beside_each_value(
@@ -22,7 +31,7 @@ def test_one_line_per_device_and_time_with_quality_beside_each_value(
     encoded = Encoder(Schema(site, registry)).encode(columns)
     shy = "meter,area=KZ,branch=SHY-TAS,device=SHY-TAS_SHY_main,node=SHY,role=main"
     tas = "meter,area=UZ,branch=SHY-TAS,device=SHY-TAS_TAS_main,node=TAS,role=main"
-    assert [line.decode() for line in encoded.lines] == [
+    assert [line.decode() for line in split(encoded)] == [
         f"{shy} TotW=1.5,TotW_q=0i,TotVAr_q=129i 7",
         f"{shy} TotW_q=137i 8",
         f"{tas} TotW=-2.0,TotW_q=65i 7",
@@ -32,7 +41,7 @@ def test_one_line_per_device_and_time_with_quality_beside_each_value(
 
 def test_revisions_say_whether_the_value_is_void(site: Site, registry: PointRegistry) -> None:
     columns = Columns.of([0, 1], [7, 7], [math.nan, 2.0], [129, 0])
-    (line,) = Encoder(Schema(site, registry)).encode(columns, np.array([True, True])).lines
+    (line,) = split(Encoder(Schema(site, registry)).encode(columns, np.array([True, True])))
     assert (
         line.decode().split(" ")[1] == "TotW_q=129i,TotW_void=true,TotVAr=2.0,TotVAr_q=0i,TotVAr_void=false"
     )
@@ -85,7 +94,7 @@ def test_lines_say_what_one_reading_after_the_other_says(
     columns = Columns.of(point, t, value, quality)
     encoded = Encoder(Schema(site, registry)).encode(columns, np.array(marks, bool))
     found = {}
-    for number, line in enumerate(encoded.lines):
+    for number, line in enumerate(split(encoded)):
         prefix, fields, time = line.decode().split(" ")
         found[f"{prefix} {time}"] = {
             f"{name}={float(text)!r}" if "_" not in name else f"{name}={text}"
@@ -93,19 +102,19 @@ def test_lines_say_what_one_reading_after_the_other_says(
         }
         assert {int(columns.t_source[row]) for row in encoded.rows(number)} == {int(time)}
     assert found == plain(site, columns, list(marks))
-    assert len(found) == len(encoded.lines)
+    assert len(found) == len(encoded)
 
 
 def test_points_that_left_the_configuration_keep_their_identity(site: Site, registry: PointRegistry) -> None:
     registry.extend([PointKey("old meter", "TotW", "MW")])
     columns = Columns.of([8, 9, 8], [1, 1, 2], [1.0, 2.0, 3.0], [0, 0, 0])
     encoded = Encoder(Schema(site, registry)).encode(columns)
-    assert [line.decode() for line in encoded.lines] == [
+    assert [line.decode() for line in split(encoded)] == [
         r"unconfigured,device=old\ meter,unit=MW TotW=1.0,TotW_q=0i 1",
         r"unconfigured,device=old\ meter,unit=MW TotW=3.0,TotW_q=0i 2",
     ]
     assert encoded.unknown.tolist() == [1]
-    assert Encoder(Schema(site, registry)).encode(Columns.empty()).lines == []
+    assert split(Encoder(Schema(site, registry)).encode(Columns.empty())) == []
 
 
 def test_events_escape_text_and_leave_out_what_has_no_value() -> None:

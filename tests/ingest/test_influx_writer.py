@@ -6,6 +6,7 @@ import pytest
 
 from ingest.retry import RetryLaterError
 from ingest.stores.influx.client import RefusedLinesError
+from ingest.stores.influx.encoding import Listed
 from ingest.stores.influx.writer import LARGEST, SMALLEST, LineWriter
 
 
@@ -37,7 +38,7 @@ def lines(count: int, *bad: int) -> list[bytes]:
 async def test_requests_grow_to_the_largest_and_keep_the_order() -> None:
     server = Server()
     writer = LineWriter(server)
-    assert await writer.write(lines(120_000)) == []
+    assert await writer.write(Listed(lines(120_000))) == []
     assert server.stored == lines(120_000)
     assert server.requests[0] == 10_000
     assert max(server.requests) == writer.size == LARGEST
@@ -45,7 +46,7 @@ async def test_requests_grow_to_the_largest_and_keep_the_order() -> None:
 
 async def test_bad_lines_stand_alone_and_cost_few_requests() -> None:
     server = Server()
-    refused = await LineWriter(server).write(lines(25_000, 7, 24_999))
+    refused = await LineWriter(server).write(Listed(lines(25_000, 7, 24_999)))
     assert [(line.index, line.status, line.reason) for line in refused] == [
         (7, 400, "partial write"),
         (24_999, 400, "partial write"),
@@ -57,9 +58,9 @@ async def test_bad_lines_stand_alone_and_cost_few_requests() -> None:
 async def test_a_server_with_a_smaller_limit_gets_smaller_requests_from_then_on() -> None:
     server = Server(most=SMALLEST)
     writer = LineWriter(server)
-    await writer.write(lines(10_000))
+    await writer.write(Listed(lines(10_000)))
     server.requests.clear()
-    await writer.write(lines(5_000))
+    await writer.write(Listed(lines(5_000)))
     assert server.requests == [SMALLEST]
 
 
@@ -68,12 +69,12 @@ async def test_an_outage_decides_nothing_and_shrinks_the_next_request() -> None:
     server.down = True
     writer = LineWriter(server)
     with pytest.raises(RetryLaterError):
-        await writer.write(lines(20_000))
+        await writer.write(Listed(lines(20_000)))
     assert server.requests == [10_000]
     assert writer.size == SMALLEST
 
 
 async def test_nothing_is_written_for_no_lines() -> None:
     server = Server()
-    assert await LineWriter(server).write([]) == []
+    assert await LineWriter(server).write(Listed([])) == []
     assert server.requests == []

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from ingest.conservation import conservation
 from ingest.fakes import FakeCursors, FakeEventLog, FakeJournal, FakeStore
-from ingest.ports import EventRecord, Position, Totals
+from ingest.ports import EventRecord, JournalRecord, Position, Totals
 from ingest.pump import EventPump, StorePump
 from ingest.retry import RetryLaterError
 from telemetry.clock import ManualClock, settle
@@ -111,3 +111,90 @@ async def test_events_follow_with_their_own_position(clock: ManualClock) -> None
         assert (pump.status.state, pump.status.lag) == ("running", 0)
         assert [e.key for e in await store.events("alarm", 0, 10)] == ["b", "a"]
     assert (await store.position()).event == 2
+
+
+class AheadStore(FakeStore):
+    """Works ahead; applies only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Semaphore(0)
+        self.steps: list[tuple[str, list[int]]] = []
+        self.falls_back = False
+
+    async def prepare(self, records: Sequence[JournalRecord]) -> None:
+        self.steps.append(("prepare", [record.offset for record in records]))
+
+    async def apply(self, records: Sequence[JournalRecord]) -> Position:
+        self.steps.append(("begin", [record.offset for record in records]))
+        await self.let.acquire()
+        if self.falls_back:
+            self.falls_back = False
+            return await self.position()
+        self.steps.append(("end", [record.offset for record in records]))
+        return await super().apply(records)
+
+
+@asynccontextmanager
+async def ahead(clock: ManualClock, records: int) -> AsyncIterator[AheadStore]:
+    journal, store = FakeJournal(clock), AheadStore()
+    for at in range(records):
+        journal.append(batch([0.0] * 10, at=at))
+    pump = StorePump(journal, store, clock, max_readings=20)
+    async with running(pump.run):
+        yield store
+        store.let.release()
+        await settle()
+    assert (await conservation(journal, store)).holds
+
+
+async def test_the_next_records_are_prepared_while_a_store_waits(clock: ManualClock) -> None:
+    async with ahead(clock, 6) as store:
+        assert store.steps == [("begin", [1, 2]), ("prepare", [3, 4])]
+        store.let.release()
+        await settle()
+        store.let.release()
+        await settle()
+        assert store.steps[2:] == [
+            ("end", [1, 2]),
+            ("begin", [3, 4]),
+            ("prepare", [5, 6]),
+            ("end", [3, 4]),
+            ("begin", [5, 6]),
+        ]
+
+
+async def test_a_trickle_is_not_prepared_in_small_pieces(clock: ManualClock) -> None:
+    async with ahead(clock, 2) as store:
+        assert store.steps == [("begin", [1, 2])]
+
+
+async def test_what_was_prepared_is_tried_with_what_failed_before_it(clock: ManualClock) -> None:
+    async with ahead(clock, 4) as store:
+        store.failures = [RetryLaterError("down", "unreachable")]
+        store.let.release()
+        await settle()
+        await clock.advance(2)
+        store.let.release()
+        await settle()
+        assert [step for step in store.steps if step[0] != "prepare"] == [
+            ("begin", [1, 2]),
+            ("end", [1, 2]),
+            ("begin", [1, 2]),
+            ("end", [1, 2]),
+            ("begin", [3, 4]),
+        ]
+
+
+async def test_a_store_that_goes_back_gets_the_records_again(clock: ManualClock) -> None:
+    async with ahead(clock, 4) as store:
+        store.falls_back = True
+        store.let.release()
+        await settle()
+        store.let.release()
+        await settle()
+        assert [step for step in store.steps if step[0] == "begin"] == [
+            ("begin", [1, 2]),
+            ("begin", [1, 2]),
+            ("begin", [3, 4]),
+        ]

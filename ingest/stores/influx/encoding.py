@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -26,36 +27,93 @@ from ingest.stores.influx.schema import (
 from telemetry.batch import Columns
 
 _NO_ROWS: Rows = np.zeros(0, np.intp)
+_PIECES = 4
+_QUALITIES = np.array([f"{code}i" for code in range(256)], object)
 EVENT_SPREAD = 1_000_000
 """Events are spread over so many nanoseconds by their key, so that two of one time stay two."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Line protocol, and which rows of the input each line carries."""
+class Block(Protocol):
+    """Lines of line protocol that can be cut anywhere between two of them."""
 
-    lines: list[bytes]
+    def __len__(self) -> int:
+        """Number of lines."""
+        ...
+
+    def body(self, first: int, last: int) -> bytes:
+        """The lines first <= line < last, with a line break between two of them."""
+        ...
+
+
+class Listed:
+    """A :class:`Block` of lines that are there one by one."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def body(self, first: int, last: int) -> bytes:
+        """The lines first <= line < last."""
+        return b"\n".join(self._lines[first:last])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """A :class:`Block` of readings, and which rows of the input each line carries.
+
+    Lines are kept in pieces that are joined when a request is made of them: a line of its own for each
+    device and time would cost more than all the rest.
+    """
+
+    pieces: list[str]
+    """Four for each row: what leads to the value, value, name of the quality, quality and what follows."""
     order: Rows
     """Rows in the order of the lines."""
-    ends: list[int]
-    """Where the rows of each line end in ``order``."""
+    bounds: list[int]
+    """Where the rows of each line begin in ``order``, and where those of the last one end."""
     unknown: Rows
     """Rows of points that were never declared; they have no line."""
 
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def body(self, first: int, last: int) -> bytes:
+        """The lines first <= line < last."""
+        pieces = self.pieces[_PIECES * self.bounds[first] : _PIECES * self.bounds[last]]
+        return "".join(pieces)[:-1].encode()
+
     def rows(self, line: int) -> Rows:
         """Rows that a line carries."""
-        return self.order[self.ends[line - 1] if line else 0 : self.ends[line]]
+        return self.order[self.bounds[line] : self.bounds[line + 1]]
+
+
+class _Words(NamedTuple):
+    """What a line says around the value of a field."""
+
+    first: str
+    """Before the value, where the line's fields begin."""
+    next: str
+    """Before the value, after another field."""
+    quality: str
+    """Before the quality, after the value."""
+
+    @classmethod
+    def of(cls, field: str) -> _Words:
+        return cls(f"{field}=", f",{field}=", f",{field}{QUALITY}=")
 
 
 class Encoder:
-    """Encodes readings; keeps the prefix and the field names of every point that it has met."""
+    """Encodes readings; keeps the prefix and the words of every point that it has met."""
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._series: dict[str, int] = {}
         self._prefixes: list[str] = []
-        self._number: list[int] = []
-        self._names: list[str] = []
+        self._number = np.zeros(0, np.int64)
+        self._words: dict[str, _Words] = {}
+        self._first, self._next, self._quality = (np.zeros(0, object) for _ in _Words._fields)
 
     def encode(self, columns: Columns, revises: NDArray[np.bool_] | None = None) -> Lines:
         """One line for each device and time, with the value and the quality of each point.
@@ -64,58 +122,78 @@ class Encoder:
         earlier value is written too. Keys must be unique.
         """
         if not len(columns):
-            return Lines([], _NO_ROWS, [], _NO_ROWS)
+            return Lines([], _NO_ROWS, [0], _NO_ROWS)
         self._learn(int(columns.point.max()))
-        series = np.array(self._number, np.int64)[columns.point]
+        series = self._number[columns.point]
         order = np.lexsort((columns.t_source, series))
         known = series[order] >= 0
         unknown, order = order[~known], order[known]
         if not len(order):
-            return Lines([], order, [], unknown)
+            return Lines([], order, [0], unknown)
         series, t = series[order], columns.t_source[order]
-        fields = self._fields(columns, order, None if revises is None else revises[order])
         starts = np.flatnonzero(np.append(True, (series[1:] != series[:-1]) | (t[1:] != t[:-1])))
-        ends = [*starts[1:].tolist(), len(order)]
+        bounds = [*starts.tolist(), len(order)]
         prefixes = np.array(self._prefixes, object)[series[starts]].tolist()
-        lines = [
-            f"{prefix} {','.join(fields[start:end])} {time}".encode()
-            for prefix, start, end, time in zip(
-                prefixes, starts.tolist(), ends, t[starts].tolist(), strict=True
-            )
-        ]
-        return Lines(lines, order, ends, unknown)
+        marks = None if revises is None else revises[order]
+        pieces = self._pieces(columns.where(order), marks, bounds, prefixes, t[starts].tolist())
+        return Lines(pieces, order, bounds, unknown)
 
-    def _fields(self, columns: Columns, order: Rows, marks: NDArray[np.bool_] | None) -> list[str]:
-        """The fields of each row: value, quality and, where it is marked, whether the value is void."""
-        point, quality, value = columns.point[order], columns.quality[order], columns.value[order]
-        # few pairs of point and quality occur: each is put into words once
-        pairs, which = np.unique(point.astype(np.int64) << 8 | quality, return_inverse=True)
-        words = [f",{self._names[pair >> 8]}{QUALITY}={pair & 255}i" for pair in pairs.tolist()]
-        names = np.array(self._names, object)[point].tolist()
-        tails = np.array(words, object)[which].tolist()
+    def _pieces(
+        self,
+        rows: Columns,
+        marks: NDArray[np.bool_] | None,
+        bounds: list[int],
+        prefixes: list[str],
+        times: list[int],
+    ) -> list[str]:
+        """The pieces of all lines, whose rows come one after the other."""
+        finite = np.isfinite(rows.value)
+        heads = self._next[rows.point].tolist()
+        names = self._quality[rows.point].tolist()
         # msgspec writes the shortest digits that read back as the same number, three times as fast as repr
-        numbers = msgspec.json.encode(value.tolist())[1:-1].decode().split(",")
-        fields = [f"{name}={number}{tail}" for name, number, tail in zip(names, numbers, tails, strict=True)]
-        finite = np.isfinite(value)
+        numbers = msgspec.json.encode(rows.value.tolist())[1:-1].decode().split(",")
+        qualities = _QUALITIES[rows.quality].tolist()
         for row in np.flatnonzero(~finite).tolist():
-            fields[row] = tails[row][1:]
+            heads[row], numbers[row], names[row] = ",", "", names[row][1:]
         for row in () if marks is None else np.flatnonzero(marks).tolist():
-            fields[row] += f",{names[row]}{VOID}={'false' if finite[row] else 'true'}"
-        return fields
+            field = self._first[rows.point[row]][:-1]
+            qualities[row] += f",{field}{VOID}={'false' if finite[row] else 'true'}"
+        firsts = self._first[rows.point[bounds[:-1]]].tolist()
+        for row, prefix, first in zip(bounds[:-1], prefixes, firsts, strict=True):
+            heads[row] = f"{prefix} {first if finite[row] else ''}"
+        for end, time in zip(bounds[1:], times, strict=True):
+            qualities[end - 1] += f" {time}\n"
+        pieces = [""] * (_PIECES * len(rows))
+        for place, column in enumerate((heads, numbers, names, qualities)):
+            pieces[place::_PIECES] = column
+        return pieces
 
     def _learn(self, highest: int) -> None:
-        for index in range(len(self._names), highest + 1):
+        """Looks up the points up to an index that are new."""
+        numbers, words = [], []
+        for index in range(len(self._number), highest + 1):
             place = self._schema.place(index)
             if place is None:
-                self._number.append(-1)
-                self._names.append("")
+                numbers.append(-1)
+                words.append(_Words("", "", ""))
                 continue
             prefix = place.series.prefix
             if prefix not in self._series:
                 self._series[prefix] = len(self._prefixes)
                 self._prefixes.append(prefix)
-            self._number.append(self._series[prefix])
-            self._names.append(escaped(place.field))
+            numbers.append(self._series[prefix])
+            field = escaped(place.field)
+            # devices of a kind share their words
+            words.append(self._words.setdefault(field, _Words.of(field)))
+        if not numbers:
+            return
+        self._first, self._next, self._quality = (
+            np.append(known, np.array(fresh, object))
+            for known, fresh in zip(
+                (self._first, self._next, self._quality), zip(*words, strict=True), strict=True
+            )
+        )
+        self._number = np.append(self._number, numbers)
 
 
 def encode_events(events: Sequence[EventRecord]) -> list[bytes]:

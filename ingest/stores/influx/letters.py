@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ingest.ports import DeadLetter
-from ingest.stores.influx.encoding import Lines
+from ingest.stores.influx.encoding import Block, Lines
 from ingest.stores.influx.writer import RefusedLine
 from telemetry.batch import Columns
 
@@ -21,13 +21,11 @@ class LetterBox(Protocol):
         ...
 
 
-def refused_lines(
-    store: str, now_ns: int, lines: Sequence[bytes], refused: Sequence[RefusedLine]
-) -> list[DeadLetter]:
+def refused_lines(store: str, now_ns: int, lines: Block, refused: Sequence[RefusedLine]) -> list[DeadLetter]:
     """A letter for each line that a server refused, with its reason; ``now_ns`` [ns, UTC]."""
     letters = []
     for one in refused:
-        line = lines[one.index]
+        line = lines.body(one.index, one.index + 1)
         measurement = line.partition(b",")[0].decode(errors="replace")
         reason = "line_too_large" if one.status == 413 else "line_refused"
         letters.append(DeadLetter(now_ns, store, measurement, reason, one.reason, line, len(line)))

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from ingest.config import InfluxSettings
 from ingest.ports import EventRecord, JournalCursors, JournalRecord, Position, Totals
-from ingest.stages.continuity import missed
-from ingest.stages.deadband import Deadbands, References, handed_on
-from ingest.stages.deduplication import HighWaterMarks, Keyed, Resolution, Rows, keyed, resolve
+from ingest.stages.deadband import Deadbands, References
+from ingest.stages.deduplication import HighWaterMarks, Resolution, Rows
 from ingest.stores.influx.client import InfluxClient, Target, read_token
-from ingest.stores.influx.encoding import Encoder, encode_events
+from ingest.stores.influx.encoding import Encoder, Lines, Listed, encode_events
 from ingest.stores.influx.letters import LetterBox, refused_lines, undeclared_points
+from ingest.stores.influx.preparation import NO_QUALITIES, NO_ROWS, NO_VALUES, Standing
+from ingest.stores.influx.preparing import Preparing
 from ingest.stores.influx.query import InfluxQuery
 from ingest.stores.influx.schema import Schema
 from ingest.stores.influx.writer import LineWriter
@@ -75,14 +76,12 @@ class InfluxStore:
         target = Target(settings.url, settings.org, settings.bucket, settings.timeout_s)
         self._client = InfluxClient(target, read_token(settings, environment))
         schema = Schema(site, registry)
-        self._deadbands = Deadbands.of_site(site)
-        self._encoder = Encoder(schema)
+        self._preparing = Preparing("influx-preparing", Deadbands.of_site(site), Encoder(schema))
         self._writer = LineWriter(self._client)
         self._cursors = cursors
         self._letters = letters
         self._clock = clock
-        self._marks: HighWaterMarks | None = None
-        self._references: References | None = None
+        self._standing: Standing | None = None
         self._saving = asyncio.Lock()  # readings and events move different parts of one position
         self.query = InfluxQuery(self._client, schema)
         """The :class:`ingest.ports.QueryPort` on the same server."""
@@ -95,6 +94,7 @@ class InfluxStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
+        await self._preparing.close()
 
     @property
     def name(self) -> str:
@@ -126,29 +126,32 @@ class InfluxStore:
         records = [record for record in records if record.offset > position.offset]
         if not records:
             return position
-        accounted = position.totals.accounted
-        gaps = missed(records, accounted)
-        marks = await self._loaded_marks()
-        columns, suppressed, references = await asyncio.to_thread(
-            handed_on, records, accounted, self._deadbands, await self._loaded_references()
-        )
-        batch = await asyncio.to_thread(keyed, columns)
-        suspects = np.flatnonzero(batch.first & ~marks.above(batch.columns))
-        plan = resolve(batch, *await self._held(batch.columns, suspects))
-        chosen = np.concatenate([plan.insert, plan.update])
-        written = batch.columns.where(chosen)
-        lost = await self._write(written, _revises(batch, plan))
-        references = references.without(written.point[lost])  # what is not there says nothing
-        totals = position.totals.plus(_totals(plan, lost)).plus(Totals(suppressed=suppressed, missed=gaps))
-        newest = batch.columns.where(batch.newest)
-        raised = HighWaterMarks.from_bytes(marks.to_bytes())
-        raised.raise_to(newest.point, newest.t_source)
+        standing = await self._loaded()
+        prepared = await self._preparing.batch(records, standing)
+        held = await self._held(prepared.batch.columns, prepared.suspects)
+        outcome = await self._preparing.settled(prepared, *held)
+        lost = await self._write(outcome.columns, outcome.lines)
+        totals = position.totals.plus(_totals(outcome.plan, lost))
+        totals = totals.plus(Totals(suppressed=prepared.suppressed, missed=prepared.missed))
+        # what is not there says nothing; itself if nothing was lost, so that what is prepared fits
+        after = prepared.after.without(outcome.columns.point[lost])
         async with self._saving:
             position = replace(await self.position(), offset=records[-1].offset, totals=totals)
-            await self._cursors.save(self.name, position, raised.to_bytes(), references.to_bytes())
-        # only now: readings of a failed attempt must count as new again
-        self._marks, self._references = raised, references
+            marks = _marks(after).to_bytes()
+            await self._cursors.save(self.name, position, marks, after.references.to_bytes())
+        self._standing = after  # only now: readings of a failed attempt must count as new again
         return position
+
+    async def prepare(self, records: Sequence[JournalRecord]) -> None:
+        """Prepares the records that follow those being applied: these need not wait for more than the server.
+
+        Raises
+        ------
+        StorageError
+            They do not follow.
+
+        """
+        await self._preparing.next(records)
 
     async def apply_events(self, events: Sequence[tuple[int, EventRecord]]) -> Position:
         """Writes events; a line that the server refuses becomes a dead letter.
@@ -163,7 +166,7 @@ class InfluxStore:
         fresh = [(number, event) for number, event in events if number > position.event]
         if not fresh:
             return position
-        lines = encode_events([event for _, event in fresh])
+        lines = Listed(encode_events([event for _, event in fresh]))
         refused = await self._writer.write(lines)
         await self._letters.add(refused_lines(self.name, self._clock.now_ns(), lines, refused), self.name)
         async with self._saving:
@@ -182,27 +185,30 @@ class InfluxStore:
             The server takes nothing now; the same readings are to be given again later.
 
         """
-        marks = await self._loaded_marks()
-        self._references = (await self._loaded_references()).without(columns.point)
-        await self._write(columns, np.ones(len(columns), bool))
-        marks.raise_to(columns.point, columns.t_source)
+        standing = await self._loaded()
+        standing = replace(standing, references=standing.references.without(columns.point))
+        self._standing = standing
+        await self._write(columns, await self._preparing.encoded(columns, np.ones(len(columns), bool)))
+        marks = _marks(standing).raised_to(columns.point, columns.t_source)
+        self._standing = replace(standing, marks=marks)
 
-    async def _loaded_marks(self) -> HighWaterMarks:
-        if self._marks is None:
-            self._marks = HighWaterMarks.from_bytes(await self._cursors.load_marks(self.name))
-        return self._marks
-
-    async def _loaded_references(self) -> References:
-        if self._references is None:
-            self._references = References.from_bytes(await self._cursors.load_references(self.name))
-        return self._references
+    async def _loaded(self) -> Standing:
+        """How the store stands; from the cursors at first."""
+        if self._standing is None:
+            position = await self.position()
+            self._standing = Standing(
+                position.totals.accounted,
+                References.from_bytes(await self._cursors.load_references(self.name)),
+                HighWaterMarks.from_bytes(await self._cursors.load_marks(self.name)),
+            )
+        return self._standing
 
     async def _held(
         self, columns: Columns, rows: Rows
     ) -> tuple[Rows, NDArray[np.float64], NDArray[np.uint8]]:
         """Of some rows those whose key the server has, in ascending order, with its value and quality."""
         if not len(rows):
-            return rows, np.zeros(0), np.zeros(0, np.uint8)
+            return NO_ROWS, NO_VALUES, NO_QUALITIES
         point, t = columns.point[rows], columns.t_source[rows]
         starts = np.flatnonzero(
             np.append(True, point[1:] != point[:-1])
@@ -221,24 +227,18 @@ class InfluxStore:
         theirs = np.array([i for _, i in found], np.intp)
         return np.array([row for row, _ in found], np.intp), stored.value[theirs], stored.quality[theirs]
 
-    async def _write(self, columns: Columns, revises: NDArray[np.bool_]) -> Rows:
+    async def _write(self, columns: Columns, lines: Lines) -> Rows:
         """Writes readings with distinct keys; returns the rows that became dead letters."""
-        encoded = await asyncio.to_thread(self._encoder.encode, columns, revises)
-        refused = await self._writer.write(encoded.lines)
+        refused = await self._writer.write(lines)
         now = self._clock.now_ns()
-        letters = refused_lines(self.name, now, encoded.lines, refused)
-        letters += undeclared_points(self.name, now, columns, encoded)
+        letters = refused_lines(self.name, now, lines, refused)
+        letters += undeclared_points(self.name, now, columns, lines)
         await self._letters.add(letters, self.name)
-        return np.concatenate([*(encoded.rows(line.index) for line in refused), encoded.unknown])
+        return np.concatenate([*(lines.rows(line.index) for line in refused), lines.unknown])
 
 
-def _revises(batch: Keyed, plan: Resolution) -> NDArray[np.bool_]:
-    """Mask over the rows to insert, then those to update: may an earlier value of the key be on the server?
-
-    Also for a new key that came several times: before a crash its first value may have been written.
-    """
-    repeated = batch.last & ~batch.first
-    return np.append(repeated[plan.insert], np.ones(len(plan.update), bool))
+def _marks(standing: Standing) -> HighWaterMarks:
+    return standing.marks or HighWaterMarks()
 
 
 def _totals(plan: Resolution, lost: Rows) -> Totals:

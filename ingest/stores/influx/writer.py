@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ingest.retry import RetryLaterError
 from ingest.stores.influx.client import RefusedLinesError
+from ingest.stores.influx.encoding import Block
 
 SMALLEST = 5_000
 LARGEST = 20_000
@@ -41,7 +41,7 @@ class LineWriter:
         self.size = _FIRST
         """Lines of the next request, from SMALLEST to LARGEST."""
 
-    async def write(self, lines: Sequence[bytes]) -> list[RefusedLine]:
+    async def write(self, lines: Block) -> list[RefusedLine]:
         """Writes lines and returns those refused.
 
         A refused request is cut in halves until the bad lines stand alone. What a partial write had stored is
@@ -61,13 +61,13 @@ class LineWriter:
             start = end
         return refused
 
-    async def _write(self, lines: Sequence[bytes], first: int, last: int) -> list[RefusedLine]:
+    async def _write(self, lines: Block, first: int, last: int) -> list[RefusedLine]:
         refused: list[RefusedLine] = []
         pending = [(first, last)]
         while pending:
             start, end = pending.pop()
             try:
-                await self._client.write(b"\n".join(lines[start:end]))
+                await self._client.write(lines.body(start, end))
             except RefusedLinesError as error:
                 if error.status == 413:
                     self._shrink()

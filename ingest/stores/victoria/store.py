@@ -7,7 +7,6 @@ server may have lost its memory, everything after that position is written again
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -20,12 +19,12 @@ from numpy.typing import NDArray
 from ingest.config import VictoriaSettings
 from ingest.ports import EventRecord, JournalRecord, Position, Totals
 from ingest.retry import RetryLaterError
-from ingest.stages.continuity import missed
-from ingest.stages.deadband import Deadbands, References, handed_on
-from ingest.stages.deduplication import keyed
+from ingest.stages.deadband import Deadbands, References
 from ingest.stores.influx.client import InfluxClient, Target
-from ingest.stores.influx.encoding import Encoder
+from ingest.stores.influx.encoding import Encoder, Lines
 from ingest.stores.influx.letters import LetterBox, refused_lines, undeclared_points
+from ingest.stores.influx.preparation import Standing
+from ingest.stores.influx.preparing import Preparing
 from ingest.stores.influx.schema import Schema
 from ingest.stores.influx.store import MarkedCursors
 from ingest.stores.influx.writer import LineWriter
@@ -59,8 +58,8 @@ class VictoriaStore:
         target = Target(settings.url, "greenbridge", "greenbridge", settings.timeout_s, "VictoriaMetrics")
         self._client = InfluxClient(target, "none")
         self._started = ServerStart(settings.url, settings.timeout_s)
-        self._deadbands = Deadbands.of_site(site)
-        self._encoder = Encoder(Schema(site, registry))
+        encoder = Encoder(Schema(site, registry))
+        self._preparing = Preparing("victoria-preparing", Deadbands.of_site(site), encoder)
         self._writer = LineWriter(self._client)
         self._cursors = cursors
         self._letters = letters
@@ -68,7 +67,7 @@ class VictoriaStore:
         self._durable_after_s = settings.durable_after_s
         self._held = HoldBack(settings.durable_after_s)
         self._applied: Position | None = None
-        self._references = References()
+        self._standing: Standing | None = None
         self._went_back = False
         self._process: float | None = None
 
@@ -82,6 +81,7 @@ class VictoriaStore:
     ) -> None:
         await self._started.__aexit__(kind, error, trace)
         await self._client.__aexit__(kind, error, trace)
+        await self._preparing.close()
 
     REFILL_CHUNK = 1_000_000
     """Readings of one refill: each waits until it is durable."""
@@ -95,7 +95,6 @@ class VictoriaStore:
         """How far this store has come: what the server took; what it keeps for certain trails behind."""
         if self._applied is None:
             self._applied = await self._cursors.load(self.name)
-            self._references = References.from_bytes(await self._cursors.load_references(self.name))
         return self._applied
 
     async def count(self) -> None:
@@ -122,23 +121,17 @@ class VictoriaStore:
         records = [record for record in records if record.offset > position.offset]
         if not records:
             return position
-        accounted = position.totals.accounted
-        gaps = missed(records, accounted)
-        columns, suppressed, references = await asyncio.to_thread(
-            handed_on, records, accounted, self._deadbands, self._references
-        )
-        batch = await asyncio.to_thread(keyed, columns)
+        prepared = await self._preparing.batch(records, await self._loaded())
         try:
             self._process = self._process or await self._started.ask()
-            counts, lost = await self._write(batch.columns.where(batch.last), len(batch.columns))
-            position = replace(
-                position,
-                offset=records[-1].offset,
-                totals=position.totals.plus(counts).plus(Totals(suppressed=suppressed, missed=gaps)),
-            )
-            self._references = references.without(lost)
-            self._held.reached(self._clock.monotonic(), position, self._references.to_bytes())
-            self._applied, self._went_back = position, False
+            outcome = await self._preparing.settled(prepared)
+            counts, lost = await self._write(outcome.columns, outcome.lines, len(prepared.batch.columns))
+            totals = position.totals.plus(counts)
+            totals = totals.plus(Totals(suppressed=prepared.suppressed, missed=prepared.missed))
+            position = replace(position, offset=records[-1].offset, totals=totals)
+            standing = prepared.after.without(lost)
+            self._held.reached(self._clock.monotonic(), position, standing.references.to_bytes())
+            self._applied, self._standing, self._went_back = position, standing, False
             await self._release()
         except RetryLaterError as error:
             await self._go_back(str(error))
@@ -163,23 +156,43 @@ class VictoriaStore:
 
         """
         process = await self._started.ask()
-        self._references = self._references.without(columns.point)
-        await self._write(columns, len(columns))
+        self._standing = (await self._loaded()).without(columns.point)
+        await self._write(columns, await self._preparing.encoded(columns), len(columns))
         await self._clock.sleep(self._durable_after_s)
         if await self._started.ask() != process:
             raise RetryLaterError(
                 "VictoriaMetrics was started again before the refill was durable", "restarted"
             )
 
-    async def _write(self, columns: Columns, received: int) -> tuple[Totals, NDArray[np.uint32]]:
+    async def prepare(self, records: Sequence[JournalRecord]) -> None:
+        """Prepares the records that follow those being applied: these need not wait for more than the server.
+
+        Raises
+        ------
+        StorageError
+            They do not follow.
+
+        """
+        await self._preparing.next(records)
+
+    async def _loaded(self) -> Standing:
+        """How the store stands; from the cursors at first."""
+        if self._standing is None:
+            position = await self.position()
+            references = References.from_bytes(await self._cursors.load_references(self.name))
+            self._standing = Standing(position.totals.accounted, references, None)
+        return self._standing
+
+    async def _write(
+        self, columns: Columns, lines: Lines, received: int
+    ) -> tuple[Totals, NDArray[np.uint32]]:
         """Counts of what was written, and the points of the readings that became dead letters."""
-        encoded = await asyncio.to_thread(self._encoder.encode, columns)
-        refused = await self._writer.write(encoded.lines)
+        refused = await self._writer.write(lines)
         now = self._clock.now_ns()
-        letters = refused_lines(self.name, now, encoded.lines, refused)
-        letters += undeclared_points(self.name, now, columns, encoded)
+        letters = refused_lines(self.name, now, lines, refused)
+        letters += undeclared_points(self.name, now, columns, lines)
         await self._letters.add(letters, self.name)
-        lost = np.concatenate([*(encoded.rows(line.index) for line in refused), encoded.unknown])
+        lost = np.concatenate([*(lines.rows(line.index) for line in refused), lines.unknown])
         counts = Totals(
             stored=len(columns) - len(lost),
             duplicates=received - len(columns),
@@ -206,5 +219,4 @@ class VictoriaStore:
         if self._applied is not None and saved.offset < self._applied.offset:
             log.warning("store_writes_again", store=self.name, after=saved.offset, reason=reason)
             self._went_back = True
-        self._applied = saved
-        self._references = References.from_bytes(await self._cursors.load_references(self.name))
+        self._applied, self._standing = saved, None
