@@ -448,6 +448,10 @@ class AlarmEngine:
             )
             self._records.append(found.record())
 
+    def explained(self, asset: str) -> Mapping[str, float | str]:
+        """What the newest state estimate says about a branch, node or area; nothing without one."""
+        return {} if self._estimating is None else self._estimating.told(asset, self._clock.now_ns())
+
     def kpi(self, position: str = ALL) -> Indicators:
         """The indicators of the alarms now, for an area or for all.
 

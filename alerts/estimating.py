@@ -30,6 +30,8 @@ EXPLAINED = frozenset({"R2", "R3", "R4", "R5", "R6", "R7", "R8"})
 """Rules whose alarms get the explanation as evidence."""
 _VALID = 15 * SECOND
 """Age from which an outcome says nothing about an instant any more [ns]."""
+_SHOWN = 60 * SECOND
+"""Age from which an outcome is not shown to people any more [ns]."""
 
 Publish = Callable[[Outcome], Awaitable[None]]
 
@@ -115,6 +117,13 @@ class Estimating:
         """What the newest estimate says about the asset of an alarm; nothing if it is of another time."""
         outcome = self._outcome
         if rule not in EXPLAINED or outcome is None or abs(at - outcome.diagnosis.instant) > _VALID:
+            return {}
+        return outcome.evidence.get(asset, {})
+
+    def told(self, asset: str, now: int) -> Mapping[str, float | str]:
+        """What the newest estimate says about an asset; nothing if there is none or it is too old."""
+        outcome = self._outcome
+        if outcome is None or now - outcome.diagnosis.instant > _SHOWN:
             return {}
         return outcome.evidence.get(asset, {})
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from alerts.alarms import Alarm, AlarmState, Indeterminate
 from alerts.holds import Hold
+from alerts.kpi import ALL, Indicators
 from alerts.schedule_table import Row
 from alerts.schedules import Party, Version
 from alerts.settlement.interval import Interval
@@ -38,6 +39,17 @@ class AlarmDesk(Protocol):
 
     def indeterminate(self) -> Sequence[Indeterminate]:
         """Rules that cannot be judged now."""
+        ...
+
+    def kpi(self, position: str = ALL) -> Indicators:
+        """The indicators of the alarms now, for an area or for all.
+
+        Raises
+        ------
+        AlarmError
+            There is no such area.
+
+        """
         ...
 
     async def history(self, limit: int = 200) -> Sequence[Alarm]:

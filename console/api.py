@@ -16,6 +16,8 @@ from console.bodies import Acknowledge, body_of, text_of
 from console.config import ConsoleSettings
 from console.corridor import SiteView
 from console.feed import Feed
+from console.insight_api import InsightApi
+from console.parameters import integer, shown
 from console.ports import Ports
 from console.problems import ApiError, json_response
 from console.sessions import Sessions
@@ -69,9 +71,11 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SessionView(msgspec.Struct, frozen=True):
-    """Who is signed in."""
+    """Who is signed in, and what that person may do."""
 
     who: str
+    role: str = "admin"
+    permissions: tuple[str, ...] = ("read", "alarms", "schedules", "audit", "users")
 
 
 class Api:
@@ -92,6 +96,8 @@ class Api:
         self._clock = clock
         self.by_link = Acknowledging(clock, site.name, ports, feed)
         """Answers those who hold a link from a message."""
+        self.insight = InsightApi(ports.insight, ports.desk, clock)
+        """Answers what looks inside."""
         self.show(site, view)
         self._live = ports.live
         self._query = ports.query
@@ -171,7 +177,7 @@ class Api:
         points = [self._point(path).index for path in paths]
         for device in request.query_params.getlist("device"):
             if device not in self._site.devices:
-                raise ApiError(404, f"no device is called {_shown(device)}", "see devices in /api/v1/site")
+                raise ApiError(404, f"no device is called {shown(device)}", "see devices in /api/v1/site")
             points += [point.index for point in self._site.points_of(device)]
         if not points:
             raise ApiError(400, "no point is asked for", "add ?point=DEVICE/NAME or ?device=DEVICE")
@@ -190,9 +196,9 @@ class Api:
         if not path:
             raise ApiError(400, "no point is asked for", "add ?point=DEVICE/NAME")
         point = self._point(path)
-        end = _integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**53)
-        start = _integer(request, "start", max(0, end - 3_600_000), 0, 2**53)
-        intervals = _integer(request, "intervals", 600, 1, MAX_INTERVALS)
+        end = integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**53)
+        start = integer(request, "start", max(0, end - 3_600_000), 0, 2**53)
+        intervals = integer(request, "intervals", 600, 1, MAX_INTERVALS)
         if not 0 < end - start <= MAX_SPAN_S * 1000:
             raise ApiError(
                 400,
@@ -244,7 +250,7 @@ class Api:
 
     async def history(self, request: Request) -> Response:
         """GET /api/v1/alarms/history?limit=N: past and present occurrences, newest first."""
-        limit = _integer(request, "limit", 200, 1, MAX_HISTORY)
+        limit = integer(request, "limit", 200, 1, MAX_HISTORY)
         return json_response([alarm_view(alarm) for alarm in await self._desk.history(limit)])
 
     async def acknowledge(self, request: Request) -> Response:
@@ -311,17 +317,17 @@ class Api:
         Without ``end`` it reaches to now, without ``start`` it is a day long; ``minutes`` is 15, 60 or 0 for
         both. Newest first, at most some thousand.
         """
-        end = _integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**43)
-        start = _integer(request, "start", max(0, end - 86_400_000), 0, 2**43)
-        minutes = _integer(request, "minutes", 15, 0, 60)
+        end = integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**43)
+        start = integer(request, "start", max(0, end - 86_400_000), 0, 2**43)
+        minutes = integer(request, "minutes", 15, 0, 60)
         account = request.query_params.get("account", "")
         found = await self._ledger.intervals(
             start * 1_000_000,
             end * 1_000_000,
             account=account,
             minutes=minutes,
-            revisions=bool(_integer(request, "revisions", 0, 0, 1)),
-            limit=_integer(request, "limit", 1000, 1, MAX_SETTLED),
+            revisions=bool(integer(request, "revisions", 0, 0, 1)),
+            limit=integer(request, "limit", 1000, 1, MAX_SETTLED),
         )
         open_ = [
             running_view(each)
@@ -334,22 +340,5 @@ class Api:
         device, _, name = path.partition("/")
         point = self._site.find(device, name)
         if point is None:
-            raise ApiError(404, f"no point is called {_shown(path)}", "see points in /api/v1/site")
+            raise ApiError(404, f"no point is called {shown(path)}", "see points in /api/v1/site")
         return point
-
-
-def _integer(request: Request, name: str, default: int, low: int, high: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    # a short, plain number only: int() also takes underscores, blanks and thousands of digits
-    if not (text.isascii() and text.isdigit() and len(text) <= 17 and low <= int(text) <= high):
-        raise ApiError(
-            400, f"{name} = {_shown(text)} is not usable", f"give a whole number from {low} to {high}"
-        )
-    return int(text)
-
-
-def _shown(text: str) -> str:
-    """What somebody sent, cut to a length fit for an answer."""
-    return repr(text if len(text) <= 80 else text[:79] + "…")

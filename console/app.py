@@ -34,6 +34,22 @@ log = structlog.get_logger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 
+PAGES = (
+    "/",
+    "/areas",
+    "/areas/{area}",
+    "/plants",
+    "/plants/{device}",
+    "/ties",
+    "/ties/{tie}",
+    "/trends",
+    "/alarms",
+    "/quality",
+    "/system",
+    "/audit",
+)
+"""Addresses of the page; which part of it is shown is the page's own affair."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -80,7 +96,7 @@ class Console:
     def _rules(self) -> list[Rule]:
         api = self._api
         return [
-            Rule("GET", "/", Access.PAGE, _page("index.html")),
+            *(Rule("GET", path, Access.PAGE, _page("index.html")) for path in PAGES),
             Rule("GET", "/signin", Access.OPEN, _page("signin.html")),
             Rule("GET", "/healthz", Access.OPEN, _healthy),
             Rule("GET", "/readyz", Access.OPEN, self._ready),
@@ -106,6 +122,12 @@ class Console:
             Rule("GET", "/api/v1/ledger", Access.SESSION, api.ledger),
             Rule("POST", "/api/v1/schedules", Access.SESSION, api.post_schedules),
             Rule("GET", "/api/v1/status", Access.SESSION, api.status),
+            Rule("GET", "/api/v1/alarms/indicators", Access.SESSION, api.insight.indicators),
+            Rule("GET", "/api/v1/quality", Access.SESSION, api.insight.quality),
+            Rule("GET", "/api/v1/machinery", Access.SESSION, api.insight.machinery),
+            Rule("GET", "/api/v1/audit", Access.SESSION, api.insight.audit),
+            Rule("GET", "/api/v1/agreed", Access.SESSION, api.insight.agreed),
+            Rule("GET", "/api/v1/explanation", Access.SESSION, api.insight.explanation),
             Rule("GET", "/api/v1/announcements", Access.SESSION, api.announcements),
             Rule("GET", "/api/v1/stream", Access.SESSION, self._stream),
         ]

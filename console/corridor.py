@@ -71,6 +71,14 @@ class BranchView(msgspec.Struct, frozen=True):
     """Of a tie; empty otherwise."""
     to_area: str
     """Of a tie: area or neighbouring country that it leads to; empty otherwise."""
+    out_of: str
+    """Of a tie: whose export its meter at the delivery node counts as +; empty otherwise."""
+    into: str
+    """Of a tie: whose export it counts as -; empty otherwise."""
+    delivery_node: str
+    """Of a tie: where its meter counts for the schedule; empty otherwise."""
+    ntc_mw: float | None
+    """Of a tie: most that may be scheduled [MW]."""
 
 
 class NeighbourView(msgspec.Struct, frozen=True):
@@ -220,7 +228,8 @@ def _outside(tie: Tie) -> str:
 
 
 def _branch(site: Site, branch: Line | Hvdc) -> BranchView:
-    tie = next((tie for tie in site.grid.tie if tie.id == branch.id), None)
+    grid = site.grid
+    tie = next((tie for tie in grid.tie if tie.id == branch.id), None)
     return BranchView(
         id=branch.id,
         kind="hvdc" if isinstance(branch, Hvdc) else "ac",
@@ -231,6 +240,10 @@ def _branch(site: Site, branch: Line | Hvdc) -> BranchView:
         tie=tie is not None,
         from_area=tie.from_area if tie is not None else "",
         to_area=tie.to_area if tie is not None else "",
+        out_of=grid.outflow(tie)[0] if tie is not None else "",
+        into=grid.outflow(tie)[1] if tie is not None else "",
+        delivery_node=tie.delivery_node if tie is not None else "",
+        ntc_mw=tie.ntc_mw if tie is not None else None,
     )
 
 

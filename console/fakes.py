@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alerts.alarms import HELD, OPEN, Alarm, AlarmError, AlarmState, Indeterminate, NotAllowedError, Priority
 from alerts.holds import Hold
+from alerts.kpi import ALL, AlarmKpis, Indicators
+from alerts.lifecycle import Event
 from alerts.schedule_table import Row, drafts
-from alerts.schedules import Party, Version
+from alerts.schedules import Party, ScheduleBook, Version
 from alerts.settlement.interval import Interval
 from alerts.settlement.running import Running
+from console.insight import (
+    Audited,
+    AuditPage,
+    Cursor,
+    DeviceQuality,
+    KeptFile,
+    Letter,
+    LetterCount,
+    Machinery,
+    Part,
+    QualityReport,
+    RoundTrip,
+)
 from console.ports import Announcement, Latency, LinkStatus, Status, StoreStatus
 from ingest.ports import Totals
 from telemetry.batch import Columns
 from telemetry.clock import Clock
 from telemetry.grid import Grid
 from telemetry.quality import Quality
+from telemetry.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,15 @@ class FakeAlarmDesk:
         """What was put into ``unjudged``."""
         return list(self.unjudged)
 
+    def kpi(self, position: str = ALL) -> Indicators:
+        """Counts every alarm that was put as raised."""
+        if position not in {ALL, *(alarm.area for alarm in self._alarms.values())}:
+            raise AlarmError(f"there is no area {position}")
+        kpis = AlarmKpis()
+        for alarm in self._alarms.values():
+            kpis.take(Event.RAISE, AlarmState.NORMAL, replace(alarm, updated_at=alarm.raised_at))
+        return kpis.indicators(self._clock.now_ns(), self.active(), self.held(), position)
+
     async def history(self, limit: int = 200) -> Sequence[Alarm]:
         """Every alarm, newest first."""
         return sorted(self._alarms.values(), key=lambda alarm: -alarm.raised_at)[:limit]
@@ -287,3 +312,62 @@ class FakeLedger:
     def running(self) -> Sequence[Running]:
         """The open intervals."""
         return self.open
+
+
+class FakeInsight:
+    """A process in good order around a site; what is wrong is put in by hand."""
+
+    def __init__(self, clock: Clock, site: Site) -> None:
+        self._clock = clock
+        self._schedules = ScheduleBook(site.grid)
+        now = clock.now_ns()
+        self.devices = [
+            DeviceQuality(device.id, device.link, 4, 4, now, now + 40_000_000, 1.0, (60,) * 60, 60.0)
+            for device in site.devices.values()
+        ]
+        self.letters = [Letter(1, now, "mqtt/main", "corridor/x", "not_json", "no JSON at character 0")]
+        self.trips = [RoundTrip(link, 1000, 0.004, 0.01) for link in site.links if link.startswith("modbus")]
+        self.machine = Machinery(
+            "0",
+            1000,
+            1,
+            0,
+            0,
+            "",
+            100 << 30,
+            60 << 30,
+            [Part("pump/embedded", "running", 0, "", now)],
+            [Cursor("embedded", 990, 10)],
+            [KeptFile("journal", 5 << 20)],
+        )
+        self.entries: list[Audited] = []
+        self.fault = ""
+        self.words: dict[str, dict[str, float | str]] = {}
+
+    async def quality(self) -> QualityReport:
+        """What is in ``devices``, ``letters`` and ``trips``."""
+        now = self._clock.now_ns()
+        counts = [LetterCount(each.source, each.reason, 1) for each in self.letters]
+        return QualityReport(now, now - 3600 * 10**9, self.devices, counts, self.letters, 0, self.trips)
+
+    async def machinery(self) -> Machinery:
+        """What is in ``machine``."""
+        return self.machine
+
+    async def audit(self, limit: int, before: int | None = None) -> AuditPage:
+        """What is in ``entries``, newest first."""
+        chosen = [entry for entry in reversed(self.entries) if before is None or entry.number < before]
+        return AuditPage(chosen[:limit], len(self.entries), self.fault)
+
+    def agreed(self, start: int, end: int) -> Mapping[str, Sequence[tuple[int, float]]]:
+        """The standing schedules, at both ends of the time."""
+        book = self._schedules
+        return {s: [(t, book.of(s).at(t)) for t in (start, end)] for s in book.subjects}
+
+    def tolerances(self) -> Mapping[str, float]:
+        """20 MW for every schedule."""
+        return dict.fromkeys(self._schedules.subjects, 20.0)
+
+    def explained(self, asset: str) -> Mapping[str, float | str]:
+        """What is in ``words``."""
+        return self.words.get(asset, {})

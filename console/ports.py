@@ -11,6 +11,7 @@ from typing import Protocol
 
 from alerts.notify.links import MessageLinks
 from alerts.ports import AlarmDesk, Ledger, ScheduleDesk
+from console.insight import Insight
 from ingest.ports import QueryPort, Totals
 from telemetry.batch import Columns
 
@@ -137,5 +138,6 @@ class Ports:
     announcements: Announcements
     schedules: ScheduleDesk
     ledger: Ledger
+    insight: Insight
     links: Callable[[], MessageLinks | None] = lambda: None
     """Reads the links in messages; None while there are none to acknowledge by."""

@@ -30,6 +30,7 @@ from greenbridge.derived import formulas
 from greenbridge.difference import Difference
 from greenbridge.estimates import Publication
 from greenbridge.exporting import Request, export_from
+from greenbridge.inspection import Inspected, Inspection
 from greenbridge.live import LiveValues
 from greenbridge.notifying import Notifier, Notifying, notifying
 from greenbridge.own_state import OwnState
@@ -146,6 +147,21 @@ class Application:
             links=self._links,
         )
         self.desk = Desk(self.engine, alarms)
+        self._inspection = Inspection(
+            lambda: self.site,
+            Inspected(
+                state,
+                journal,
+                letters,
+                self._table,
+                embedded.query,
+                self._supervisor,
+                schedules,
+                lambda: self.configuration.settings.alerts,
+                self.engine.explained,
+            ),
+            clock,
+        )
         self.ports = Ports(
             self._live,
             embedded.query,
@@ -154,6 +170,7 @@ class Application:
             self._announcements,
             self.schedules,
             self.settlement,
+            self._inspection,
             lambda: self.notifier.links,
         )
 

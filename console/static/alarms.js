@@ -1,11 +1,12 @@
 // The alarm list: what is wrong, how badly, since when, why, and what to do; and the acknowledgement.
 
-import { post, request } from "/static/api.js";
-import { el, setText } from "/static/dom.js";
+import { request } from "/static/api.js";
+import { el, setText, time } from "/static/dom.js";
 import { age, localDateTime, number, utcDateTime, withUnit, words } from "/static/format.js";
-import { badge, isOver, PRIORITIES } from "/static/priority.js";
+import { t } from "/static/i18n.js";
+import { badge, isOver } from "/static/priority.js";
 
-const STATES = {
+export const STATES = {
   unacknowledged: "Unacknowledged",
   acknowledged: "Acknowledged",
   returned_unacknowledged: "Over, not acknowledged",
@@ -17,7 +18,15 @@ const STATES = {
   normal: "Normal",
 };
 
-const DUE = new Set(["unacknowledged", "returned_unacknowledged", "latched_unacknowledged"]);
+export const DUE = new Set(["unacknowledged", "returned_unacknowledged", "latched_unacknowledged"]);
+
+export function capital(text) {
+  return text === "" ? "" : `${text[0].toUpperCase()}${text.slice(1)}`;
+}
+
+export function stateText(alarm) {
+  return t(STATES[alarm.state] ?? alarm.state);
+}
 
 // How long an alarm can be shelved for, in minutes.
 const TIMES = [
@@ -27,10 +36,6 @@ const TIMES = [
   [240, "4 h"],
   [480, "8 h"],
 ];
-
-function time(ms) {
-  return el("time", { title: utcDateTime(ms), datetime: new Date(ms).toISOString() }, localDateTime(ms));
-}
 
 // Text over the whole width, one paragraph each.
 function prose(name, paragraphs) {
@@ -52,9 +57,12 @@ function fact(name, ...content) {
 
 // One alarm in the list. It is kept while the alarm lives, so that an update takes neither focus nor a half-written
 // comment away.
-class Row {
-  constructor(desk, alarm) {
-    this.desk = desk;
+export class Row {
+  // list: {app, open(row)}; what is done about the alarm goes through the store.
+  constructor(list, alarm) {
+    this.desk = list;
+    this.store = list.app.store;
+    this.may = list.app.may("alarms");
     this.open = false;
     this.icon = el("span", { class: "icon" });
     this.title = el("span", { class: "title" });
@@ -66,10 +74,10 @@ class Row {
       this.icon,
       el("span", { class: "text" }, this.title, this.meta),
     );
-    this.acknowledge = el("button", { type: "button", class: "acknowledge", onclick: () => this.send() }, "Acknowledge");
-    this.comment = el("input", { type: "text", maxlength: 500, placeholder: "optional" });
-    this.commentLine = el("label", { class: "comment" }, "Comment", this.comment);
-    this.reset = el("button", { type: "button", class: "reset", onclick: () => this.desk.act(this.alarm, "reset", {}, "reset") }, "Reset");
+    this.acknowledge = el("button", { type: "button", class: "acknowledge", onclick: () => this.send() }, t("Acknowledge"));
+    this.comment = el("input", { type: "text", maxlength: 500, placeholder: t("optional") });
+    this.commentLine = el("label", { class: "comment" }, t("Comment"), this.comment);
+    this.reset = el("button", { type: "button", class: "reset", onclick: () => this.store.act(this.alarm, "reset", {}, t("{title} was not reset", { title: this.alarm.title })) }, t("Reset"));
     this.shelving = this.shelveForm();
     this.children = el("ul", { class: "children" });
     this.facts = el("dl", { class: "facts" });
@@ -80,10 +88,10 @@ class Row {
 
   // Closed until somebody wants it: shelving is the exception.
   shelveForm() {
-    const reason = el("input", { type: "text", maxlength: 500, required: true, "aria-label": "Reason" , placeholder: "reason" });
-    const time = el(
+    const reason = el("input", { type: "text", maxlength: 500, required: true, "aria-label": t("Reason"), placeholder: t("reason") });
+    const length = el(
       "select",
-      { "aria-label": "For how long" },
+      { "aria-label": t("For how long") },
       ...TIMES.map(([minutes, text]) => el("option", { value: minutes, selected: minutes === 60 }, text)),
     );
     const form = el(
@@ -91,21 +99,21 @@ class Row {
       {
         onsubmit: (event) => {
           event.preventDefault();
-          this.desk.act(this.alarm, "shelve", { reason: reason.value, minutes: Number(time.value) }, "shelved");
+          this.store.act(this.alarm, "shelve", { reason: reason.value, minutes: Number(length.value) }, t("{title} was not shelved", { title: this.alarm.title }));
         },
       },
       reason,
-      time,
-      el("button", { type: "submit" }, "Shelve"),
+      length,
+      el("button", { type: "submit" }, t("Shelve")),
     );
-    return el("details", { class: "shelving" }, el("summary", {}, "Shelve"), form);
+    return el("details", { class: "shelving" }, el("summary", {}, t("Shelve")), form);
   }
 
   // What this alarm explains; part of the one event that it is.
   showChildren(children) {
     this.children.hidden = children.length === 0;
     this.children.replaceChildren(
-      ...children.map((child) => el("li", {}, `${child.rule} ${child.title}`, el("span", { class: "note" }, ` ${(STATES[child.state] ?? child.state).toLowerCase()}`))),
+      ...children.map((child) => el("li", {}, `${child.rule} ${child.title}`, el("span", { class: "note" }, ` ${stateText(child).toLowerCase()}`))),
     );
     this.explains = children.length;
     this.showMeta();
@@ -114,13 +122,13 @@ class Row {
   showMeta() {
     const alarm = this.alarm;
     const parts = [
-      `${alarm.priority[0].toUpperCase()}${alarm.priority.slice(1)}`,
-      STATES[alarm.state] ?? alarm.state,
+      capital(t(alarm.priority)),
+      stateText(alarm),
       alarm.asset,
-      `${withUnit(alarm.value, alarm.unit)}, limit ${withUnit(alarm.limit, alarm.unit)}`,
+      t("{value}, limit {limit}", { value: withUnit(alarm.value, alarm.unit), limit: withUnit(alarm.limit, alarm.unit) }),
     ];
-    if (this.explains) parts.push(`explains ${this.explains} more`);
-    if (alarm.parent) parts.push(`part of ${alarm.parent}`);
+    if (this.explains) parts.push(t("explains {count} more", { count: this.explains }));
+    if (alarm.parent) parts.push(t("part of {parent}", { parent: alarm.parent }));
     setText(this.meta, parts.join(" · "));
   }
 
@@ -133,7 +141,7 @@ class Row {
 
   async send() {
     this.acknowledge.disabled = true;
-    await this.desk.acknowledge(this.alarm, this.comment.value);
+    await this.store.act(this.alarm, "acknowledge", { comment: this.comment.value }, t("{title} was not acknowledged", { title: this.alarm.title }));
     this.acknowledge.disabled = false;
   }
 
@@ -145,62 +153,115 @@ class Row {
     this.icon.replaceChildren(badge(alarm.priority, alarm.state));
     setText(this.title, alarm.title);
     this.showMeta();
-    this.reset.hidden = alarm.state !== "latched_acknowledged";
-    this.reset.setAttribute("aria-label", `Reset ${alarm.title}`);
+    this.reset.hidden = !this.may || alarm.state !== "latched_acknowledged";
+    this.reset.setAttribute("aria-label", t("Reset {title}", { title: alarm.title }));
     // urgent and latched ones cannot be shelved
-    this.shelving.hidden = alarm.priority === "urgent" || alarm.state.startsWith("latched");
-    this.acknowledge.hidden = !due;
-    this.acknowledge.setAttribute("aria-label", `Acknowledge ${alarm.title}`);
-    this.commentLine.hidden = !due;
+    this.shelving.hidden = !this.may || alarm.priority === "urgent" || alarm.state.startsWith("latched");
+    this.acknowledge.hidden = !(due && this.may);
+    this.acknowledge.setAttribute("aria-label", t("Acknowledge {title}", { title: alarm.title }));
+    this.commentLine.hidden = !(due && this.may);
     this.facts.replaceChildren(
-      ...prose("Cause", [alarm.cause]),
-      ...prose("Response", steps(alarm.response)),
-      ...prose("Consequence", [alarm.consequence]),
+      ...prose(t("Cause"), [alarm.cause]),
+      ...prose(t("Response"), steps(alarm.response)),
+      ...prose(t("Consequence"), [alarm.consequence]),
       ...Object.entries(alarm.evidence).flatMap(([name, value]) =>
-        fact(name, typeof value === "number" ? number(value, Math.abs(value) >= 1000 ? 0 : 2) : (value ?? "not known")),
+        fact(name, typeof value === "number" ? number(value, Math.abs(value) >= 1000 ? 0 : 2) : (value ?? t("not known"))),
       ),
-      ...fact("Rule", `${alarm.rule}, ${alarm.key}`),
-      ...fact("Data quality", words(alarm.quality)),
-      ...fact("Raised", time(alarm.raised_at)),
-      ...(alarm.cleared_at ? fact("Cleared", time(alarm.cleared_at)) : []),
+      ...fact(t("Rule"), `${alarm.rule}, ${alarm.key}`),
+      ...fact(t("Data quality"), words(alarm.quality)),
+      ...fact(t("Raised"), time(alarm.raised_at)),
+      ...(alarm.cleared_at ? fact(t("Cleared"), time(alarm.cleared_at)) : []),
       ...(alarm.acknowledged_at
-        ? fact("Acknowledged", time(alarm.acknowledged_at), ` by ${alarm.acknowledged_by}${alarm.comment ? `: ${alarm.comment}` : ""}`)
+        ? fact(t("Acknowledged"), time(alarm.acknowledged_at), ` ${t("by {who}", { who: alarm.acknowledged_by })}${alarm.comment ? `: ${alarm.comment}` : ""}`)
         : []),
-      ...(alarm.occurrences > 1 ? fact("Occurrences", String(alarm.occurrences)) : []),
+      ...(alarm.occurrences > 1 ? fact(t("Occurrences"), String(alarm.occurrences)) : []),
     );
   }
 
   tick(now) {
     setText(this.sinceTime, `${age(now - this.alarm.raised_at)}`);
-    this.sinceTime.title = `since ${localDateTime(this.alarm.raised_at)} (${utcDateTime(this.alarm.raised_at)})`;
+    this.sinceTime.title = t("since {time}", { time: `${localDateTime(this.alarm.raised_at)} (${utcDateTime(this.alarm.raised_at)})` });
   }
 }
 
-export class Alarms {
-  constructor(live, onActive) {
-    this.live = live;
-    this.onActive = onActive;
+// Everything that nobody is told of: who holds it back, why and until when. Entries are kept, so that an update does not
+// take the focus away from a button.
+export class HeldList {
+  constructor(app, list, onCount) {
+    this.app = app;
+    this.list = list;
+    this.onCount = onCount;
+    this.entries = new Map();
+  }
+
+  show() {
+    const { alarms, held, orders } = this.app.store;
+    const shown = new Set(alarms.map((alarm) => alarm.id));
+    // what an alarm that is shown explains stands under that one
+    const rest = held.filter((alarm) => !(alarm.state === "suppressed" && shown.has(alarm.parent)));
+    const silent = orders.filter((order) => !held.some((alarm) => alarm.key === order.condition));
+    const wanted = [
+      ...rest.map((alarm) => ({ id: alarm.id, kind: alarm.state, text: alarm.title, who: alarm.held_by, until: alarm.held_until, reason: alarm.held_reason, alarm })),
+      ...silent.map((order) => ({ id: `order ${order.condition}`, kind: order.kind, text: order.condition, who: order.who, until: order.until, reason: order.reason })),
+    ];
+    const ids = new Set(wanted.map((each) => each.id));
+    for (const [id, entry] of this.entries) {
+      if (ids.has(id)) continue;
+      entry.node.remove();
+      this.entries.delete(id);
+    }
+    wanted.forEach((each, place) => {
+      let entry = this.entries.get(each.id);
+      if (!entry) {
+        entry = this.entry();
+        this.entries.set(each.id, entry);
+      }
+      entry.update(each);
+      const there = this.list.children[place];
+      if (there !== entry.node) this.list.insertBefore(entry.node, there ?? null);
+    });
+    this.onCount(wanted.length);
+  }
+
+  entry() {
+    const kind = el("strong");
+    const text = el("span");
+    const why = el("div", { class: "note" });
+    let alarm = null;
+    const unshelve = el(
+      "button",
+      { type: "button", class: "quiet", onclick: () => this.app.store.act(alarm, "unshelve", {}, t("{title} was not unshelved", { title: alarm.title })) },
+      t("Unshelve"),
+    );
+    const node = el("li", {}, el("div", {}, kind, " ", text), why, unshelve);
+    const update = (each) => {
+      alarm = each.alarm ?? null;
+      setText(kind, t(STATES[each.kind] ?? each.kind));
+      setText(text, each.text);
+      const until = each.until ? ` · ${t("until {time}", { time: localDateTime(each.until) })}` : "";
+      setText(why, `${each.reason}${each.who ? ` · ${each.who}` : ""}${until}`);
+      why.title = each.until ? utcDateTime(each.until) : "";
+      unshelve.hidden = each.kind !== "shelved" || alarm === null || !this.app.may("alarms");
+      if (alarm) unshelve.setAttribute("aria-label", t("Unshelve {title}", { title: alarm.title }));
+    };
+    return { node, update };
+  }
+}
+
+export class AlarmList {
+  // The overview's list; also the desk's, which chooses what it shows by a filter.
+  constructor(app, choose = (alarms) => alarms) {
+    this.app = app;
+    this.choose = choose;
     this.rows = new Map();
     this.list = document.getElementById("alarm-list");
     this.asked = 0;
+    this.held = new HeldList(app, document.getElementById("held-list"), (count) => {
+      document.getElementById("held").hidden = count === 0;
+      setText(document.getElementById("held-title"), t("Held back ({count})", { count }));
+    });
     this.history = document.getElementById("history");
-    this.history.addEventListener("toggle", () => this.refreshHistory());
-  }
-
-  async refresh() {
-    const turn = ++this.asked;
-    try {
-      const { alarms, held, orders } = await request("alarms");
-      // a newer question is on its way: its answer counts
-      if (turn !== this.asked) return;
-      this.problem("");
-      this.show(alarms, held);
-      this.showHeld(held, orders, alarms);
-      await this.refreshHistory();
-    } catch (error) {
-      this.problem(`The alarms could not be read (${error.message}). The list may be out of date.`);
-      setTimeout(() => turn === this.asked && this.refresh(), 2000);
-    }
+    this.history?.addEventListener("toggle", () => this.refreshHistory());
   }
 
   // The details of one alarm at a time; of none for null.
@@ -211,51 +272,9 @@ export class Alarms {
     chosen?.setOpen(true);
   }
 
-  async acknowledge(alarm, comment) {
-    await this.act(alarm, "acknowledge", { comment }, "acknowledged");
-  }
-
-  async act(alarm, action, body, done) {
-    try {
-      await post(`alarms/${encodeURIComponent(alarm.id)}/${action}`, body);
-    } catch (error) {
-      this.problem(`${alarm.title} was not ${done} (${error.message}).`);
-      return;
-    }
-    await this.refresh();
-  }
-
-  // Everything that nobody is told of, so that nothing is forgotten: who, why and until when.
-  showHeld(held, orders, alarms) {
-    const shown = new Set(alarms.map((alarm) => alarm.id));
-    const rest = held.filter((alarm) => !(alarm.state === "suppressed" && shown.has(alarm.parent)));
-    const silent = orders.filter((order) => !held.some((alarm) => alarm.key === order.condition));
-    const count = rest.length + silent.length;
-    document.getElementById("held").hidden = count === 0;
-    setText(document.getElementById("held-title"), `Held back (${count})`);
-    document.getElementById("held-list").replaceChildren(
-      ...rest.map((alarm) =>
-        el(
-          "li",
-          {},
-          el("div", {}, el("strong", {}, STATES[alarm.state] ?? alarm.state), ` ${alarm.title}`),
-          this.why(alarm.held_by, alarm.held_until, alarm.held_reason),
-          alarm.state === "shelved"
-            ? el("button", { type: "button", class: "quiet", "aria-label": `Unshelve ${alarm.title}`, onclick: () => this.act(alarm, "unshelve", {}, "unshelved") }, "Unshelve")
-            : null,
-        ),
-      ),
-      ...silent.map((order) =>
-        el("li", {}, el("div", {}, el("strong", {}, STATES[order.kind] ?? order.kind), ` ${order.condition}`), this.why(order.who, order.until, order.reason)),
-      ),
-    );
-  }
-
-  why(who, until, reason) {
-    return el("div", { class: "note" }, reason, who ? ` · ${who}` : "", until ? " · until " : "", until ? time(until) : "");
-  }
-
-  show(alarms, held = []) {
+  show() {
+    const { store } = this.app;
+    const alarms = this.choose(store.alarms);
     const shown = new Set(alarms.map((alarm) => alarm.id));
     for (const [id, row] of this.rows) {
       if (!shown.has(id)) {
@@ -269,52 +288,50 @@ export class Alarms {
       else this.rows.set(alarm.id, (row = new Row(this, alarm)));
       const there = this.list.children[place];
       if (there !== row.node) this.list.insertBefore(row.node, there ?? null);
-      row.showChildren([...alarms, ...held].filter((child) => child.parent === alarm.id));
+      row.showChildren([...store.alarms, ...store.held].filter((child) => child.parent === alarm.id));
     });
+    document.getElementById("alarm-none").hidden = alarms.length > 0;
+    this.count(alarms);
+    this.held.show();
+    this.refreshHistory();
+    this.tick();
+  }
+
+  count(alarms) {
     const active = alarms.filter((alarm) => !isOver(alarm));
     const due = active.filter((alarm) => alarm.state === "unacknowledged").length;
     const latched = alarms.filter((alarm) => alarm.state === "latched_acknowledged").length;
     const over = alarms.length - active.length - latched;
-    document.getElementById("alarm-none").hidden = alarms.length > 0;
     setText(
       document.getElementById("alarm-count"),
       [
-        active.length > 0 ? `${active.length} active, ${due} to acknowledge` : "",
-        over > 0 ? `${over} over, to acknowledge` : "",
-        latched > 0 ? `${latched} over, to reset` : "",
+        active.length > 0 ? t("{active} active, {due} to acknowledge", { active: active.length, due }) : "",
+        over > 0 ? t("{over} over, to acknowledge", { over }) : "",
+        latched > 0 ? t("{latched} over, to reset", { latched }) : "",
       ]
         .filter(Boolean)
         .join("; "),
     );
-    const counts = PRIORITIES.map((priority) => [priority, active.filter((a) => a.priority === priority)]);
-    document.getElementById("summary").replaceChildren(
-      ...counts
-        .filter(([, found]) => found.length > 0)
-        .map(([priority, found]) =>
-          el(
-            "span",
-            { class: "count" },
-            badge(priority, found.some((a) => a.state === "unacknowledged") ? "unacknowledged" : "acknowledged"),
-            `${found.length} ${priority}`,
-          ),
-        ),
-    );
-    this.onActive(alarms);
-    this.tick();
   }
 
   showIndeterminate(rules) {
     document.getElementById("indeterminate").hidden = rules.length === 0;
     document.getElementById("indeterminate-list").replaceChildren(
       ...rules.map((rule) =>
-        el("li", {}, el("strong", {}, `${rule.rule} ${rule.asset}`), ` ${rule.reason} `, el("span", { class: "note" }, "since ", time(rule.since))),
+        el("li", {}, el("strong", {}, `${rule.rule} ${rule.asset}`), ` ${rule.reason} `, el("span", { class: "note" }, `${t("since")} `, time(rule.since))),
       ),
     );
   }
 
   async refreshHistory() {
-    if (!this.history.open) return;
-    const alarms = await request("alarms/history?limit=50");
+    if (!this.history?.open) return;
+    let alarms;
+    try {
+      alarms = await request("alarms/history?limit=50");
+    } catch (error) {
+      this.problem(t("The history could not be read ({reason}).", { reason: error.message }));
+      return;
+    }
     document.getElementById("history-list").replaceChildren(
       ...alarms.map((alarm) =>
         el(
@@ -329,9 +346,9 @@ export class Alarms {
               "div",
               { class: "meta" },
               time(alarm.raised_at),
-              alarm.cleared_at ? " to " : "",
+              alarm.cleared_at ? ` ${t("to")} ` : "",
               alarm.cleared_at ? time(alarm.cleared_at) : "",
-              ` · ${STATES[alarm.state] ?? alarm.state}${alarm.acknowledged_by ? ` · ${alarm.acknowledged_by}` : ""}${alarm.comment ? `: ${alarm.comment}` : ""}`,
+              ` · ${stateText(alarm)}${alarm.acknowledged_by ? ` · ${alarm.acknowledged_by}` : ""}${alarm.comment ? `: ${alarm.comment}` : ""}`,
             ),
           ),
         ),
@@ -340,7 +357,7 @@ export class Alarms {
   }
 
   tick() {
-    const now = this.live.now();
+    const now = this.app.live.now();
     for (const row of this.rows.values()) row.tick(now);
   }
 

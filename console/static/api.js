@@ -7,10 +7,12 @@ export class ApiProblem extends Error {
   }
 }
 
-export async function request(path, options = {}) {
-  const response = await fetch(`/api/v1/${path}`, options);
+// A question that a timer asks says so: it does not keep an unattended session open.
+export async function request(path, { background = false, ...options } = {}) {
+  const headers = { ...options.headers, ...(background ? { "x-background": "1" } : {}) };
+  const response = await fetch(`/api/v1/${path}`, { ...options, headers });
   if (response.status === 401) {
-    location.replace("/signin");
+    location.replace(`/signin?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   if (!response.ok) {
     let problem = { error: `answer ${response.status}`, fix: "" };

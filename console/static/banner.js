@@ -1,7 +1,8 @@
 // The announcements: always one line, so that the picture below stays where it is. The newest is told in full; the
 // others unfold over the page.
 
-import { el, setText } from "/static/dom.js";
+import { el, setText, time } from "/static/dom.js";
+import { t } from "/static/i18n.js";
 import { age, localDateTime, utcDateTime } from "/static/format.js";
 
 export class Banner {
@@ -23,15 +24,15 @@ export class Banner {
   show(announcements) {
     this.newest = announcements.at(-1) ?? null;
     this.root.classList.toggle("empty", this.newest === null);
-    setText(this.text, this.newest?.text ?? "No announcements");
+    setText(this.text, this.newest?.text ?? t("No announcements"));
     this.text.title = this.newest?.text ?? "";
     const more = announcements.length - 1;
     this.more.hidden = more < 1;
     if (more < 1) this.more.open = false;
-    setText(this.count, `and ${more} more`);
+    setText(this.count, t("and {count} more", { count: more }));
     this.list.replaceChildren(
-      ...announcements.toReversed().map(({ t, text }) =>
-        el("li", {}, el("time", { title: utcDateTime(t) }, localDateTime(t)), el("span", {}, text)),
+      ...announcements.toReversed().map((made) =>
+        el("li", {}, time(made.t), el("span", {}, made.text)),
       ),
     );
     this.tick();
@@ -42,8 +43,8 @@ export class Banner {
       setText(this.when, "");
       return;
     }
-    const { t } = this.newest;
-    this.when.title = utcDateTime(t);
-    setText(this.when, `${localDateTime(t)}, ${age(this.live.now() - t)} ago`);
+    const made = this.newest.t;
+    this.when.title = utcDateTime(made);
+    setText(this.when, `${localDateTime(made)}, ${t("{age} ago", { age: age(this.live.now() - made) })}`);
   }
 }

@@ -1,6 +1,8 @@
 // Elements are built from text nodes and attributes only: a name that a device or a configuration brings along can
 // never become markup. (The content security policy forbids innerHTML and its kin as well.)
 
+import { localDateTime, utcDateTime } from "/static/format.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function filled(node, attributes, children) {
@@ -19,6 +21,11 @@ export function el(tag, attributes = {}, ...children) {
 
 export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+// A time of day as people read it here; in UTC when pointed at.
+export function time(ms) {
+  return el("time", { title: utcDateTime(ms), datetime: new Date(ms).toISOString() }, localDateTime(ms));
 }
 
 // Sets text only when it differs, so that nothing is repainted or announced without need.

@@ -10,9 +10,9 @@ export function number(value, digits = null) {
   return value < 0 && /[1-9]/.test(text) ? `−${text}` : text;
 }
 
-export function withUnit(value, unit) {
+export function withUnit(value, unit, places = null) {
   if (value === null || value === undefined) return "–";
-  const digits = unit === "Hz" ? 3 : null;
+  const digits = places ?? (unit === "Hz" ? 3 : null);
   return unit === "1" ? number(value, 0) : `${number(value, digits)} ${unit}`;
 }
 
@@ -61,4 +61,20 @@ export function age(ms) {
 
 export function words(label) {
   return label.replaceAll("_", " ");
+}
+
+export function bytes(value) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let [amount, unit] = [value, 0];
+  while (amount >= 1000 && unit < units.length - 1) {
+    amount /= 1000;
+    unit += 1;
+  }
+  return `${amount.toFixed(unit === 0 || amount >= 100 ? 0 : 1)} ${units[unit]}`;
+}
+
+export function signed(value, digits = null) {
+  if (value === null || value === undefined) return "–";
+  const text = number(value, digits);
+  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
 }

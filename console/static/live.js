@@ -64,7 +64,7 @@ export class Live extends EventTarget {
   // The browser gives up after an answer that is no stream, for example 401 or 503.
   async again() {
     try {
-      await request("session");
+      await request("session", { background: true });
     } catch {
       // the session is over (the request leads to the sign-in page) or the server is away
     }

@@ -1,8 +1,15 @@
 // Exchanges the one-time token for a session. The token leaves the address bar and the history at once.
 
+const asked = location.search;
 const form = document.getElementById("form");
 const field = document.getElementById("token");
 const message = document.getElementById("message");
+
+// Back to the page that was asked for; only ever to one of this console.
+function target() {
+  const next = new URLSearchParams(asked).get("next") ?? "/";
+  return /^\/(?![/\\])/.test(next) ? next : "/";
+}
 
 async function signIn(token) {
   message.hidden = true;
@@ -13,7 +20,7 @@ async function signIn(token) {
       body: JSON.stringify({ token }),
     });
     if (response.ok) {
-      location.replace("/");
+      location.replace(target());
       return;
     }
     const problem = await response.json();

@@ -117,6 +117,11 @@ class Journal:
         return segments[0].first if segments else self._head + 1
 
     @property
+    def queued(self) -> int:
+        """Readings that wait to be made durable."""
+        return self._queued
+
+    @property
     def damaged(self) -> int:
         """Damaged records passed over since the journal was opened."""
         return len(self._reported)

@@ -17,6 +17,7 @@ from console.corridor import site_view
 from console.fakes import (
     FakeAlarmDesk,
     FakeAnnouncements,
+    FakeInsight,
     FakeLedger,
     FakeLiveValues,
     FakeScheduleDesk,
@@ -281,6 +282,7 @@ class Rig:
     announcements: FakeAnnouncements
     schedules: FakeScheduleDesk
     ledger: FakeLedger
+    insight: FakeInsight
     path: Path
     """Of the sessions' file."""
 
@@ -297,13 +299,21 @@ class Rig:
             FakeAnnouncements(),
             FakeScheduleDesk(site.grid, clock),
             FakeLedger(),
+            FakeInsight(clock, site),
             path,
         )
 
     @property
     def ports(self) -> Ports:
         return Ports(
-            self.live, self.store, self.desk, self.status, self.announcements, self.schedules, self.ledger
+            self.live,
+            self.store,
+            self.desk,
+            self.status,
+            self.announcements,
+            self.schedules,
+            self.ledger,
+            self.insight,
         )
 
     def point(self, path: str) -> int:
