@@ -14,7 +14,7 @@ from alerts.alignment import Snapshot, first_fault
 from alerts.rule_config import ConverterSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
 from alerts.rules.line_state import MeterAccuracy
-from alerts.rules.window import Window
+from alerts.rules.window import RangeWindow
 from alerts.schedules import Agreed
 from alerts.two_port import hvdc_loss_mw
 from telemetry.grid import Hvdc
@@ -61,7 +61,7 @@ class ConverterRule:
         self._ends = ends
         self._schedule = schedule
         self._settings = settings
-        self._recent = Window(settings.fall_s)
+        self._recent = RangeWindow(settings.fall_s)
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Judges the link at the instant."""

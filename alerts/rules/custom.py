@@ -12,7 +12,7 @@ from alerts import custom_config as config
 from alerts.alarms import Priority
 from alerts.alignment import SECOND, Leg, Snapshot, first_fault
 from alerts.rules.finding import Finding, Grade, Rule, Subject, Texts, Timing, graded
-from alerts.rules.window import Window
+from alerts.rules.window import RangeWindow, Window
 from telemetry.expressions import Column, Expression, parse
 from telemetry.quality import Quality, reason_of, usable
 from telemetry.site import Site, SitePoint
@@ -194,7 +194,7 @@ class Flatline(_OnPoint):
         super().__init__(subject, point, _one(rule.priority, rule.on_s, rule.off_s))
         self._rule = rule
         self._least = rule.least * conversion(rule.unit, point.spec.unit).scale
-        self._window = Window(rule.window_s)
+        self._window = RangeWindow(rule.window_s)
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Judges the range of the window that ends at the instant."""

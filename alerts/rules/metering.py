@@ -10,7 +10,7 @@ import numpy as np
 from alerts.alignment import Leg, Snapshot, first_fault
 from alerts.rule_config import CheckMeterSettings, CounterSettings, FlatlineSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, graded
-from alerts.rules.window import Window
+from alerts.rules.window import RangeWindow, Window
 from telemetry.profiles import RegisterType
 from telemetry.site import SitePoint
 
@@ -54,7 +54,7 @@ class FlatlineRule:
         self._neighbour = neighbour[0]
         self._lsb = lsb_mw
         self._settings = settings
-        self._own, self._other = Window(settings.range_s), Window(settings.range_s)
+        self._own, self._other = RangeWindow(settings.range_s), RangeWindow(settings.range_s)
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Judges the ranges of both over the window that ends at the instant."""
@@ -191,7 +191,8 @@ class CounterRule:
         self._counters = (export, imported)
         self._period_s = export.profile.period_s
         self._settings = settings
-        self._power, self._gross, self._net = (Window(settings.span_s) for _ in range(3))
+        self._power = RangeWindow(settings.span_s)
+        self._gross, self._net = Window(settings.span_s), Window(settings.span_s)
         self._last: tuple[float, float] | None = None
         self._set_back_at = 0
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from alerts.alignment import Snapshot, first_fault
 from alerts.rule_config import RampSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
-from alerts.rules.window import Window
+from alerts.rules.window import RangeWindow, Window
 
 
 class RampRule:
@@ -28,8 +28,8 @@ class RampRule:
         self._plants = plants
         self._rated_mw = rated_mw
         self._settings = settings
-        self._long, self._short = Window(settings.loss_s), Window(settings.slope_s)
-        self._powers: dict[str, Window] = {name: Window(settings.loss_s) for name, _ in plants}
+        self._long, self._short = RangeWindow(settings.loss_s), Window(settings.slope_s)
+        self._powers = {name: RangeWindow(settings.loss_s) for name, _ in plants}
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Judges the sum at the instant against the most that it was within the window."""

@@ -1,4 +1,5 @@
-"""What happened to a quantity over the last seconds: mean, range, slope and integral of a sliding window."""
+"""What happened to a quantity over the last seconds: mean, slope and integral of a sliding window, and its
+range where that is asked for."""
 
 from __future__ import annotations
 
@@ -24,8 +25,6 @@ class Window:
         self._longest = round(longest_gap_s * SECOND)
         self._samples: deque[tuple[int, float]] = deque()
         self._sum = self._integral = 0.0
-        self._least: deque[tuple[int, float]] = deque()
-        self._most: deque[tuple[int, float]] = deque()
 
     def add(self, instant: int, value: float) -> None:
         """Takes the value at an instant [ns, UTC]."""
@@ -40,18 +39,10 @@ class Window:
             oldest = samples.popleft()
             self._sum -= oldest[1]
             self._integral -= self._area(oldest, samples[0])
-        for extremes, sign in ((self._least, 1.0), (self._most, -1.0)):
-            while extremes and sign * extremes[-1][1] >= sign * value:
-                extremes.pop()
-            extremes.append((instant, value))
-            while extremes[0][0] < samples[0][0]:
-                extremes.popleft()
 
     def clear(self) -> None:
         """Forgets every sample."""
         self._samples.clear()
-        self._least.clear()
-        self._most.clear()
         self._sum = self._integral = 0.0
 
     @property
@@ -73,21 +64,6 @@ class Window:
     def mean(self) -> float:
         """Mean of the samples; NaN without one."""
         return self._sum / len(self._samples) if self._samples else float("nan")
-
-    @property
-    def least(self) -> float:
-        """Smallest sample; NaN without one."""
-        return self._least[0][1] if self._least else float("nan")
-
-    @property
-    def most(self) -> float:
-        """Largest sample; NaN without one."""
-        return self._most[0][1] if self._most else float("nan")
-
-    @property
-    def range(self) -> float:
-        """Largest less smallest sample; NaN without one."""
-        return self.most - self.least
 
     @property
     def integral(self) -> float:
@@ -113,3 +89,43 @@ class Window:
     @staticmethod
     def _area(a: tuple[int, float], b: tuple[int, float]) -> float:
         return (b[0] - a[0]) / SECOND * (a[1] + b[1]) / 2
+
+
+class RangeWindow(Window):
+    """A window that also knows its smallest and its largest sample, each at constant cost."""
+
+    def __init__(self, span_s: float, longest_gap_s: float = 30.0) -> None:
+        super().__init__(span_s, longest_gap_s)
+        self._least: deque[tuple[int, float]] = deque()
+        self._most: deque[tuple[int, float]] = deque()
+
+    def add(self, instant: int, value: float) -> None:
+        """Takes the value at an instant [ns, UTC]."""
+        super().add(instant, value)
+        for extremes, sign in ((self._least, 1.0), (self._most, -1.0)):
+            while extremes and sign * extremes[-1][1] >= sign * value:
+                extremes.pop()
+            extremes.append((instant, value))
+            while extremes[0][0] < self.since:
+                extremes.popleft()
+
+    def clear(self) -> None:
+        """Forgets every sample."""
+        super().clear()
+        self._least.clear()
+        self._most.clear()
+
+    @property
+    def least(self) -> float:
+        """Smallest sample; NaN without one."""
+        return self._least[0][1] if self._least else float("nan")
+
+    @property
+    def most(self) -> float:
+        """Largest sample; NaN without one."""
+        return self._most[0][1] if self._most else float("nan")
+
+    @property
+    def range(self) -> float:
+        """Largest less smallest sample; NaN without one."""
+        return self.most - self.least

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.rules.window import Window
+from alerts.rules.window import RangeWindow
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
@@ -19,7 +19,7 @@ steps = st.lists(st.tuples(st.integers(1, 20), st.floats(-1000, 1000)), min_size
 
 @given(steps, st.integers(5, 60))
 def test_a_window_is_what_its_samples_are(samples: list[tuple[int, float]], span: int) -> None:
-    window, at, seen = Window(span), T0, []
+    window, at, seen = RangeWindow(span), T0, []
     for step, value in samples:
         at += step * SECOND
         seen.append((at, value))
@@ -37,7 +37,7 @@ def test_a_window_is_what_its_samples_are(samples: list[tuple[int, float]], span
 
 
 def test_a_gap_or_a_step_back_empties_it() -> None:
-    window = Window(60, longest_gap_s=10)
+    window = RangeWindow(60, longest_gap_s=10)
     for at, count in ((0, 1), (5, 2), (16, 1), (17, 2), (17, 1), (3, 1)):
         window.add(T0 + at * SECOND, float(at))
         samples = window.integral, window.covered_s
@@ -46,7 +46,7 @@ def test_a_gap_or_a_step_back_empties_it() -> None:
 
 
 def test_an_empty_one_knows_nothing() -> None:
-    window = Window(60)
+    window = RangeWindow(60)
     assert all(
         math.isnan(x) for x in (window.mean, window.least, window.range, window.slope(), window.change)
     )
