@@ -194,6 +194,17 @@ class Alignment:
             leg = self._legs[place] = self._leg(row, place, instant)
         return leg
 
+    def readings(self, point: int, since: int, until: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What a point was read as in ``since`` < t <= ``until`` [ns, UTC], in order, as buffered.
+
+        Returns times [ns, UTC] and values [unit of the point]; NaN for a reading that is not usable.
+        """
+        row = self._rows[point]
+        inside = np.flatnonzero((self._t[row] > since) & (self._t[row] <= until))
+        inside = inside[np.argsort(self._t[row][inside])]
+        bad = ~usable(self._quality[row][inside])
+        return self._t[row][inside], np.where(bad, np.nan, self._value[row][inside])
+
     def look(self, instant: int, points: Collection[int]) -> None:
         """Looks at some points at once, those that will be asked for; the cost is theirs alone."""
         if 2 * len(points) < len(self._rows):
@@ -324,6 +335,10 @@ class Snapshot:
     def leg(self, point: int) -> Leg:
         """One point at the instant."""
         return self.alignment.at(point, self.instant)
+
+    def readings(self, point: int, since: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Times [ns, UTC] and values of a point after ``since`` up to the instant; NaN for what is bad."""
+        return self.alignment.readings(point, since, self.instant)
 
 
 def first_fault(legs: Iterable[tuple[str, Leg]]) -> str:

@@ -36,6 +36,7 @@ from alerts.ledger_config import AgreementRules, IntervalRules, SettlementSettin
 from alerts.notify import checks
 from alerts.notify.catalogue import languages
 from alerts.notify.config import HttpUrl, NotifySettings
+from alerts.operation_config import DynamicsRules, FrequencyRules, LoadingRules, VoltageRules
 from alerts.rule_config import (
     AreaBalanceRules,
     BlindRules,
@@ -44,14 +45,11 @@ from alerts.rule_config import (
     ConverterRules,
     CounterRules,
     FlatlineRules,
-    FrequencyRules,
-    LoadingRules,
     NetPositionRules,
     NodeRules,
     PlausibilityRules,
     RampRules,
     SkewRules,
-    VoltageRules,
 )
 from telemetry.devices import Device, Role
 from telemetry.errors import Problem
@@ -308,6 +306,7 @@ class AlertsSettings(Settings):
     skew: Annotated[SkewRules, Field(alias="R17")] = SkewRules()
     plausibility: Annotated[PlausibilityRules, Field(alias="R19")] = PlausibilityRules()
     voltage: Annotated[VoltageRules, Field(alias="R20")] = VoltageRules()
+    dynamics: Annotated[DynamicsRules, Field(alias="R23")] = DynamicsRules()
     blind: Annotated[BlindRules, Field(alias="R24")] = BlindRules()
     agreement: Annotated[AgreementRules, Field(alias="R22")] = AgreementRules()
     settlement: SettlementSettings = SettlementSettings()
@@ -362,6 +361,12 @@ class AlertsSettings(Settings):
             "R22": (agreed, "tie or contract"),
             "R20": ({node.id for node in grid.node}, "node"),
         }
+        meshed = {tie.id for tie in grid.tie if tie.id in lines}
+        sync_areas = {area.sync_area for area in grid.area}
+        valid["R23"] = (
+            sync_areas | {area.id for area in grid.area} | meshed,
+            "synchronous area, area or AC tie",
+        )
         valid["R24"] = ({area.id for area in grid.area} | {tie.id for tie in grid.tie}, "area or tie")
         for rule, table in self.rules().items():
             assets = [override.asset for override in getattr(table, "override", ())]

@@ -42,7 +42,7 @@ from ingest.ports import Ailment, JournalRecord
 from telemetry.batch import ReadingBatch
 from telemetry.errors import GreenbridgeError
 from telemetry.points import PointKind
-from telemetry.site import Site
+from telemetry.site import Site, SitePoint
 
 Result = TypeVar("Result")
 
@@ -135,7 +135,7 @@ class Evaluation:
         self._estimating = estimating
         watched = {point for rule in rules for point in rule.inputs}
         points = sorted(watched.union(() if estimating is None else estimating.inputs))
-        periods = {point: site.points[point].profile.period_s for point in points}
+        periods = {point: _period_s(site.points[point]) for point in points}
         silent = {point for point in points if site.points[point].profile.by_exception}
         stepped = {point for point in points if site.points[point].spec.kind is PointKind.STATE}
         self._alignment = Alignment(periods, settings.watermark_s, silent, stepped)
@@ -208,7 +208,8 @@ class Evaluation:
             known.add(_failed(_ESTIMATE).key)
         changes = self.book.retire(sorted(self.book.kept_keys() - known), now)
         for gap in self._gaps:
-            self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
+            if gap.blind:
+                self.book.judge(gap.subject.unknown(now, gap.reason), _FAILED_TIMING, now)
         return changes
 
     def take(self, records: Sequence[JournalRecord], now: int) -> list[Change]:
@@ -526,6 +527,11 @@ class Evaluation:
             return []
         change = self.book.judge(Finding(failed, now, value=0.0, limit=0.0), _FAILED_TIMING, now)
         return [change] if change is not None else []
+
+
+def _period_s(point: SitePoint) -> float:
+    """Expected time between two readings of a point [s]."""
+    return point.profile.period_of(point.key.name)
 
 
 def _failed(subject: Subject) -> Subject:

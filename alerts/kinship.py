@@ -76,6 +76,11 @@ RELATIONS: tuple[Relation, ...] = (
     *(Relation("R8", rule, Kin.AT, Effect.GROUP) for rule in ("R1", "R2", "R9", "R11", "R20")),
     *(Relation("R11", rule, Kin.AREA, Effect.GROUP) for rule in ("R2", "R9", "R10", "R23")),
     Relation("R11", "R19", Kin.AT),
+    # a frequency that falls fast is soon off its value, and every control sees it
+    Relation("R23", "R10", Kin.SAME, Effect.GROUP),
+    Relation("R23", "R9", Kin.AREA, Effect.GROUP),
+    # where a cable or the plants of an area went down, what they leave dark is no telemetry to be restored
+    *(Relation(rule, "R24", Kin.AREA) for rule in ("R8", "R11")),
 )
 """Relations of the catalogue, after what the rules mean (docs/alarm-desk.md)."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
 from telemetry.settings import Settings
@@ -108,109 +108,6 @@ class Overridable(Settings):
                 given = override.model_fields_set - {"asset"}
                 return self.model_copy(update={name: getattr(override, name) for name in given})
         return self
-
-
-class FrequencySettings(GradedSettings):
-    """R10: frequency is off its nominal value [Hz]."""
-
-    nominal_hz: Positive = 50.0
-    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = (
-        Limit(priority=Priority.LOW, above=0.05, on_s=30),
-        Limit(priority=Priority.MEDIUM, above=0.2, on_s=10),
-        Limit(priority=Priority.URGENT, above=0.4, on_s=1),
-    )
-    deadband_pct: Percent = 0.0
-    deadband_hz: NotNegative = 0.02
-    off_s: Seconds = 30.0
-
-
-class FrequencyOverride(FrequencySettings):
-    """R10 for one synchronous area; what is not given is as for all."""
-
-    asset: str
-
-
-class FrequencyRules(FrequencySettings, Overridable):
-    """R10 with its overrides."""
-
-    override: tuple[FrequencyOverride, ...] = ()
-
-
-class LoadingLimit(Settings):
-    """One grade of R12: passed by power or by current."""
-
-    priority: Priority
-    pct_p: Positive
-    """[% of the transfer limit of the circuits in service]."""
-    pct_i: Positive
-    """[% of the thermal current of the circuits in service]."""
-    on_s: Seconds
-
-
-class LoadingSettings(RuleSettings):
-    """R12: a line or link carries more than it should; a full transfer capacity is normal trade."""
-
-    limits: Annotated[tuple[LoadingLimit, ...], Field(min_length=1)] = (
-        LoadingLimit(priority=Priority.LOW, pct_p=95, pct_i=80, on_s=300),
-        LoadingLimit(priority=Priority.MEDIUM, pct_p=100, pct_i=90, on_s=60),
-        LoadingLimit(priority=Priority.HIGH, pct_p=105, pct_i=100, on_s=10),
-        LoadingLimit(priority=Priority.URGENT, pct_p=120, pct_i=110, on_s=3),
-    )
-    deadband_pct: Percent = 3.0
-    """A condition is over below the limit less so many percentage points."""
-
-    @field_validator("limits")
-    @classmethod
-    def _ascending(cls, limits: tuple[LoadingLimit, ...]) -> tuple[LoadingLimit, ...]:
-        for i, (milder, higher) in enumerate(pairwise(limits)):
-            if higher.pct_p <= milder.pct_p or higher.pct_i <= milder.pct_i:
-                raise ValueError(
-                    f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
-                )
-        return limits
-
-
-class LoadingOverride(LoadingSettings):
-    """R12 for one line or link; what is not given is as for all."""
-
-    asset: str
-
-
-class LoadingRules(LoadingSettings, Overridable):
-    """R12 with its overrides."""
-
-    override: tuple[LoadingOverride, ...] = ()
-
-
-class VoltageSettings(RuleSettings):
-    """R20: the voltage of a busbar leaves its band [% of the rated voltage]."""
-
-    low_pct: Percent = 95.0
-    high_pct: Annotated[float, Field(ge=0, le=200)] = 105.0
-    dead_pct: Percent = 10.0
-    """Below this a busbar is switched off or dark, which is not a matter of voltage [%]."""
-    deadband_pct: Percent = 0.5
-    """Part of the rated voltage that it must be back inside the band [%]."""
-    priority: Priority = Priority.HIGH
-    on_s: Seconds = 60.0
-
-    @model_validator(mode="after")
-    def _above(self) -> Self:
-        if not self.dead_pct < self.low_pct < self.high_pct:
-            raise ValueError("dead_pct, low_pct and high_pct must ascend: every voltage would be outside")
-        return self
-
-
-class VoltageOverride(VoltageSettings):
-    """R20 for one node; what is not given is as for all."""
-
-    asset: str
-
-
-class VoltageRules(VoltageSettings, Overridable):
-    """R20 with its overrides."""
-
-    override: tuple[VoltageOverride, ...] = ()
 
 
 class NetPositionSettings(GradedSettings):

@@ -37,6 +37,8 @@ class Summary:
     series: int
     """Series in InfluxDB: one for each device."""
     rules: dict[str, int]
+    unserved: list[str]
+    """Rules that the devices of their asset cannot serve, and why."""
     stores: list[str]
     webhooks: int
     recipients: int
@@ -64,6 +66,7 @@ class Summary:
                 f"  links     {self.links}: {traffic}",
                 f"  stores    {', '.join(self.stores)} ({self.series} series where it is InfluxDB)",
                 f"  rules     {rules}",
+                *(f"  unserved  {reason}" for reason in self.unserved),
                 f"  webhooks  {self.webhooks}",
                 f"  told      {self.recipients} recipients",
                 *(f"  warning   {warning}" for warning in self.warnings),
@@ -94,6 +97,7 @@ def summarise(configuration: Configuration) -> Summary:
             requests += sum(1 / read.period_s for read in plan.reads)
     alerts = settings.alerts
     links = {device.link for device in devices if device.link}
+    rules, unserved = _rules(site, alerts, links)
     hosts = {f"sparkplug/{host.id}" for host in settings.sparkplug.host}
     further = {"influx": settings.influx, "victoria": settings.victoria}
     return Summary(
@@ -111,7 +115,8 @@ def summarise(configuration: Configuration) -> Summary:
         readings_per_s=round(readings, 1),
         deadbands=sum(point.spec.deadband is not None for point in site.points.values()),
         series=len(devices),
-        rules=_rules(site, alerts, links),
+        rules=rules,
+        unserved=unserved,
         stores=[
             "embedded",
             *(name for name, store in further.items() if store is not None and store.enabled),
@@ -137,10 +142,12 @@ def _warnings(configuration: Configuration, links: Set[str]) -> Iterator[str]:
             yield f"messages in {language} are a draft that nobody has reviewed"
 
 
-def _rules(site: Site, alerts: AlertsSettings, links: Collection[str]) -> dict[str, int]:
-    """How many assets each rule watches, those that it cannot watch included."""
+def _rules(site: Site, alerts: AlertsSettings, links: Collection[str]) -> tuple[dict[str, int], list[str]]:
+    """How many assets each rule watches, those that lack a meter included, and what devices cannot serve."""
     rules, gaps = rules_of(site, alerts)
-    counts = Counter([rule.subject.rule for rule in rules] + [gap.subject.rule for gap in gaps])
+    blind = [gap.subject.rule for gap in gaps if gap.blind]
+    unserved = [f"{gap.subject.key}: {gap.reason}" for gap in gaps if not gap.blind]
+    counts = Counter([*(rule.subject.rule for rule in rules), *blind])
     counts["R13"] = len(links) if alerts.health.enabled else 0
     catalogue = sorted(alerts.rules(), key=lambda name: int(name[1:]))
-    return {rule: counts[rule] for rule in [*catalogue, *([CUSTOM] if alerts.rule else [])]}
+    return {rule: counts[rule] for rule in [*catalogue, *([CUSTOM] if alerts.rule else [])]}, unserved

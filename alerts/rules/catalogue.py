@@ -15,11 +15,12 @@ from alerts.rules.converter import ConverterRule, LinkEnds
 from alerts.rules.custom import custom_rules
 from alerts.rules.exchange import ExchangeRule
 from alerts.rules.finding import Rule, Subject
-from alerts.rules.frequency import FrequencyRule
+from alerts.rules.frequency import FrequencyRule, RateOfChangeRule, SeparationRule
 from alerts.rules.line_state import MeterAccuracy
 from alerts.rules.loading import LoadedBranch, LoadingRule
 from alerts.rules.metering import CheckMeterRule, CounterRule, FlatlineRule
 from alerts.rules.node import NodeBranch, NodeRule
+from alerts.rules.oscillation import OscillationRule
 from alerts.rules.plausibility import Plant, PlausibilityRule
 from alerts.rules.ramp import RampRule
 from alerts.rules.survey import (
@@ -51,6 +52,8 @@ class Gap:
     subject: Subject
     reason: str
     """For people: ``SHY-TAS has no main meter at TAS``."""
+    blind: bool = True
+    """Somebody relies on it, so that it is shown as indeterminate; False where devices cannot serve it."""
 
 
 def rules_of(
@@ -58,8 +61,9 @@ def rules_of(
 ) -> tuple[Sequence[Rule], Sequence[Gap]]:
     """The rules on aligned inputs for every asset of a site, and those that cannot be built.
 
-    A rule of the exchanges or of a line that lacks a meter is a gap, for somebody relies on it; other rules
-    watch what is measured. Without ``schedules`` the standing ones of the grid hold.
+    A rule of the exchanges or of a line that lacks a meter is a gap, for somebody relies on it; so is the
+    damping of a tie that is read too seldom, but that one blinds nobody. Other rules watch what is measured.
+    Without ``schedules`` the standing ones of the grid hold.
     """
     catalogue = _Catalogue(Survey(site, settings, schedules or ScheduleBook(site.grid)))
     rules: list[Rule] = []
@@ -68,8 +72,12 @@ def rules_of(
         try:
             rules.append(build())
         except GapError as error:
-            gaps.append(Gap(subject, str(error)))
+            gaps.append(Gap(subject, str(error), blind=not isinstance(error, UnservedError)))
     return [*rules, *custom_rules(site, settings.rule)], gaps
+
+
+class UnservedError(GapError):
+    """The meters of an asset are not made for a rule: nobody relies on it."""
 
 
 _Asset = tuple[Subject, Callable[[], Rule]]
@@ -87,6 +95,7 @@ class _Catalogue:
         yield from self._exchanges()
         yield from self._lines()
         yield from self._areas()
+        yield from self._dynamics()
         yield from self._ramps()
         yield from self._plants()
         yield from self._nodes()
@@ -129,6 +138,49 @@ class _Catalogue:
             if settings.enabled and (meters := self._survey.meters(nodes, FREQUENCY)):
                 subject = Subject("R10", 1, sync_area, "")
                 yield subject, partial(FrequencyRule, sync_area, meters, settings)
+
+    def _dynamics(self) -> Iterator[_Asset]:
+        grid, settings = self._site.grid, self._settings.dynamics
+        for sync_area in dict.fromkeys(area.sync_area for area in grid.area):
+            members = [area.id for area in grid.area if area.sync_area == sync_area]
+            meters = {area: self._frequencies(area) for area in members}
+            measured = [area for area in members if meters[area]]
+            everywhere = [meter for area in measured for meter in meters[area]]
+            own = settings.of(sync_area)
+            if own.enabled and everywhere:
+                changing = partial(RateOfChangeRule, sync_area, everywhere, own)
+                yield Subject("R23", 1, sync_area, ""), changing
+            # of two areas one is enough: they drift apart from each other
+            apart = measured if len(measured) > 2 else measured[:1] * (len(measured) == 2)
+            for area in apart:
+                if settings.of(area).enabled:
+                    rest = [meter for other in measured if other != area for meter in meters[other]]
+                    build = partial(SeparationRule, area, meters[area], rest, settings.of(area))
+                    yield Subject("R23", 1, area, area), build
+        lines = {line.id: line for line in grid.line}
+        for tie in grid.tie:
+            if tie.id in lines and settings.of(tie.id).enabled:
+                subject = Subject("R23", 1, tie.id, tie.from_area)
+                yield subject, partial(self._oscillation, subject, tie, lines[tie.id].limit_mw)
+
+    def _frequencies(self, area: str) -> list[tuple[str, int]]:
+        nodes = {node.id for node in self._site.grid.node if node.area == area}
+        return self._survey.meters(nodes, FREQUENCY)
+
+    def _oscillation(self, subject: Subject, tie: Tie, limit_mw: float) -> Rule:
+        settings = self._settings.dynamics.of(tie.id)
+        try:
+            meter = self._survey.main_meter(tie.id, tie.delivery_node)
+            power, profile = self._survey.point(meter, POWER), self._site.profiles[meter.profile]
+        except GapError as error:
+            raise UnservedError(str(error)) from error
+        period_s, longest = profile.period_of(POWER), settings.longest_period_s
+        if profile.by_exception or period_s > longest:
+            often = "by exception" if profile.by_exception else f"every {period_s:g} s"
+            raise UnservedError(
+                f"{meter.id} is read {often}: damping up to {settings.highest_hz:g} Hz needs {longest:.2g} s"
+            )
+        return OscillationRule(subject, power, period_s, limit_mw, settings)
 
     def _ramps(self) -> Iterator[_Asset]:
         for area in self._site.grid.area:

@@ -58,6 +58,12 @@ _NOTES = {
     "R19": "The power that wind or sun would allow is what the plant's controller says. Less than that is\n"
     "only judged where the controller also says whether it is held back (`Curtailed`).",
     "R20": "Reactive reserve is not measured by any device yet, and not judged.",
+    "R23": "The rate of change is judged on each synchronous area, the separation on each control area\n"
+    "against the rest, the oscillation on each AC tie, by the matrix pencil\n"
+    "(`alerts/rules/ringdown.py`). A mode of 0.8 Hz needs more than 1.6\n"
+    "readings a second (Nyquist), and four for each cycle to tell its damping:\n"
+    "a tie whose meter is read every second is not judged, and `greenbridge check` says so. Read it every\n"
+    "0.25 s (`period_s` of its register), and see that the meter itself renews the register as often.",
     "R24": "Watches R1, R2 and R9. What is not metered at all is shown as indeterminate, and is no alarm.",
 }
 

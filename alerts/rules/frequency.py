@@ -1,4 +1,5 @@
-"""R10: the frequency of a synchronous area is off its nominal value.
+"""R10: the frequency of a synchronous area is off its nominal value; R23: it changes fast, or one of its
+control areas has separated from the rest.
 
 Every meter of an area measures the same frequency, so that their median is what is judged: a meter that lies,
 or a busbar that is cut off, does not move it.
@@ -9,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from alerts.alignment import Snapshot, first_fault
-from alerts.rule_config import FrequencySettings
+from alerts.alignment import Leg, Snapshot, first_fault
+from alerts.operation_config import DynamicsSettings, FrequencySettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, graded
+from alerts.rules.window import Window
+
+_Meters = Sequence[tuple[str, int]]
+
+_DARK_HZ = 10.0
+"""Frequency below which a meter measures none: its busbar is dark [Hz]."""
 
 
 class FrequencyRule:
@@ -68,3 +75,125 @@ class FrequencyRule:
                 "Meters used": meters,
             },
         )
+
+
+class RateOfChangeRule:
+    """R23 on one synchronous area: |df/dt| of the median."""
+
+    def __init__(self, area: str, meters: _Meters, settings: DynamicsSettings) -> None:
+        """Takes the meters of the area by name with their frequency points."""
+        self.subject = Subject("R23", 1, area, "")
+        self.inputs: Sequence[int] = tuple(point for _, point in meters)
+        self.timing = Timing(
+            (
+                Grade(settings.rate_priority, settings.rate_on_s),
+                Grade(settings.fast_priority, settings.rate_on_s),
+            ),
+            settings.off_s,
+        )
+        self._meters = meters
+        self._settings = settings
+        self._window = Window(settings.rate_s, longest_gap_s=settings.rate_s)
+
+    def evaluate(self, snapshot: Snapshot) -> Finding:
+        """Judges the slope of the median over the window that ends at the instant."""
+        settings, at = self._settings, snapshot.instant
+        usable = _energised(snapshot, self._meters)
+        if not usable:
+            return self.subject.unknown(at, _no_frequency(snapshot, self._meters))
+        frequency = median(leg.value for leg in usable)
+        self._window.add(at, frequency)
+        if not self._window.full:
+            return self.subject.early(at, "its window is not filled yet")
+        rate = self._window.slope()
+        return graded(
+            self.subject,
+            at,
+            abs(rate),
+            [settings.rate_hz_per_s, settings.fast_hz_per_s],
+            unit="Hz/s",
+            legs=usable,
+            texts=lambda limit: self._texts(frequency, rate, limit),
+            deadband=settings.deadband_pct / 100,
+        )
+
+    def _texts(self, frequency: float, rate: float, limit: float) -> Texts:
+        area, falls = self.subject.asset, rate < 0
+        return Texts(
+            title=f"{area}: frequency {'falls' if falls else 'rises'} by {abs(rate):.2f} Hz/s",
+            cause=f"A large {'plant or import' if falls else 'load or export'} of {area} was lost at once, "
+            "or a part of the grid has separated and is short of inertia.",
+            consequence="Protection against the loss of mains disconnects plants at such rates, which makes "
+            "it worse; load is shed by frequency within seconds.",
+            response="1. See which plant, link or line has tripped. 2. "
+            f"{'Activate' if falls else 'Reduce'} reserve; see whether the HVDC links help. "
+            "3. See whether the areas still have one frequency.",
+            evidence={
+                "Rate of change [Hz/s]": round(rate, 3),
+                "Limit [Hz/s]": limit,
+                "Window [s]": self._settings.rate_s,
+                "Median frequency [Hz]": round(frequency, 3),
+            },
+        )
+
+
+class SeparationRule:
+    """R23 on one control area: its frequency against that of the rest of its synchronous area."""
+
+    def __init__(self, area: str, own: _Meters, rest: _Meters, settings: DynamicsSettings) -> None:
+        """Takes the meters of the area and those of the rest by name with their frequency points."""
+        self.subject = Subject("R23", 1, area, area)
+        self.inputs: Sequence[int] = tuple(point for _, point in (*own, *rest))
+        self.timing = Timing((Grade(settings.apart_priority, settings.apart_on_s),), settings.off_s)
+        self._own, self._rest = own, rest
+        self._settings = settings
+
+    def evaluate(self, snapshot: Snapshot) -> Finding:
+        """Judges the difference of the two medians at the instant."""
+        at = snapshot.instant
+        own, rest = _energised(snapshot, self._own), _energised(snapshot, self._rest)
+        if not own or not rest:
+            return self.subject.unknown(at, _no_frequency(snapshot, self._own if not own else self._rest))
+        here, there = (median(leg.value for leg in legs) for legs in (own, rest))
+        return graded(
+            self.subject,
+            at,
+            abs(here - there),
+            [self._settings.apart_hz],
+            unit="Hz",
+            legs=[*own, *rest],
+            texts=lambda limit: self._texts(here, there, limit),
+            deadband=self._settings.deadband_pct / 100,
+        )
+
+    def _texts(self, here: float, there: float, limit: float) -> Texts:
+        area, off = self.subject.asset, here - there
+        return Texts(
+            title=f"{area}: runs at {here:.3f} Hz, {abs(off) * 1000:.0f} mHz "
+            f"{'below' if off < 0 else 'above'} the rest: it has separated",
+            cause=f"{area} and the rest of its synchronous area do not have one frequency any more: "
+            "every alternating-current line between them is open.",
+            consequence="The smaller part has little inertia and reserve, and may collapse; lines must not "
+            "be closed again without synchronising.",
+            response=f"1. See which lines of {area} are open. 2. Balance {area} on its own: "
+            f"{'raise generation or HVDC import, or shed load' if off < 0 else 'lower generation'}. "
+            "3. Close lines only with synchro-check, in agreement with the neighbour.",
+            evidence={
+                f"Frequency of {area} [Hz]": round(here, 3),
+                "Frequency of the rest [Hz]": round(there, 3),
+                "Difference [mHz]": round(off * 1000),
+                "Limit [mHz]": round(limit * 1000),
+            },
+        )
+
+
+def _energised(snapshot: Snapshot, meters: _Meters) -> list[Leg]:
+    """Inputs of the meters whose busbar has a frequency."""
+    legs = [snapshot.leg(point) for _, point in meters]
+    return [leg for leg in legs if leg.usable and leg.value > _DARK_HZ]
+
+
+def _no_frequency(snapshot: Snapshot, meters: _Meters) -> str:
+    """Why no meter gives a frequency."""
+    fault = first_fault((name, snapshot.leg(point)) for name, point in meters)
+    return fault or f"no meter has a frequency: the busbar of {meters[0][0]} is dark"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alerts.alignment import Leg, Snapshot, first_fault, worst_quality
-from alerts.rule_config import LoadingSettings
+from alerts.operation_config import LoadingSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing
 
 CircuitCount = Callable[[Snapshot], int]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from alerts.alignment import Snapshot, first_fault
-from alerts.rule_config import VoltageSettings
+from alerts.operation_config import VoltageSettings
 from alerts.rules.finding import Finding, Grade, Subject, Texts, Timing, graded
 
 

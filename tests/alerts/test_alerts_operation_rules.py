@@ -6,14 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from alerts.rule_config import (
-    AreaBalanceSettings,
-    ControlErrorSettings,
-    FrequencySettings,
-    LoadingSettings,
-    NetPositionSettings,
-    VoltageSettings,
-)
+from alerts.operation_config import FrequencySettings, LoadingSettings, VoltageSettings
+from alerts.rule_config import AreaBalanceSettings, ControlErrorSettings, NetPositionSettings
 from alerts.rules.area_balance import AreaBalanceRule, Measured
 from alerts.rules.balance import Exchange, NetPositionRule
 from alerts.rules.control_error import ControlErrorRule
