@@ -150,12 +150,10 @@ class _Catalogue:
             if own.enabled and everywhere:
                 changing = partial(RateOfChangeRule, sync_area, everywhere, own)
                 yield Subject("R23", 1, sync_area, ""), changing
-            # of two areas one is enough: they drift apart from each other
-            apart = measured if len(measured) > 2 else measured[:1] * (len(measured) == 2)
-            for area in apart:
+            shared = {area: meters[area] for area in measured}
+            for area in measured if len(measured) > 1 else ():
                 if settings.of(area).enabled:
-                    rest = [meter for other in measured if other != area for meter in meters[other]]
-                    build = partial(SeparationRule, area, meters[area], rest, settings.of(area))
+                    build = partial(SeparationRule, area, shared, settings.of(area))
                     yield Subject("R23", 1, area, area), build
         lines = {line.id: line for line in grid.line}
         for tie in grid.tie:

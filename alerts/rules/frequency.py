@@ -7,7 +7,7 @@ or a busbar that is cut off, does not move it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from alerts.alignment import Leg, Snapshot, first_fault
@@ -138,31 +138,45 @@ class RateOfChangeRule:
 
 
 class SeparationRule:
-    """R23 on one control area: its frequency against that of the rest of its synchronous area."""
+    """R23 on one control area: its frequency against that of the bulk of its synchronous area.
 
-    def __init__(self, area: str, own: _Meters, rest: _Meters, settings: DynamicsSettings) -> None:
-        """Takes the meters of the area and those of the rest by name with their frequency points."""
+    The bulk is the largest group of areas that share a frequency; of groups of one size, the one with more
+    meters.
+    """
+
+    def __init__(self, area: str, meters: Mapping[str, _Meters], settings: DynamicsSettings) -> None:
+        """Takes the meters of every control area of the synchronous area, by name with their points."""
         self.subject = Subject("R23", 1, area, area)
-        self.inputs: Sequence[int] = tuple(point for _, point in (*own, *rest))
+        self.inputs: Sequence[int] = tuple(point for each in meters.values() for _, point in each)
         self.timing = Timing((Grade(settings.apart_priority, settings.apart_on_s),), settings.off_s)
-        self._own, self._rest = own, rest
+        self._meters = meters
         self._settings = settings
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
-        """Judges the difference of the two medians at the instant."""
-        at = snapshot.instant
-        own, rest = _energised(snapshot, self._own), _energised(snapshot, self._rest)
-        if not own or not rest:
-            return self.subject.unknown(at, _no_frequency(snapshot, self._own if not own else self._rest))
-        here, there = (median(leg.value for leg in legs) for legs in (own, rest))
+        """Judges the difference of the medians at the instant."""
+        at, area, apart = snapshot.instant, self.subject.asset, self._settings.apart_hz
+        legs = {name: _energised(snapshot, meters) for name, meters in self._meters.items()}
+        found = {name: median(leg.value for leg in each) for name, each in legs.items() if each}
+        if area not in found:
+            return self.subject.unknown(at, _no_frequency(snapshot, self._meters[area]))
+        if len(found) < 2:
+            return self.subject.unknown(at, f"no area but {area} has a frequency")
+
+        near = apart * (1 - self._settings.deadband_pct / 100)
+
+        def size(name: str) -> tuple[int, int]:
+            alike = [other for other in found if abs(found[other] - found[name]) <= near]
+            return len(alike), sum(len(self._meters[other]) for other in alike)
+
+        bulk = found[max(found, key=size)]
         return graded(
             self.subject,
             at,
-            abs(here - there),
-            [self._settings.apart_hz],
+            abs(found[area] - bulk),
+            [apart],
             unit="Hz",
-            legs=[*own, *rest],
-            texts=lambda limit: self._texts(here, there, limit),
+            legs=[leg for each in legs.values() for leg in each],
+            texts=lambda limit: self._texts(found[area], bulk, limit),
             deadband=self._settings.deadband_pct / 100,
         )
 

@@ -18,6 +18,7 @@ from tests.alerts.rule_rig import T0, judged
 
 METERS = [("a", 0), ("b", 1), ("c", 2)]
 RATE = DynamicsSettings()
+AREAS = {"AZ": METERS[:1], "KZ": METERS[1:2], "UZ": METERS[2:]}
 
 
 @pytest.mark.parametrize(
@@ -51,22 +52,44 @@ def test_a_dark_busbar_has_no_frequency() -> None:
     assert judged(rate, lambda _: {0: 50.0, 1: 0.0, 2: 0.0}, 6)[-1].level == 0
     dark = judged(rate, lambda _: dict.fromkeys(range(3), 0.0), 6)[-1]
     assert dark.indeterminate == "no meter has a frequency: the busbar of a is dark"
-    apart = SeparationRule("AZ", METERS[:1], METERS[1:], RATE)
+    apart = SeparationRule("AZ", AREAS, RATE)
     assert judged(apart, lambda _: {0: 0.0, 1: 50.0, 2: 50.0}, 2)[-1].indeterminate
-    assert judged(apart, lambda _: {0: 50.0, 1: None, 2: None}, 2)[-1].indeterminate == "leg b is link lost"
+    alone = judged(apart, lambda _: {0: 50.0, 1: None, 2: None}, 2)[-1]
+    assert alone.indeterminate == "no area but AZ has a frequency"
+    assert judged(apart, lambda _: {0: None, 1: 50.0, 2: 50.0}, 2)[-1].indeterminate == "leg a is link lost"
 
 
 @pytest.mark.parametrize(
     ("own", "level", "held"), [(50.0, 0, 0), (49.955, 0, 1), (49.94, 1, 1), (50.06, 1, 1)]
 )
 def test_an_area_that_drifts_apart(own: float, level: int, held: int) -> None:
-    rule = SeparationRule("AZ", METERS[:1], METERS[1:], RATE)
+    rule = SeparationRule("AZ", AREAS, RATE)
     found = judged(rule, lambda _: {0: own, 1: 50.0, 2: 50.0}, 3)[-1]
     assert (found.level, found.held_level) == (level, held)
     assert rule.timing.grades[0].on_s == 5.0
     if level:
         assert found.texts is not None
         assert "it has separated" in found.texts.title
+
+
+@pytest.mark.parametrize(
+    ("areas", "hz", "apart"),
+    [
+        ({"A": 1, "B": 1, "C": 9}, (50.0, 50.0, 51.4), "C"),
+        ({"A": 1, "B": 2}, (50.0, 50.2), "A"),
+        ({"A": 1, "B": 1, "C": 1, "D": 2}, (50.0, 50.0, 49.8, 49.8), "AB"),
+        ({"A": 1, "B": 1, "C": 1}, (50.0, 50.03, 49.99), ""),
+    ],
+)
+def test_the_bulk_of_the_areas_does_not_drift(
+    areas: dict[str, int], hz: tuple[float, ...], apart: str
+) -> None:
+    points = iter(range(20))
+    meters = {area: [(area, next(points)) for _ in range(count)] for area, count in areas.items()}
+    values = {p: f for (_, each), f in zip(meters.items(), hz, strict=True) for _, p in each}
+    rules = [SeparationRule(area, meters, RATE) for area in areas]
+    named = [rule.subject.asset for rule in rules if judged(rule, lambda _: values, 2)[-1].level]
+    assert named == list(apart)
 
 
 def oscillating(
