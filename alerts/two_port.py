@@ -30,7 +30,7 @@ class FarEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class SectionModel:
     """Two-port of one section with all circuits in parallel, and what stands at its far joint."""
 
     a: complex
@@ -52,8 +52,12 @@ class LineModel:
         parameters = grid.parameters_of(line)
         closed = line.circuits if circuits is None else circuits
         self._sections = [
-            _two_port(
-                parameters, grid.u_rated_kv, section.km, closed, _part(section.joint, closed / line.circuits)
+            section_model(
+                parameters,
+                grid.u_rated_kv,
+                section.km,
+                closed,
+                part_of(section.joint, closed / line.circuits),
             )
             for section in line.sections
         ]
@@ -116,17 +120,18 @@ class LineModels:
         return circuits, far_ends[circuits].loss_mw
 
 
-def _two_port(
+def section_model(
     parameters: LineParameters, u_kv: float, km: float, circuits: int, joint: Reactive | None
-) -> _Section:
+) -> SectionModel:
+    """A section of a length [km] with so many circuits in parallel, from 1."""
     z = complex(parameters.r_ohm_per_km, parameters.x_ohm_per_km)
     y = complex(parameters.corona_kw_per_km * 1e-3 / u_kv**2, parameters.b_us_per_km * 1e-6)
     gamma_l = cmath.sqrt(z * y) * km
     z_c = cmath.sqrt(z / y) / circuits
-    return _Section(cmath.cosh(gamma_l), z_c * cmath.sinh(gamma_l), cmath.sinh(gamma_l) / z_c, joint)
+    return SectionModel(cmath.cosh(gamma_l), z_c * cmath.sinh(gamma_l), cmath.sinh(gamma_l) / z_c, joint)
 
 
-def _part(joint: Reactive | None, part: float) -> Reactive | None:
+def part_of(joint: Reactive | None, part: float) -> Reactive | None:
     """A joint with only a part of its reactors."""
     if joint is None:
         return None
