@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import hypot
 
 from alerts.config import ExchangeSettings, TwoEndLimit
-from alerts.rule_config import Limit, LoadingSettings, VoltageSettings
+from alerts.operation_config import LoadingSettings, VoltageSettings
+from alerts.rule_config import Limit
 from alerts.rules.line_state import MeterAccuracy
 from grafana.influxql import number
 from grafana.panels import Grade
