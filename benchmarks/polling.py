@@ -66,13 +66,13 @@ class _Arrivals:
         raise RuntimeError(f"a reply was rejected: {letters[0].detail}")
 
 
-def _jitter(at: Mapping[int, Sequence[int]], period_s: float) -> dict[str, float]:
+def _jitter(at: Mapping[int, Sequence[int]], shape: Shape) -> dict[str, float]:
     """How far the time between two reads of a device is from the period."""
     found = [np.diff(times) for times in at.values() if len(times) > 1]
-    if not found:
-        raise RuntimeError("no device was read twice")
+    if not found:  # a stalled machine: every device is late by the whole sample at least
+        return {JITTER: (shape.periods - 1) * shape.period_s * 1e3}
     gaps = np.concatenate(found)
-    return {JITTER: float(np.percentile(np.abs(gaps / 1e9 - period_s), 99)) * 1e3}
+    return {JITTER: float(np.percentile(np.abs(gaps / 1e9 - shape.period_s), 99)) * 1e3}
 
 
 async def _sources(port: int, shape: Shape, points: Sequence[Sequence[SitePoint]]) -> Sample:
@@ -92,7 +92,7 @@ async def _sources(port: int, shape: Shape, points: Sequence[Sequence[SitePoint]
     watch = Watch()
     await clock.sleep(shape.periods * shape.period_s)
     polls = sum(map(len, intake.at.values()))
-    sample = watch.sample(polls, figures=_jitter(intake.at, shape.period_s))
+    sample = watch.sample(polls, figures=_jitter(intake.at, shape))
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -127,7 +127,7 @@ async def _pymodbus(port: int, shape: Shape) -> Sample:
     at.clear()
     watch = Watch()
     await clock.sleep(shape.periods * shape.period_s)
-    sample = watch.sample(sum(map(len, at.values())), figures=_jitter(at, shape.period_s))
+    sample = watch.sample(sum(map(len, at.values())), figures=_jitter(at, shape))
     ended.set()
     await asyncio.gather(*tasks)
     for client in clients:

@@ -258,8 +258,9 @@ async def test_thingsboard_2132_polling_comes_back_after_a_long_outage(
     for unit in (1, 2, 3):
         times = [t for t in timeline.line.times(unit) if t > back]
         assert times[0] - back < 17
-        assert max(strays(times, 1.0)) < 1e-6
-        assert times[0] % 1.0 == pytest.approx(phases[unit], abs=1e-3), "in its own phase"
+        # the first is late by what the link came back after its turn
+        assert max(strays(times[1:], 1.0)) < 1e-6
+        assert times[-1] % 1.0 == pytest.approx(phases[unit], abs=1e-3), "in its own phase"
     lost = [b for b in timeline.intake.batches[:during] if Quality.LINK_LOST in b.quality]
     assert sum(len(batch) for batch in lost) == 3, "told once for each point, however long it takes"
     attempts = timeline.source.state.counts["connect_failures"]
