@@ -19,7 +19,7 @@ from adapters.modbus.burst import (
 )
 from adapters.modbus.codec import DeviceRefusedError, ProtocolDoubtError, Query
 from adapters.modbus.config import GatewaySettings
-from adapters.modbus.debts import Debts, InDebtError
+from adapters.modbus.debts import MOST_QUESTIONS, Debts, InDebtError
 from adapters.modbus.rtu import silence_s
 
 __all__ = [
@@ -142,13 +142,20 @@ class Connection(Link):
     async def _settle(self, unit: int, timeout_s: float) -> None:
         """Asks a unit that owes replies until one answer proves that none of them can come any more."""
         try:
-            while (question := self._debts.question(unit, self._now())) is not None:
+            for _ in range(MOST_QUESTIONS):
+                question = self._debts.question(unit, self._now())
+                if question is None:
+                    return
                 try:
                     (await self._exchange_once(question, timeout_s)).content()
                 except DeviceRefusedError:
                     self._debts.refused(question, self._now())
                 else:
                     self._debts.answered(question)
+            if self._debts.question(unit, self._now()) is not None:
+                raise ReplyTimeoutError(
+                    f"unit {unit} refused {MOST_QUESTIONS} questions, and still owes replies"
+                )
         except InDebtError as error:
             raise ReplyTimeoutError(str(error)) from None
 

@@ -19,6 +19,9 @@ from telemetry.profiles import RegisterTable
 FORGOTTEN_AFTER_S = 60.0
 """No reply is later than this [s]."""
 
+MOST_QUESTIONS = 6
+"""Questions that a unit is asked in one poll at most before it is left alone until the next."""
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -70,7 +73,11 @@ class Debts:
         if not debt.functions:
             self._units.pop(unit)
             return None
-        made = _of_another_length(debt) if now >= debt.refused_until else _by_another_function(debt)
+        # the other kind of question proves as much where the better one is not left
+        kinds = [_of_another_length, _by_another_function]
+        if now < debt.refused_until:
+            kinds.reverse()
+        made = kinds[0](debt) or kinds[1](debt)
         if made is None:
             raise InDebtError(f"unit {unit} owes replies to everything that it could be asked")
         return made

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from adapters.modbus.codec import Request
-from adapters.modbus.debts import FORGOTTEN_AFTER_S, Debts, InDebtError
+from adapters.modbus.codec import MAX_COILS, MAX_REGISTERS, Request
+from adapters.modbus.debts import FORGOTTEN_AFTER_S, MOST_QUESTIONS, Debts, InDebtError
 from adapters.modbus.identification import IdentificationQuery
 from telemetry.profiles import RegisterTable
 
@@ -38,9 +38,10 @@ class Line:
         self.debts = Debts()
         self.coming: deque[Reply] = deque()
         self.accepted = 0
+        self.honest = False
 
     def ask(self, query: Request) -> None:
-        for _ in range(12):
+        for _ in range(MOST_QUESTIONS + 1):
             try:
                 question = self.debts.question(query.unit, self.now)
             except InDebtError:
@@ -55,8 +56,8 @@ class Line:
 
     def _exchange(self, query: Request) -> str:
         """One request and the first frame that comes in its time, then silence while the line is calmed."""
-        fate = self.random.choice(["data", "data", "data", "exception", "lost"])
-        due = self.now + self.random.choice([*[0.0] * 20, 0.5, 2.0, 5.0, 30.0])
+        fate = "data" if self.honest else self.random.choice(["data", "data", "data", "exception", "lost"])
+        due = self.now + (0.0 if self.honest else self.random.choice([*[0.0] * 20, 0.5, 2.0, 5.0, 30.0]))
         if self.coming:
             due = max(due, self.coming[-1].due)
         if fate != "lost" and due < self.now + FORGOTTEN_AFTER_S:
@@ -89,6 +90,21 @@ def test_no_late_reply_is_ever_taken_for_another_s() -> None:
             line.ask(replace(line.random.choice(QUERIES)))  # a copy: each request is another
         accepted += line.accepted
     assert accepted > 10_000, "much is answered all the same"
+
+
+def test_whatever_was_owed_a_unit_that_answers_again_is_trusted_within_two_polls() -> None:
+    """However long nothing of it made sense: reads of all tables, lost, refused or late."""
+    queries = [read(count, table) for table in RegisterTable for count in (1, 2, 4)]
+    for seed in range(60):
+        line = Line(seed)
+        for _ in range(40):
+            line.ask(replace(line.random.choice(queries)))
+        line.coming.clear()
+        line.honest, before = True, line.accepted
+        for _ in range(2):
+            line.ask(read(4))
+        assert line.accepted > before, seed
+        assert line.debts.question(1, line.now) is None, seed
 
 
 def test_the_first_question_is_a_read_of_a_length_that_is_not_owed() -> None:
@@ -125,13 +141,29 @@ def test_a_refusal_proves_nothing_until_it_is_that_of_another_function() -> None
     assert debts.question(1, 1.0) is None
 
 
-def test_a_unit_that_answers_nothing_is_trusted_again_after_a_long_silence() -> None:
+def test_where_every_function_is_owed_lengths_are_tried_on_though_they_were_refused() -> None:
+    """A refusal may have been an owed one; data of a length that is not owed settles everything."""
     debts = Debts()
     for table in RegisterTable:
         debts.add(read(4, table), 0.0)
-    question = debts.question(1, 1.0)
-    assert question is not None
-    debts.refused(question, 1.0)
+    tried = set()
+    for _ in range(3):
+        question = debts.question(1, 1.0)
+        assert question is not None
+        tried.add(question.reply_bytes)
+        debts.refused(question, 1.0)
+    assert len(tried) == 3
+    last = debts.question(1, 1.0)
+    assert last is not None
+    debts.answered(last)
+    assert debts.question(1, 1.0) is None
+
+
+def test_a_unit_that_answers_nothing_is_trusted_again_after_a_long_silence() -> None:
+    debts = Debts()
+    for table in RegisterTable:
+        for count in range(1, (MAX_COILS if table.is_bits else MAX_REGISTERS) + 1):
+            debts.add(read(count, table), 0.0)
     with pytest.raises(InDebtError, match="unit 1 owes"):
         debts.question(1, 2.0)
     assert debts.question(1, 1.0 + FORGOTTEN_AFTER_S) is None

@@ -177,6 +177,27 @@ async def test_pymodbus_rtu_replies_that_are_each_one_request_late_are_never_tak
     assert wrong == 0
 
 
+async def test_after_lies_that_leave_every_table_owed_the_first_true_reply_is_good(
+    line: GatewaySettings, devices: SerialDevices
+) -> None:
+    """Whatever was refused, which may have been owed, too."""
+
+    def lies(request: bytes, reply: bytes) -> list[bytes]:
+        refusal = bytes([request[0], request[1] | 0x80, 2])
+        told = refusal if request[1] == 3 and len(devices.requests) > 1 else bytes([99]) + reply[1:-2]
+        return [told + checksum(told)]
+
+    devices.change = lies
+    patient = 30.0
+    async with await opener(line)() as link:
+        for _ in range(5):
+            with suppress(ProtocolDoubtError, ReplyTimeoutError):
+                await link.ask(read(1, 100), patient)
+        assert {request[1] for request in devices.requests} == {1, 2, 3, 4}
+        devices.change = lambda request, reply: [reply]
+        assert await link.ask(read(1, 100), patient) == truth(read(1, 100))
+
+
 async def test_a_wrong_checksum_is_a_doubt_and_the_line_recovers(
     line: GatewaySettings, devices: SerialDevices
 ) -> None:
