@@ -15,13 +15,7 @@ import structlog
 
 from adapters.broker import BrokerConnection
 from adapters.link import LinkState
-from adapters.mqtt_client import (
-    BrokerLostError,
-    Credentials,
-    Received,
-    Session,
-    SubscriptionRefusedError,
-)
+from adapters.mqtt_session import BrokerLostError, Credentials, Received, Session, SubscriptionRefusedError
 from ingest.ports import DeadLetter, Intake
 from telemetry.backoff import Backoff
 from telemetry.batch import Columns, ReadingBatch

@@ -8,14 +8,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from adapters.broker import BrokerConnection
-from adapters.mqtt_client import (
-    BrokerLostError,
-    Credentials,
-    ManualAckClient,
-    Received,
-    Session,
-    SubscriptionRefusedError,
-)
+from adapters.mqtt_client import ManualAckClient
+from adapters.mqtt_session import BrokerLostError, Credentials, Received, Session, SubscriptionRefusedError
 from adapters.tls import TlsSettings
 from telemetry.clock import Clock
 from telemetry.errors import ConfigError, GreenbridgeError, Problem

@@ -28,7 +28,7 @@ from telemetry.errors import ConfigError
 
 if TYPE_CHECKING:
     from adapters.broker import BrokerConnection
-    from adapters.mqtt_client import Received
+    from adapters.mqtt_session import Received
     from commissioning.drafts import Draft
     from commissioning.report import Section
 

@@ -17,7 +17,8 @@ from adapters.mqtt.codec import Decoded, RejectedPayloadError, Rejection
 from adapters.mqtt.config import BrokerSettings
 from adapters.mqtt.plan import TopicPlan, Topics, left_over, plan_topics, shared, subscriptions
 from adapters.mqtt.readings import Readings
-from adapters.mqtt_client import ManualAckClient, Received, Session
+from adapters.mqtt_client import ManualAckClient
+from adapters.mqtt_session import Received, Session
 from adapters.subscriber import Link, Opener, Subscriber
 from ingest.ports import DeadLetter, Intake, ReinjectionError
 from telemetry.batch import Columns

@@ -16,7 +16,8 @@ import aiomqtt
 import structlog
 
 from adapters import metrics
-from adapters.mqtt_client import BrokerLostError, ManualAckClient, Received, Session
+from adapters.mqtt_client import ManualAckClient
+from adapters.mqtt_session import BrokerLostError, Received, Session
 from adapters.sparkplug import codec
 from adapters.sparkplug.allowance import Allowance
 from adapters.sparkplug.codec import RejectedPayloadError, Rejection

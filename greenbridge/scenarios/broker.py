@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from adapters.mqtt_client import BrokerLostError, Credentials, Received, Session
+from adapters.mqtt_session import BrokerLostError, Credentials, Received, Session
 from simulators.faults.link import LinkFaults
 from telemetry.clock import Clock
 

@@ -20,7 +20,7 @@ import pytest
 
 from adapters.mqtt.config import BrokerSettings
 from adapters.mqtt.source import MqttSource
-from adapters.mqtt_client import SubscriptionRefusedError
+from adapters.mqtt_session import SubscriptionRefusedError
 from ingest.fakes import FakeIntake
 from ingest.ports import DeadLetter, ReinjectionError
 from telemetry.clock import SystemClock, settle

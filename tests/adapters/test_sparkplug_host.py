@@ -12,7 +12,7 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from adapters.mqtt_client import SubscriptionRefusedError
+from adapters.mqtt_session import SubscriptionRefusedError
 from adapters.sparkplug.config import HostSettings
 from adapters.sparkplug.source import SparkplugSource
 from ingest.fakes import FakeIntake

@@ -6,14 +6,15 @@ import asyncio
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import pytest
 
 from adapters.broker import BrokerConnection
 from adapters.mqtt.config import BrokerSettings
 from adapters.mqtt.source import MqttSource
-from adapters.mqtt_client import BrokerLostError, Credentials, ManualAckClient, Session
+from adapters.mqtt_client import ManualAckClient
+from adapters.mqtt_session import BrokerLostError, Credentials, Session
 from adapters.sparkplug.config import HostSettings
 from adapters.sparkplug.source import SparkplugSource
 from adapters.tls import TlsSettings
@@ -113,6 +114,30 @@ async def test_of_an_attempt_that_is_not_answered_nothing_is_left() -> None:
                 pass
         await settle()
         assert client._client._client.socket() is None
+    assert told == []
+
+
+async def test_of_a_broker_that_hangs_up_while_it_is_written_to_nothing_is_left() -> None:
+    """The loop once watched a socket that was closed by then, and whose number might be another's."""
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    leave = asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await leave.wait()
+
+    async with scripted(hang_up) as port:
+        broker = BrokerSettings.model_validate(FAST | {"port": port, "timeout_s": 0.2})
+        for turns in range(8):  # in one of them the end is read right after the write is wanted
+            leave.clear()
+            with suppress(BrokerLostError):
+                async with ManualAckClient(broker, SystemClock(), Credentials(), Session()) as client:
+                    leave.set()
+                    await settle(turns)
+                    with suppress(BrokerLostError):
+                        await client.publish("t", b"x")
+                    await until(lambda wire=client: wire.ended)  # type: ignore[misc]
+        await settle()
     assert told == []
 
 

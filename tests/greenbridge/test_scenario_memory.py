@@ -14,7 +14,7 @@ import pytest
 from adapters.modbus._connection import opener
 from adapters.modbus.codec import Request
 from adapters.modbus.source import ModbusSource
-from adapters.mqtt_client import BrokerLostError, Credentials, Session
+from adapters.mqtt_session import BrokerLostError, Credentials, Session
 from greenbridge.scenarios.broker import MemoryBroker
 from greenbridge.scenarios.journal import MemoryJournal
 from greenbridge.scenarios.polling import CalmPolls
