@@ -16,6 +16,7 @@ from console.bodies import Acknowledge, body_of, text_of
 from console.config import ConsoleSettings
 from console.corridor import SiteView
 from console.feed import Feed
+from console.influx import Influx
 from console.insight_api import InsightApi
 from console.parameters import integer, shown
 from console.ports import Ports
@@ -99,6 +100,8 @@ class Api:
         self.insight = InsightApi(ports.insight, ports.desk, clock)
         """Answers what looks inside."""
         self.show(site, view)
+        self.influx = Influx(ports.query, lambda: self._site)
+        """Answers Grafana's panels."""
         self._live = ports.live
         self._query = ports.query
         self._desk = ports.desk

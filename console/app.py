@@ -130,6 +130,7 @@ class Console:
             Rule("GET", "/api/v1/explanation", Access.SESSION, api.insight.explanation),
             Rule("GET", "/api/v1/announcements", Access.SESSION, api.announcements),
             Rule("GET", "/api/v1/stream", Access.SESSION, self._stream),
+            Rule("GET", "/api/v1/influx/query", Access.SESSION, api.influx.ask),
         ]
 
     def _routes(self) -> list[Route | Mount]:

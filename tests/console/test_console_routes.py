@@ -58,6 +58,7 @@ ACCESS = {
     ("POST", "/api/v1/schedules"): "session",
     ("GET", "/api/v1/ledger"): "session",
     ("GET", "/api/v1/stream"): "session",
+    ("GET", "/api/v1/influx/query"): "session",
 }
 """Every address, classified. A new route fails the walk until it stands here."""
 

@@ -134,7 +134,7 @@ def _rows(
 
 
 def _inside(site: Site, device: str, seen: Generation) -> dict[str, float]:
-    values = {"W": seen.p_mw, "AvlW": seen.available_mw, "HorWdSpd": seen.wind_m_s}
+    values = {"W": seen.p_mw, "AvlW": seen.available_mw, "HorWdSpd": seen.wind_m_s, "EnvTmp": seen.air_c}
     for one in site.points_of(device):
         if one.spec.states:
             codes = [float(code) for code in one.spec.states]

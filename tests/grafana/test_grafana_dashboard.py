@@ -237,10 +237,13 @@ def test_references_go_on_after_z() -> None:
 
 
 def test_provisioning_names_what_the_dashboard_asks() -> None:
-    [source] = yaml.safe_load((PROVISIONING / "datasources" / "influxdb.yaml").read_text())["datasources"]
-    assert (source["uid"], source["type"]) == (DATASOURCE.uid, DATASOURCE.type_val)
-    assert source["jsonData"]["httpHeaderName1"] == "Authorization"
-    assert source["secureJsonData"]["httpHeaderValue1"].startswith("Token $__file{")
-    assert "version" not in source["jsonData"] or source["jsonData"]["version"] == "InfluxQL"
+    for file in (PROVISIONING / "datasources/influxdb.yaml", ROOT / "deploy/grafana/greenbridge.yaml"):
+        [source] = yaml.safe_load(file.read_text())["datasources"]
+        assert (source["uid"], source["type"]) == (DATASOURCE.uid, DATASOURCE.type_val)
+        assert source["jsonData"]["httpHeaderName1"] == "Authorization"
+        assert source["secureJsonData"]["httpHeaderValue1"].startswith("Token $__file{")
+        assert source["jsonData"]["version"] == "InfluxQL"
+    # the console takes no POST that comes from elsewhere
+    assert (source["url"], source["jsonData"]["httpMode"]) == ("$GREENBRIDGE_URL/api/v1/influx", "GET")
     [provider] = yaml.safe_load((PROVISIONING / "dashboards" / "greenbridge.yaml").read_text())["providers"]
     assert provider["allowUiUpdates"] is False

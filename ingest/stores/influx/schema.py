@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from telemetry.points import PointKey
 from telemetry.registry import PointRegistry
-from telemetry.site import Site
+from telemetry.site import Site, SitePoint
 
 UNCONFIGURED = "unconfigured"
 """Measurement of points that are no longer in the configuration but still in the journal."""
@@ -63,19 +63,24 @@ class Schema:
         point = self._site.points.get(index)
         if point is None:
             return self._unconfigured(self._registry.key(index)) if index < len(self._registry) else None
-        device = point.device
-        tags = {
-            "device": device.id,
-            "area": self._site.area_of(device.node),
-            "node": device.node,
-            "branch": device.branch or "",
-            "role": device.role.value,
-        }
-        return Place(Series(point.profile.id, tags), point.key.name)
+        return place_of(self._site, point)
 
     @staticmethod
     def _unconfigured(key: PointKey) -> Place:
         return Place(Series(UNCONFIGURED, {"device": key.device, "unit": key.unit}), key.name)
+
+
+def place_of(site: Site, point: SitePoint) -> Place:
+    """Place of a point of a site."""
+    device = point.device
+    tags = {
+        "device": device.id,
+        "area": site.area_of(device.node),
+        "node": device.node,
+        "branch": device.branch or "",
+        "role": device.role.value,
+    }
+    return Place(Series(point.profile.id, tags), point.key.name)
 
 
 def escaped(text: str) -> str:
