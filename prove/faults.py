@@ -15,6 +15,7 @@ from typing import Any
 
 from prove.audit import audit
 from prove.broker import STRIKES, mosquitto
+from prove.desk import desk_kills
 from prove.disks import Image, fill, memory
 from prove.influx import audit_influx
 from prove.influxd import ANSWERS, influx_server
@@ -303,6 +304,7 @@ FAULTS: dict[str, Callable[[Path, Size, random.Random], Outcome]] = {
     "clock": skews,
     "backlog": backlog,
     **{f"influx-{answer}": partial(influx, answer=answer) for answer in ANSWERS},
+    "desk-kill": desk_kills,
     **{f"broker-{how}": partial(broker, how=how) for how in STRIKES},
 }
 """Every fault by its name on the command line."""

@@ -37,6 +37,8 @@ class Size:
     """Longest time for which it does [s]."""
     outage_s: float
     """Time for which it is stopped [s]."""
+    desk_kills: int
+    """How often the alarm desk is killed."""
     longest_s: float
     """A fault strikes at a random time up to this after the first message [s]."""
 
@@ -55,6 +57,7 @@ FULL = Size(
     outage_s=600.0,
     broker_faults=20,
     broker_s=15.0,
+    desk_kills=1000,
 )
 SMOKE = Size(
     "smoke",
@@ -70,6 +73,7 @@ SMOKE = Size(
     outage_s=1.0,
     broker_faults=1,
     broker_s=0.5,
+    desk_kills=20,
 )
 
 

@@ -36,6 +36,7 @@ def test_every_fault_leaves_what_it_must(fault: str) -> None:
     assert not outcome.void
     assert not outcome.problems
     rounds = {"kill": SMOKE.kills, "corruption": SMOKE.corruptions, "clock": SMOKE.skews}
+    rounds["desk-kill"] = SMOKE.desk_kills
     if fault == "careless-cut":  # until one has lost something
         assert 1 <= outcome.rounds <= CONTROL_CUTS
     else:
