@@ -15,12 +15,13 @@ from adapters.mqtt.codec import PayloadDecoder
 from adapters.mqtt.readings import Readings
 from adapters.sparkplug import payload_pb2 as pb
 from adapters.sparkplug.allowance import Allowance
-from adapters.sparkplug.codec import parse, parse_topic
+from adapters.sparkplug.codec import parse
 from adapters.sparkplug.node import EdgeNode
 from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings as MetricReadings
 from adapters.sparkplug.readings import Rows
+from adapters.sparkplug.topics import parse_topic
 from benchmarks.harness import Benchmark, Contenders, Size, repeated
 from simulators.load import packets
 from telemetry.devices import Device, MqttAddress, Role

@@ -27,6 +27,7 @@ from adapters.modbus.rtu import RtuFramer, checksum
 from adapters.modbus.sunspec.chain import Chain, NotSunSpecError, survey
 from adapters.mqtt.codec import PayloadDecoder, RejectedPayloadError
 from adapters.mqtt.plan import plan_topics, resolved, template_faults
+from adapters.sparkplug import certificate, rejection, topics
 from adapters.sparkplug import codec as sparkplug
 from adapters.sparkplug import payload_pb2 as pb
 from adapters.sparkplug.allowance import Allowance
@@ -226,8 +227,8 @@ def _topic(data: bytes) -> None:
     with suppress(RejectedPayloadError):
         assert _TEMPLATED.route(text).plan.device == "d"
     try:
-        topic = sparkplug.parse_topic.__wrapped__(text)
-    except sparkplug.RejectedPayloadError:
+        topic = topics.parse_topic.__wrapped__(text)
+    except rejection.RejectedPayloadError:
         topic = None
     assert topic is None or topic.text == text
     for shape in (None, _SHAPES[0].json_payload, _SHAPES[4].json_payload):
@@ -250,18 +251,18 @@ def _payload(seq: int, *metrics: pb.Metric) -> bytes:
 _BIRTH = _payload(0, _metric("bdSeq", 0, 4, "long_value", 1), _metric("V", 1, 9, "float_value", 1.5))
 _DEVICE_BIRTH = _payload(1, _metric("W", 2, 3, "int_value", 5), _metric("Q", 3, 10, "double_value", 2.5))
 _BIRTHS = (
-    sparkplug.parse(sparkplug.Topic("g", sparkplug.Verb.NBIRTH, "e", None), _BIRTH, NOW_NS),
-    sparkplug.parse(sparkplug.Topic("g", sparkplug.Verb.DBIRTH, "e", "a"), _DEVICE_BIRTH, NOW_NS),
+    sparkplug.parse(topics.Topic("g", topics.Verb.NBIRTH, "e", None), _BIRTH, NOW_NS),
+    sparkplug.parse(topics.Topic("g", topics.Verb.DBIRTH, "e", "a"), _DEVICE_BIRTH, NOW_NS),
 )
 _ROWS = Rows(range(3), [1.0] * 3, [0.0] * 3, [-1e9] * 3, [1e9] * 3)
 _UNITS = {"a": UnitPlan("dev-a", {"W": 0, "Q": 1}), None: UnitPlan("dev-node", {"V": 2})}
 _VERBS = (
-    (sparkplug.Verb.NDATA, None),
-    (sparkplug.Verb.DDATA, "a"),
-    (sparkplug.Verb.DBIRTH, "a"),
-    (sparkplug.Verb.NBIRTH, None),
-    (sparkplug.Verb.NDEATH, None),
-    (sparkplug.Verb.DDEATH, "a"),
+    (topics.Verb.NDATA, None),
+    (topics.Verb.DDATA, "a"),
+    (topics.Verb.DBIRTH, "a"),
+    (topics.Verb.NBIRTH, None),
+    (topics.Verb.NDEATH, None),
+    (topics.Verb.DDEATH, "a"),
 )
 
 
@@ -271,10 +272,10 @@ def _sparkplug(data: bytes) -> None:
     allowance = Allowance(100_000)
     node = EdgeNode(("g", "e"), _UNITS, readings, reorder_s=2.0, birth_wait_s=3.0, allowance=allowance)
     verb, device = _VERBS[(data[0] if data else 0) % len(_VERBS)]
-    fuzzed = sparkplug.Topic("g", verb, "e", device)
+    fuzzed = topics.Topic("g", verb, "e", device)
     try:
         message = sparkplug.parse(fuzzed, data[1:], NOW_NS)
-    except sparkplug.RejectedPayloadError:
+    except rejection.RejectedPayloadError:
         return
     for one in (*_BIRTHS, message, message):
         node.receive(one, 0.0, outcome)
@@ -285,8 +286,8 @@ def _sparkplug(data: bytes) -> None:
 
 
 def _state(data: bytes) -> None:
-    with suppress(sparkplug.RejectedPayloadError):
-        sparkplug.read_state(data)
+    with suppress(rejection.RejectedPayloadError):
+        certificate.read_state(data)
 
 
 def _mbap_frame(pdu: bytes) -> bytes:
@@ -380,7 +381,7 @@ TARGETS = {
             ),
         ),
         Target(
-            "sparkplug-state", _state, (sparkplug.state(True, NOW_NS // 1_000_000),), (b"null", b"{", b"[")
+            "sparkplug-state", _state, (certificate.state(True, NOW_NS // 1_000_000),), (b"null", b"{", b"[")
         ),
     )
 }

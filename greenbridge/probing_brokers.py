@@ -103,8 +103,8 @@ def probe_sparkplug(
     as_json: Json = False,
 ) -> None:
     """Listens to edge nodes: what their births say there is; drafts points. Publishes nothing unasked."""
-    from adapters.sparkplug.codec import NAMESPACE
     from adapters.sparkplug.config import HostSettings
+    from adapters.sparkplug.topics import NAMESPACE
     from commissioning.listening import usable_filter, usable_level
     from commissioning.sparkplug.births import Births
     from commissioning.sparkplug.drafting import drafted

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.sparkplug.codec import DataType, Definition
+from adapters.sparkplug.codec import Definition
 from adapters.sparkplug.plan import NodeKey
+from adapters.sparkplug.values import DataType
 
 MAX_SHOWN = 2000
 """Metrics of one device that are listed."""

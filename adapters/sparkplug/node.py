@@ -11,24 +11,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from adapters.sparkplug.allowance import Allowance, weight
-from adapters.sparkplug.codec import (
-    BD_SEQ,
-    Definition,
-    Message,
-    RejectedPayloadError,
-    Rejection,
-    Verb,
-    bd_seq,
-    definitions,
-    number,
-)
+from adapters.sparkplug.codec import BD_SEQ, Definition, Message, bd_seq, definitions
 from adapters.sparkplug.directory import Entry
 from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.payload_pb2 import Metric
 from adapters.sparkplug.plan import NodeKey, UnitPlan
 from adapters.sparkplug.readings import EARLIEST_MS, MAX_AHEAD_MS, Readings
+from adapters.sparkplug.rejection import RejectedPayloadError, Rejection
 from adapters.sparkplug.sequence import Sequence
+from adapters.sparkplug.topics import Verb
 from adapters.sparkplug.unit import Unit
+from adapters.sparkplug.values import number
 from telemetry.quality import Quality
 
 MAX_REFUSED = 20

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from adapters.sparkplug.codec import Message, RejectedPayloadError, Rejection
+from adapters.sparkplug.codec import Message
 from adapters.sparkplug.directory import Entry
+from adapters.sparkplug.rejection import RejectedPayloadError, Rejection
 
 
 @dataclass(slots=True)

@@ -18,9 +18,8 @@ import structlog
 from adapters import metrics
 from adapters.mqtt_client import ManualAckClient
 from adapters.mqtt_session import BrokerLostError, Received, Session
-from adapters.sparkplug import codec
+from adapters.sparkplug import certificate, codec
 from adapters.sparkplug.allowance import Allowance
-from adapters.sparkplug.codec import RejectedPayloadError, Rejection
 from adapters.sparkplug.config import HostSettings
 from adapters.sparkplug.directory import Directory
 from adapters.sparkplug.node import EdgeNode
@@ -28,6 +27,8 @@ from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import NodeKey, UnitPlan, plan_host
 from adapters.sparkplug.readings import LAST_MS, Readings
 from adapters.sparkplug.rebirth import Rebirths
+from adapters.sparkplug.rejection import RejectedPayloadError, Rejection
+from adapters.sparkplug.topics import NAMESPACE, STATE, Topic, command_topic, parse_topic, state_topic
 from adapters.subscriber import Subscriber
 from ingest.ports import DeadLetter, Intake
 from telemetry.clock import Clock
@@ -101,7 +102,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         )
         self._attend = asyncio.Event()
         self._news = asyncio.Event()
-        self._state_topic = codec.state_topic(host.host_id)
+        self._state_topic = state_topic(host.host_id)
         self._state_again = asyncio.Event()
         self._connected_ms = 0
         self._certified_ms = 0
@@ -180,7 +181,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         # tck-id-host-topic-phid-death-payload-timestamp-connect
         self._connected_ms = max(self._clock.now_ns() // 1_000_000, self._certified_ms + 1)
         self._certified_ms = self._connected_ms
-        death = codec.state(False, self._connected_ms)
+        death = certificate.state(False, self._connected_ms)
         return Session(0, aiomqtt.Will(self._state_topic, death, qos=1, retain=True))
 
     def _node(self, key: NodeKey, units: Mapping[str | None, UnitPlan]) -> EdgeNode:
@@ -211,7 +212,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         """
         groups = self._host.groups
         topics = [self._state_topic]
-        topics += [f"{codec.NAMESPACE}/{group}/#" for group in groups] or [f"{codec.NAMESPACE}/#"]
+        topics += [f"{NAMESPACE}/{group}/#" for group in groups] or [f"{NAMESPACE}/#"]
         refused = await self._subscribe(client, topics)
         if self._state_topic in refused or len(refused) == len(topics) - 1:
             raise self._refused_all(refused, topics)
@@ -223,7 +224,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
             if self._certified_ms > self._connected_ms:
                 # the Will bears the time of the connection, and a birth must bear the same
                 raise BrokerLostError("a certificate of this host bears a later time; connecting anew")
-            birth = codec.state(True, self._connected_ms)
+            birth = certificate.state(True, self._connected_ms)
             await client.publish(self._state_topic, birth, qos=1, retain=True)
             if first:
                 first = False
@@ -255,12 +256,12 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         node.receive(message, self._clock.monotonic(), outcome)
         self._digest(node, outcome, letters)
 
-    def _topic(self, received: Received) -> codec.Topic | None:
-        if received.topic.startswith(f"{codec.NAMESPACE}/{codec.STATE}/"):
+    def _topic(self, received: Received) -> Topic | None:
+        if received.topic.startswith(f"{NAMESPACE}/{STATE}/"):
             if received.topic == self._state_topic:
                 self._own_state(received)
             return None
-        topic = codec.parse_topic(received.topic)
+        topic = parse_topic(received.topic)
         if topic is None:
             return None
         size, limit = len(received.payload), self._host.max_payload
@@ -278,7 +279,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
 
         A retained one that is dated later is of an earlier run whose clock was ahead.
         """
-        told = codec.read_state(received.payload)
+        told = certificate.read_state(received.payload)
         if received.retained and self._certified_ms < told.timestamp < LAST_MS:
             self._certified_ms = told.timestamp
             _log.warning("sparkplug_state_of_later", link=self.name, host_id=self._host.host_id)
@@ -368,7 +369,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         """tck-id-topics-ncmd-mqtt: at QoS 0, not retained."""
         for group, edge in self._rebirths.due(now_s):
             now_ms = self._clock.now_ns() // 1_000_000
-            await client.publish(codec.command_topic(group, edge), codec.rebirth_request(now_ms))
+            await client.publish(command_topic(group, edge), codec.rebirth_request(now_ms))
             self.state.count("rebirths_requested")
             _log.info("sparkplug_rebirth_requested", link=self.name, node=f"{group}/{edge}")
             if not self._nodes[group, edge].online:
@@ -453,5 +454,5 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         self.state.down()
         with suppress(BrokerLostError):
             self._certified_ms = max(self._clock.now_ns() // 1_000_000, self._certified_ms)
-            death = codec.state(False, self._certified_ms)
+            death = certificate.state(False, self._certified_ms)
             await client.publish(self._state_topic, death, qos=1, retain=True)

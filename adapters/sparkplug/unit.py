@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from adapters.sparkplug.codec import Definition, quick, text
+from adapters.sparkplug.codec import Definition, text
 from adapters.sparkplug.payload_pb2 import Metric
 from adapters.sparkplug.plan import UnitPlan
+from adapters.sparkplug.values import quick
 
 Quick = tuple[int, str, int, int]
-"""Row of the point (-1 when it is none) and how a plain value is read, see :func:`codec.quick`."""
+"""Row of the point (-1 when it is none) and how a plain value is read, see :func:`values.quick`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.sparkplug import codec
+from adapters.sparkplug import codec, topics
 from adapters.sparkplug.allowance import Allowance
-from adapters.sparkplug.codec import RejectedPayloadError, Verb
 from adapters.sparkplug.directory import Directory
 from adapters.sparkplug.node import EdgeNode
 from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import NodeKey
 from adapters.sparkplug.readings import Readings, Rows
+from adapters.sparkplug.rejection import RejectedPayloadError
+from adapters.sparkplug.topics import Verb
 from commissioning.tables import aligned, number
 
 MAX_NODES = 2000
@@ -48,10 +49,10 @@ class Births:
 
     def hear(self, topic: str, payload: bytes, received_ns: int) -> Mapping[str, bytes]:
         """Takes a message; returns the requests for births that follow, payloads by topic."""
-        if topic.startswith(f"{codec.NAMESPACE}/{codec.STATE}/"):
+        if topic.startswith(f"{topics.NAMESPACE}/{topics.STATE}/"):
             return {}
         try:
-            parsed = codec.parse_topic(topic)
+            parsed = topics.parse_topic(topic)
             if parsed is None:
                 return {}
             message = codec.parse(parsed, payload, received_ns)
@@ -78,7 +79,7 @@ class Births:
             return {}
         self._asked.add(key)
         self.asked += 1
-        return {codec.command_topic(*key): codec.rebirth_request(received_ns // 1_000_000)}
+        return {topics.command_topic(*key): codec.rebirth_request(received_ns // 1_000_000)}
 
     def document(self) -> dict[str, Any]:
         """For machines."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from adapters.sparkplug.codec import DataType, Definition
+from adapters.sparkplug.codec import Definition
 from adapters.sparkplug.config import HostSettings
 from adapters.sparkplug.directory import Directory
+from adapters.sparkplug.values import DataType
 from commissioning.drafts import NODE, Draft
 from commissioning.naming import device_id, point_name
 from telemetry.devices import Device, Role, SparkplugAddress

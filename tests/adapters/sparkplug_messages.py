@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 
 from adapters.sparkplug.allowance import Allowance
-from adapters.sparkplug.codec import parse, parse_topic
+from adapters.sparkplug.codec import parse
 from adapters.sparkplug.node import EdgeNode
 from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings, Rows
+from adapters.sparkplug.topics import parse_topic
 from simulators.devices.sparkplug import payload_pb2 as pb
 from simulators.devices.sparkplug.payloads import DataType, Metric, Quality, encode
 

@@ -8,15 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sparkplug import codec
+from adapters.sparkplug import certificate, codec, topics, values
 from adapters.sparkplug import payload_pb2 as own
 from adapters.sparkplug.allowance import Allowance
-from adapters.sparkplug.codec import DataType, RejectedPayloadError, Rejection, parse, parse_topic
+from adapters.sparkplug.codec import parse
 from adapters.sparkplug.generate import generated
 from adapters.sparkplug.node import EdgeNode
 from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Readings, Rows
+from adapters.sparkplug.rejection import RejectedPayloadError, Rejection
+from adapters.sparkplug.topics import parse_topic
+from adapters.sparkplug.values import DataType
 from simulators.devices.sparkplug import payload_pb2 as pb
 from simulators.devices.sparkplug.payloads import DataType as SentType
 from simulators.devices.sparkplug.payloads import decode_commands, encode
@@ -28,7 +31,7 @@ NAN = math.nan
 
 def read(message: bytes, datatype: int) -> tuple[float, Quality]:
     (found,) = own.Payload.FromString(message).metrics
-    return codec.number(found, datatype)
+    return values.number(found, datatype)
 
 
 def test_the_generated_code_is_that_of_the_definition() -> None:
@@ -150,7 +153,7 @@ def test_null_is_not_a_number_even_beside_a_value(beside: float | None) -> None:
 )
 def test_what_cannot_become_a_reading_is_refused_by_name(datatype: int, why: str) -> None:
     (found,) = own.Payload.FromString(odd([pb.Metric(name="m", datatype=datatype)])).metrics
-    assert codec.refusal(found) == why
+    assert values.refusal(found) == why
 
 
 def test_topics_are_those_of_the_namespace() -> None:
@@ -159,7 +162,7 @@ def test_topics_are_those_of_the_namespace() -> None:
     tck-id-topic-structure-namespace-device-id-non-associated-message-types."""
     topic = parse_topic("spBv1.0/g 1/DDATA/e/d")
     assert topic is not None
-    assert (topic.group, topic.verb, topic.edge, topic.device) == ("g 1", codec.Verb.DDATA, "e", "d")
+    assert (topic.group, topic.verb, topic.edge, topic.device) == ("g 1", topics.Verb.DDATA, "e", "d")
     assert topic.text == "spBv1.0/g 1/DDATA/e/d"
     assert parse_topic("spBv1.0/g/NCMD/e") is None
     assert parse_topic("spBv1.0/g/DCMD/e/d") is None
@@ -220,7 +223,7 @@ def test_a_rebirth_request_is_what_edge_nodes_read() -> None:
     assert (command.name, command.alias, command.value) == ("Node Control/Rebirth", None, True)
     sent = pb.Payload.FromString(request)
     assert (sent.timestamp, sent.HasField("seq")) == (T0, False)
-    assert codec.command_topic("g", "e") == "spBv1.0/g/NCMD/e"
+    assert topics.command_topic("g", "e") == "spBv1.0/g/NCMD/e"
 
 
 def test_a_state_is_json_with_two_members() -> None:
@@ -228,12 +231,12 @@ def test_a_state_is_json_with_two_members() -> None:
     tck-id-message-flow-phid-sparkplug-state-publish-payload, tck-id-payloads-state-birth-payload,
     tck-id-payloads-state-will-message-payload, tck-id-host-topic-phid-birth-topic,
     tck-id-host-topic-phid-death-topic."""
-    assert codec.state(True, T0) == b'{"online":true,"timestamp":%d}' % T0
-    assert codec.read_state(codec.state(False, 7)) == codec.HostState(False, 7)
-    assert codec.state_topic("scada") == "spBv1.0/STATE/scada"
+    assert certificate.state(True, T0) == b'{"online":true,"timestamp":%d}' % T0
+    assert certificate.read_state(certificate.state(False, 7)) == certificate.HostState(False, 7)
+    assert topics.state_topic("scada") == "spBv1.0/STATE/scada"
     for wrong in (b"", b"OFFLINE", b'{"online":1,"timestamp":1}', b'{"online":true}', b"[" * 100_000):
         with pytest.raises(RejectedPayloadError, match="bad_state"):
-            codec.read_state(wrong)
+            certificate.read_state(wrong)
 
 
 VERBS = [

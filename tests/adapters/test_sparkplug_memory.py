@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from adapters.sparkplug.allowance import Allowance, weight
-from adapters.sparkplug.codec import Rejection
 from adapters.sparkplug.directory import Directory, Entry
 from adapters.sparkplug.plan import UnitPlan
 from adapters.sparkplug.readings import Rows
+from adapters.sparkplug.rejection import Rejection
 from simulators.devices.sparkplug import payload_pb2 as pb
 from simulators.devices.sparkplug.payloads import DataType, Metric, encode
 from telemetry.quality import Quality

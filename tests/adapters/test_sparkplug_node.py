@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from adapters.sparkplug.codec import Rejection
+from adapters.sparkplug.rejection import Rejection
 from simulators.devices.sparkplug import payload_pb2 as pb
 from simulators.devices.sparkplug.payloads import DataType, encode
 from telemetry.quality import Quality

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from adapters.sparkplug.codec import DataType, Definition
+from adapters.sparkplug.codec import Definition
 from adapters.sparkplug.directory import Directory, Entry
 from adapters.sparkplug.plan import plan_host
 from adapters.sparkplug.rebirth import Rebirths
 from adapters.sparkplug.sequence import LIMIT, Sequence
+from adapters.sparkplug.values import DataType
 from telemetry.devices import Device, MqttAddress, Role, SparkplugAddress
 from telemetry.errors import ConfigError
 from telemetry.points import PointKey

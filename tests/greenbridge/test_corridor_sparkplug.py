@@ -7,11 +7,12 @@ from functools import cache
 import pytest
 
 from adapters.sparkplug.allowance import Allowance
-from adapters.sparkplug.codec import parse, parse_topic
+from adapters.sparkplug.codec import parse
 from adapters.sparkplug.node import EdgeNode
 from adapters.sparkplug.outcome import Outcome
 from adapters.sparkplug.plan import plan_host
 from adapters.sparkplug.readings import Readings
+from adapters.sparkplug.topics import parse_topic
 from greenbridge.settings import Configuration, load
 from simulators.bench import Bench, load_file
 from simulators.devices.sparkplug.edge_node import EdgeNode as Simulated
