@@ -30,7 +30,7 @@ def compact(connection: duckdb.DuckDBPyConnection, now: int, piece: int = PIECE)
     first, last = (now - PAST) // RAW.span, (now + FUTURE) // RAW.span
     slots = connection.execute(
         f"SELECT DISTINCT CASE WHEN slot BETWEEN {first} AND {last} THEN slot ELSE {STRAY} END FROM "
-        f"(SELECT ({interval(RAW.span)}) // {RAW.span} AS slot FROM (SELECT t_source AS t FROM hot))"
+        f"(SELECT ({interval('t_source', RAW.span)}) // {RAW.span} AS slot FROM hot)"
     ).fetchall()
     for (slot,) in sorted(slots):
         _move(connection, Partition(RAW, slot), first * RAW.span, (last + 1) * RAW.span, piece)

@@ -7,7 +7,7 @@ whole partitions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -36,6 +36,7 @@ class Level:
     """Length of time that a partition covers [ns], a multiple of the width."""
 
 
+_NO_HORIZON = -(1 << 62)
 RAW = Level(0, 0, DAY)
 ROLLUPS = (
     Level(1, 10 * SECOND, DAY),
@@ -81,6 +82,31 @@ def keep_days(settings: EmbeddedSettings) -> tuple[int, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Every partition, and what is gone of each level, as of one moment."""
+
+    partitions: Mapping[int, Sequence[Partition]]
+    """By the number of the level, oldest first; STRAY comes before all."""
+    horizons: Sequence[int]
+    """Times before which a level keeps nothing any more [ns, UTC], in the order of LEVELS."""
+
+    @classmethod
+    def of(cls, connection: duckdb.DuckDBPyConnection) -> Layout:
+        """Reads it, at the cost of one query."""
+        rows = connection.execute(
+            "SELECT level, slot, true FROM partition UNION ALL SELECT level, time, false FROM horizon"
+        ).fetchall()
+        partitions: dict[int, list[Partition]] = {level.number: [] for level in LEVELS}
+        horizons = [_NO_HORIZON] * len(LEVELS)
+        for number, what, is_partition in sorted(rows):
+            if is_partition:
+                partitions[number].append(Partition(LEVELS[number], what))
+            else:
+                horizons[number] = what
+        return cls(partitions, horizons)
+
+
 def catalogue(connection: duckdb.DuckDBPyConnection, level: Level) -> list[Partition]:
     """Every partition of a level, oldest first; STRAY comes before all."""
     rows = connection.execute(
@@ -97,4 +123,4 @@ def overlapping(partitions: Sequence[Partition], start: int, end: int) -> list[P
 def horizon(connection: duckdb.DuckDBPyConnection, level: Level) -> int:
     """Time before which a level keeps nothing any more [ns, UTC]."""
     row = connection.execute("SELECT time FROM horizon WHERE level = ?", [level.number]).fetchone()
-    return int(row[0]) if row else -(1 << 62)
+    return int(row[0]) if row else _NO_HORIZON

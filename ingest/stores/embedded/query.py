@@ -9,23 +9,13 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import duckdb
 import msgspec
-import numpy as np
 
 from ingest.ports import EventRecord, Series, Written
 from ingest.stores.embedded.copies import ExportedPoint, ExportFormat, back_up, export
-from ingest.stores.embedded.database import columns_of, fetch_one, filled, transaction
+from ingest.stores.embedded.database import columns_of, fetch_one, transaction
 from ingest.stores.embedded.newest import Newest
-from ingest.stores.embedded.partitions import (
-    LEVELS,
-    RAW,
-    STRAY,
-    Partition,
-    catalogue,
-    horizon,
-    overlapping,
-)
-from ingest.stores.embedded.resolution import stretches
-from ingest.stores.embedded.rollups import AS_PARTIAL, added_up
+from ingest.stores.embedded.partitions import RAW, catalogue, overlapping
+from ingest.stores.embedded.series import series
 from ingest.threads import OwnerThread
 from telemetry.batch import Columns
 from telemetry.errors import StorageError, UnavailableError
@@ -77,7 +67,7 @@ class EmbeddedQuery:
 
     async def series(self, point: int, start: int, end: int, step: int) -> Series:
         """Readings of one point summed up over intervals of ``step`` [ns]."""
-        return await self._ask(_series, point, start, end, step)
+        return await self._ask(series, point, start, end, step)
 
     async def events(self, kind: str, start: int, end: int, limit: int = 1000) -> Sequence[EventRecord]:
         """Events with start <= t < end [ns, UTC], newest first."""
@@ -201,44 +191,6 @@ def _written(cursor: duckdb.DuckDBPyConnection, after: int, through: int, max_re
         )
     )
     return Written(columns, last)
-
-
-def _series(cursor: duckdb.DuckDBPyConnection, point: int, start: int, end: int, step: int) -> Series:
-    parts = [_fresh("hot", point, start, end)]
-    stray = Partition(RAW, STRAY)
-    days = catalogue(cursor, RAW)
-    if stray in days:
-        parts.append(_fresh(stray.table, point, start, end))
-    for stretch in stretches(start, end, step, [horizon(cursor, level) for level in LEVELS]):
-        for partition in overlapping(catalogue(cursor, stretch.level), stretch.start, stretch.end):
-            if partition == stray:
-                continue
-            if stretch.level is RAW:
-                parts.append(_fresh(partition.table, point, stretch.start, stretch.end))
-            else:
-                parts.append(
-                    f"SELECT * FROM {partition.table} "
-                    f"WHERE point = {point} AND t >= {stretch.start} AND t < {stretch.end}"
-                )
-    found: dict[str, Any] = cursor.execute(
-        f"SELECT start, low, high, total / number AS mean, number, last, worst "
-        f"FROM ({added_up('(' + ' UNION ALL '.join(parts) + ')', step)})"
-    ).fetchnumpy()
-    return Series(
-        np.asarray(found["start"], np.int64),
-        filled(found["low"]),
-        filled(found["high"]),
-        filled(found["mean"]),
-        filled(found["last"]),
-        np.asarray(found["number"], np.int64),
-        np.asarray(found["worst"], np.uint8),
-    )
-
-
-def _fresh(table: str, point: int, start: int, end: int) -> str:
-    return (
-        f"SELECT {AS_PARTIAL} FROM {table} WHERE point = {point} AND t_source >= {start} AND t_source < {end}"
-    )
 
 
 def _events(

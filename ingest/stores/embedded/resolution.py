@@ -17,6 +17,58 @@ class Stretch:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a level gives to the answer for a stretch."""
+
+    level: Level
+    where: str
+    """Which of its rows, as a condition on their time."""
+
+
+def shares(stretch: Stretch, step: int, horizons: Sequence[int]) -> list[Share]:
+    """Who answers for a stretch, so that few rows are read: the coarser levels within intervals of ``step``.
+
+    A row of a coarser level is taken where it lies in one interval of ``step`` [ns]; at the limits between
+    them the next finer level takes its place, down to that of the stretch. ``horizons``: as for
+    :func:`stretches`.
+    """
+    coarser = [
+        level
+        for level in LEVELS[: stretch.level.number : -1]
+        if 2 * level.width <= min(step, stretch.end - stretch.start)
+        and horizons[level.number] <= stretch.start
+    ]
+    # the conditions are for times after 1970: a remainder takes the sign of the dividend
+    if not coarser or stretch.start < 0:
+        return [_whole(stretch.level, stretch.start, stretch.end)]
+    width = coarser[0].width
+    start, end = -(-stretch.start // width) * width, stretch.end // width * width
+    ends = [(stretch.start, start), (end, stretch.end)]
+    found = [_whole(stretch.level, low, high) for low, high in ends if low < high]
+    above: Level | None = None
+    for level in [*coarser, stretch.level]:
+        t = _time(level)
+        terms = [f"{t} >= {start} AND {t} < {end}"]
+        if above is not None:
+            terms.append(f"({t} - {t} % {above.width}) % {step} > {step - above.width}")
+        if level is not stretch.level:
+            terms.append(f"{t} % {step} <= {step - level.width}")
+        found.append(Share(level, " AND ".join(terms)))
+        above = level
+    return found
+
+
+def _whole(level: Level, start: int, end: int) -> Share:
+    t = _time(level)
+    return Share(level, f"{t} >= {start} AND {t} < {end}")
+
+
+def _time(level: Level) -> str:
+    """Column that holds the time of a level's rows."""
+    return "t" if level.width else "t_source"
+
+
 def stretches(start: int, end: int, step: int, horizons: Sequence[int]) -> list[Stretch]:
     """Covers start <= t < end for intervals of ``step`` [ns], each time by the coarsest level that is exact.
 

@@ -33,16 +33,16 @@ _ADDED = (
 )
 
 
-def interval(width: int) -> str:
-    """Expression for the start of the interval that holds ``t`` [ns]."""
+def interval(time: str, width: int) -> str:
+    """Expression for the start of the interval of a width [ns] that holds a time [ns], a column."""
     # the remainder takes the dividend's sign: a width more puts times before 1970 into the interval below
-    return f"t - (t % {width} + {width}) % {width}"
+    return f"{time} - ({time} % {width} + {width}) % {width}"
 
 
 def added_up(source: str, width: int) -> str:
     """A query for the partial sums of a relation over intervals of a width [ns], sorted by point and time."""
     return (
-        f"SELECT point, {interval(width)} AS start, {_ADDED} FROM {source} "
+        f"SELECT point, {interval('t', width)} AS start, {_ADDED} FROM {source} "
         "GROUP BY point, start ORDER BY point, start"
     )
 
