@@ -24,7 +24,9 @@ RUN /opt/greenbridge/bin/pip install --no-deps --no-build-isolation . && \
 FROM python:${PYTHON}
 RUN groupadd --gid 10001 greenbridge && \
     useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/greenbridge --shell /usr/sbin/nologin greenbridge && \
-    install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/greenbridge
+    install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/greenbridge && \
+    install --directory --owner 10001 --group 10001 --mode 0755 /secrets/mosquitto /secrets/influxdb /secrets/grafana \
+        /secrets/greenbridge /secrets/simulators
 COPY --from=build /opt/greenbridge /opt/greenbridge
 ENV PATH=/opt/greenbridge/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /var/lib/greenbridge

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of secrets as deploy/make-secrets leaves it."""
-    folder = tmp_path_factory.mktemp("deploy")
-    shutil.copy(ROOT / "deploy" / "make-secrets", folder)
-    (folder / "secrets").mkdir()
-    for example in (ROOT / "deploy" / "secrets").glob("*.example"):
-        shutil.copy(example, folder / "secrets")
-    subprocess.run([folder / "make-secrets"], check=True, capture_output=True)
-    return folder / "secrets"
+    """A directory of secrets as the service setup leaves it: one directory for each service."""
+    folder = tmp_path_factory.mktemp("secrets")
+    subprocess.run([ROOT / "deploy" / "make-secrets", folder], check=True, capture_output=True)
+    return folder

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import shlex
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import yaml
 from greenbridge.cli import app
 from greenbridge.settings import load
 from simulators.bench import load_file
+from tests.deploy.json_schema import faults
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("mosquitto", "influxdb", "grafana", "simulators", "greenbridge")
+SERVICES = ("setup", "mosquitto", "influxdb", "grafana", "simulators", "greenbridge")
 IMAGE = re.compile(r"^[a-z0-9-]+(/[a-z0-9-]+)?:\d+\.\d+\.\d+$|^greenbridge:local$")
-SECRET = re.compile(r"/run/secrets/([a-z_]+)")
+SECRET = re.compile(r"/run/secrets/([a-z_]+(?:\.pem)?)")
 
 Compose = dict[str, Any]
 
@@ -50,7 +52,7 @@ def test_every_service_is_hardened(compose: Compose) -> None:
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["mem_limit"], name
-        assert service["healthcheck"]["test"][0] == "CMD", name
+        assert name == "setup" or service["healthcheck"]["test"][0] == "CMD", name
         assert "privileged" not in service, name
         assert IMAGE.match(service["image"]), (name, service["image"])
         uid = service.get("user", "0").partition(":")[0]
@@ -69,18 +71,23 @@ def test_every_path_is_there(compose: Compose) -> None:
                 assert source in compose["volumes"], (name, source)
         if "build" in service:
             assert (ROOT / service["build"] / "Dockerfile").is_file()
-        for network in service["networks"]:
+        for network in service.get("networks", ()):
             assert network in compose["networks"], (name, network)
     mounted = {source for service in compose["services"].values() for source, _, _ in volumes(service)}
     assert set(compose["volumes"]) <= mounted
 
 
-def test_every_secret_is_made_named_and_used(compose: Compose, secrets: Path) -> None:
-    made = {path.name for path in secrets.iterdir() if path.suffix != ".example"}
-    assert {Path(secret["file"]).name for secret in compose["secrets"].values()} == made
-    for secret in compose["secrets"].values():
-        assert (ROOT / f"{secret['file']}.example").is_file()
-    for name, service in compose["services"].items():
+def test_every_secret_is_made_for_who_uses_it_and_for_nobody_else(compose: Compose, secrets: Path) -> None:
+    services = compose["services"]
+    made = {folder.name: {path.name for path in folder.iterdir()} for folder in secrets.iterdir()}
+    written = {target.removeprefix("/secrets/"): source for source, target, _ in volumes(services["setup"])}
+    for name, service in services.items():
+        mounted = {source: mode for source, target, mode in volumes(service) if target == "/run/secrets"}
+        if name == "setup":
+            continue
+        assert mounted == {f"secrets-{name}": "ro"}
+        assert written[name] == f"secrets-{name}"
+        assert name == "grafana" or service["depends_on"].get("setup") or "mosquitto" in service["depends_on"]
         texts = [str(service)]
         texts += [
             path.read_text()
@@ -89,16 +96,71 @@ def test_every_secret_is_made_named_and_used(compose: Compose, secrets: Path) ->
             for path in ([ROOT / source] if (ROOT / source).is_file() else (ROOT / source).rglob("*.*"))
             if path.is_file() and path.suffix in {".conf", ".toml", ".yaml", ".sh"}
         ]
-        asked = {match for text in texts for match in SECRET.findall(text)}
-        assert asked == set(service["secrets"]), name
-
-
-def test_no_secret_is_in_the_repository() -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "deploy/secrets"], cwd=ROOT, capture_output=True, text=True, check=True
+        assert {match for text in texts for match in SECRET.findall(text)} == made[name], name
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert all(f"/secrets/{name}" in dockerfile for name in made), (
+        "a volume takes the owner of what it covers"
     )
-    names = {Path(line).name for line in listed.stdout.splitlines()}
-    assert all(name == ".gitignore" or name.endswith(".example") for name in names)
+
+
+def test_a_trial_needs_no_step_before_it(compose: Compose) -> None:
+    """What setup makes is awaited by whoever reads it; everybody else waits for one of those."""
+    services = compose["services"]
+    assert services["setup"]["restart"] == "no"
+    assert services["setup"]["network_mode"] == "none"
+
+    def awaits(name: str) -> bool:
+        conditions = services[name].get("depends_on", {})
+        made = conditions.get("setup", {}).get("condition") == "service_completed_successfully"
+        return made or any(
+            condition["condition"] == "service_healthy" and awaits(other)
+            for other, condition in conditions.items()
+        )
+
+    assert all(awaits(name) for name in services if name != "setup")
+    assert not re.search(r"\$\{?[A-Z]", (ROOT / "docker-compose.yml").read_text().split("\nname:")[1])
+    assert [name for name, service in services.items() if "profiles" in service] == ["simulators"]
+    assert "simulators" not in services["greenbridge"]["depends_on"]
+
+
+def test_the_file_is_valid_by_the_compose_specification(compose: Compose) -> None:
+    schema = json.loads((Path(__file__).parent / "compose_spec" / "compose-spec.json").read_text())
+    assert list(faults(compose, schema, schema)) == []
+    broken = copy.deepcopy(compose)
+    broken["services"]["grafana"]["memlimit"] = "1g"
+    broken["services"]["influxdb"]["cap_drop"] = "ALL"
+    assert len(list(faults(broken, schema, schema))) == 2
+
+
+GRAFANA_SETTINGS = {
+    "security": {"admin_user", "admin_password"},
+    "auth_anonymous": {"enabled"},
+    "users": {"allow_sign_up"},
+    "analytics": {"reporting_enabled", "check_for_updates", "check_for_plugin_updates"},
+    "plugins": {"preinstall_disabled"},
+    "dashboards": {"default_home_dashboard_path"},
+}
+"""Of Grafana's documentation, "Configure Grafana": sections and keys; GF_SECTION_KEY, dots as underscores."""
+INFLUXDB_SETTINGS = {
+    "DOCKER_INFLUXDB_INIT_MODE", "DOCKER_INFLUXDB_INIT_USERNAME", "DOCKER_INFLUXDB_INIT_PASSWORD_FILE",
+    "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN_FILE", "DOCKER_INFLUXDB_INIT_ORG", "DOCKER_INFLUXDB_INIT_BUCKET",
+    "INFLUXD_REPORTING_DISABLED",
+}  # fmt: skip
+"""Of the image's documentation, "Automated Setup", and InfluxDB 2.7's, "InfluxDB configuration options"."""
+
+
+def test_settings_have_the_names_that_are_documented(compose: Compose) -> None:
+    known = {f"GF_{section}_{key}".upper() for section, keys in GRAFANA_SETTINGS.items() for key in keys}
+    grafana = {name.removesuffix("__FILE") for name in compose["services"]["grafana"]["environment"]}
+    assert {name for name in grafana if name.startswith("GF_")} == known
+    assert set(compose["services"]["influxdb"]["environment"]) == INFLUXDB_SETTINGS
+    # of the variables that the image gives to its set-up scripts, under "Custom Initialization Scripts"
+    script = (ROOT / "deploy/influxdb/10-influxql.sh").read_text()
+    assert set(re.findall(r"\$(\w+)", script)) <= {
+        "DOCKER_INFLUXDB_INIT_BUCKET", "DOCKER_INFLUXDB_INIT_BUCKET_ID", "DOCKER_INFLUXDB_INIT_ORG"
+    }  # fmt: skip
+    assert "influx v1 dbrp create" in script
+    assert compose["services"]["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
 
 
 def test_every_own_command_exists(compose: Compose) -> None:
@@ -110,9 +172,11 @@ def test_every_own_command_exists(compose: Compose) -> None:
             assert group.commands[command].make_context(command, list(rest)) is not None
 
 
-def test_every_port_is_one_that_something_listens_on(compose: Compose) -> None:
+def test_every_port_is_one_that_something_listens_on(compose: Compose, secrets: Path) -> None:
     settings = load(str(ROOT / "deploy/greenbridge/greenbridge.toml"), {}).settings
-    bench = load_file(None, compose["services"]["simulators"]["environment"])
+    environment = compose["services"]["simulators"]["environment"]
+    authority = str(secrets / "simulators" / Path(environment["GB_BROKER_CA_FILE"]).name)
+    bench = load_file(None, environment | {"GB_BROKER_CA_FILE": authority})
     broker = (ROOT / "deploy/mosquitto/mosquitto.conf").read_text()
     listening = {
         "mosquitto": {int(port) for port in re.findall(r"^listener (\d+)", broker, re.MULTILINE)},
@@ -133,13 +197,13 @@ def test_every_port_is_one_that_something_listens_on(compose: Compose) -> None:
     for name, service in compose["services"].items():
         for port in service.get("ports", ()):
             assert int(port.rpartition(":")[2]) in listening[name], (name, port)
-        probe = " ".join(service["healthcheck"]["test"])
+        probe = " ".join(service.get("healthcheck", {}).get("test", ()))
         for port in re.findall(r"127\.0\.0\.1[: ](\d+)", probe):
             assert int(port) in listening[name], (name, port)
 
 
 def test_who_talks_to_each_other_shares_a_network(compose: Compose) -> None:
-    networks = {name: set(service["networks"]) for name, service in compose["services"].items()}
+    networks = {name: set(service.get("networks", ())) for name, service in compose["services"].items()}
     for one, other in (
         ("greenbridge", "simulators"),
         ("greenbridge", "mosquitto"),
