@@ -9,12 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerts.alarms import Alarm, AlarmState
-from console import metrics
 from console.acknowledging import Acknowledging
-from console.backoff import Backoff
 from console.bodies import Acknowledge, body_of, text_of
 from console.config import ConsoleSettings
 from console.corridor import SiteView
+from console.entrance import Entrance
 from console.feed import Feed
 from console.influx import Influx
 from console.insight_api import InsightApi
@@ -36,10 +35,6 @@ from console.views import (
 from telemetry.clock import Clock
 from telemetry.site import Site, SitePoint
 
-COOKIE = "greenbridge_session"
-OPERATOR = "operator"
-"""Who acts through a session that came from the one-time token."""
-
 MAX_POINTS = 1000
 """Points that one request may ask the newest readings of."""
 MAX_INTERVALS = 2000
@@ -54,12 +49,6 @@ MAX_VERSIONS = 100
 """Schedule versions that one answer holds."""
 
 
-class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a sign-in."""
-
-    token: str = msgspec.field(default="")
-
-
 class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of a shelving."""
 
@@ -69,14 +58,6 @@ class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An empty body."""
-
-
-class SessionView(msgspec.Struct, frozen=True):
-    """Who is signed in, and what that person may do."""
-
-    who: str
-    role: str = "admin"
-    permissions: tuple[str, ...] = ("read", "alarms", "schedules", "audit", "users")
 
 
 class Api:
@@ -93,8 +74,9 @@ class Api:
         sessions: Sessions,
         feed: Feed,
     ) -> None:
-        self._settings = settings
         self._clock = clock
+        self.entrance = Entrance(settings, clock, sessions)
+        """Lets people in, and knows who asks."""
         self.by_link = Acknowledging(clock, site.name, ports, feed)
         """Answers those who hold a link from a message."""
         self.insight = InsightApi(ports.insight, ports.desk, clock)
@@ -109,9 +91,7 @@ class Api:
         self._announcements = ports.announcements
         self._schedules = ports.schedules
         self._ledger = ports.ledger
-        self._sessions = sessions
         self._feed = feed
-        self._backoff = Backoff()
 
     def show(self, site: Site, view: SiteView) -> None:
         """Answers for another site from now on."""
@@ -120,55 +100,9 @@ class Api:
         self._site_body = msgspec.json.encode(view)
 
     def who(self, request: Request) -> str | None:
-        """Who a request's session belongs to."""
-        return self._sessions.who(request.cookies.get(COOKIE))
-
-    async def sign_in(self, request: Request) -> Response:
-        """POST /api/v1/session: exchanges the one-time token for a session."""
-        client = request.client.host if request.client is not None else ""
-        wait_s = self._backoff.wait_s(client, self._clock.monotonic())
-        if wait_s > 0:
-            metrics.SIGN_INS.labels("backoff").inc()
-            raise ApiError(
-                429,
-                "too many wrong tokens",
-                f"wait {wait_s:.0f} s, then use the address that was printed at the last start",
-                {"retry-after": str(int(wait_s) + 1)},
-            )
-        token = (await body_of(request, SignIn)).token
-        session = await self._sessions.sign_in(token, OPERATOR)
-        if session is None:
-            self._backoff.failed(client, self._clock.monotonic())
-            metrics.SIGN_INS.labels("refused").inc()
-            raise ApiError(
-                401,
-                "this sign-in token is unknown, already used or too old",
-                "use the address that was printed at the last start",
-            )
-        self._backoff.succeeded(client)
-        metrics.SIGN_INS.labels("ok").inc()
-        response = json_response(SessionView(OPERATOR))
-        response.set_cookie(
-            COOKIE,
-            session,
-            max_age=round(self._settings.session_hours * 3600),
-            path="/",
-            secure=self._settings.behind_proxy,
-            httponly=True,
-            samesite="strict",
-        )
-        return response
-
-    async def sign_out(self, request: Request) -> Response:
-        """DELETE /api/v1/session."""
-        await self._sessions.sign_out(request.cookies[COOKIE])
-        response = Response(status_code=204)
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
-        return response
-
-    async def session(self, request: Request) -> Response:
-        """GET /api/v1/session: who is signed in."""
-        return json_response(SessionView(self.who(request) or ""))
+        """Who a request comes from, as the audit names them; None for a stranger."""
+        identity = self.entrance.identity(request)
+        return None if identity is None else identity.name
 
     async def site(self, _: Request) -> Response:
         """GET /api/v1/site: areas, nodes, branches, devices and points."""

@@ -20,12 +20,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from alerts.alarms import AlarmError, NotAllowedError
 from alerts.schedule_table import ScheduleError
 from console import metrics
-from console.api import COOKIE, Api
+from console.access import needed
+from console.accounts import AccountError
+from console.api import Api
 from console.config import ConsoleSettings
 from console.feed import Feed
 from console.guard import Guard
+from console.people import People
 from console.ports import SystemStatus
 from console.problems import ApiError, problem_response
+from console.roles import Identity, least_role
 from console.sessions import Sessions
 from console.stream import EventStream
 from telemetry.errors import StorageError, UnavailableError
@@ -63,12 +67,12 @@ class Access(Enum):
     PAGE = "page"
     """Those who are signed in; others are sent to the sign-in page."""
     LOCAL = "local"
-    """Everybody as long as no proxy is in front; behind one, those who are signed in."""
+    """Everybody as long as only this machine reaches the address; else those who are signed in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One address: method, path, who may use it and what answers."""
+    """One address: method, path, who may use it and what answers. Its right is in :mod:`console.access`."""
 
     method: str
     path: str
@@ -84,9 +88,9 @@ class Console:
     ) -> None:
         self._settings = settings
         self._api = api
-        self._sessions = sessions
         self._feed = feed
         self._status = status
+        self._people = People(sessions.accounts, api.entrance)
         self._streams = 0
         self.routes = self._routes()
         """The rules as routes, and the files under /static."""
@@ -94,16 +98,27 @@ class Console:
         """What a server runs."""
 
     def _rules(self) -> list[Rule]:
-        api = self._api
+        api, entrance, people = self._api, self._api.entrance, self._people
         return [
             *(Rule("GET", path, Access.PAGE, _page("index.html")) for path in PAGES),
             Rule("GET", "/signin", Access.OPEN, _page("signin.html")),
+            Rule("GET", "/setup", Access.OPEN, _page("setup.html")),
             Rule("GET", "/healthz", Access.OPEN, _healthy),
             Rule("GET", "/readyz", Access.OPEN, self._ready),
             Rule("GET", "/metrics", Access.LOCAL, _metrics),
-            Rule("POST", "/api/v1/session", Access.OPEN, api.sign_in),
-            Rule("GET", "/api/v1/session", Access.SESSION, api.session),
-            Rule("DELETE", "/api/v1/session", Access.SESSION, api.sign_out),
+            Rule("POST", "/api/v1/setup", Access.OPEN, entrance.set_up),
+            Rule("POST", "/api/v1/session", Access.OPEN, entrance.sign_in),
+            Rule("GET", "/api/v1/session", Access.SESSION, entrance.session),
+            Rule("DELETE", "/api/v1/session", Access.SESSION, entrance.sign_out),
+            Rule("POST", "/api/v1/password", Access.SESSION, entrance.change_password),
+            Rule("GET", "/api/v1/tokens", Access.SESSION, people.tokens),
+            Rule("POST", "/api/v1/tokens", Access.SESSION, people.add_token),
+            Rule("DELETE", "/api/v1/tokens/{token}", Access.SESSION, people.end_token),
+            Rule("GET", "/api/v1/users", Access.SESSION, people.users),
+            Rule("POST", "/api/v1/users", Access.SESSION, people.add),
+            Rule("POST", "/api/v1/users/{user}/role", Access.SESSION, people.set_role),
+            Rule("POST", "/api/v1/users/{user}/password", Access.SESSION, people.set_password),
+            Rule("DELETE", "/api/v1/users/{user}", Access.SESSION, people.remove),
             Rule("GET", "/api/v1/site", Access.SESSION, api.site),
             Rule("GET", "/api/v1/last", Access.SESSION, api.last),
             Rule("GET", "/api/v1/series", Access.SESSION, api.series),
@@ -144,6 +159,7 @@ class Console:
             routes=self.routes,
             exception_handlers={
                 ApiError: _answer_problem,
+                AccountError: _answer_problem,
                 AlarmError: _answer_problem,
                 ScheduleError: _answer_problem,
                 StorageError: _answer_problem,
@@ -154,25 +170,41 @@ class Console:
         )
 
     def _checked(self, rule: Rule) -> Endpoint:
+        right = None if rule.access is Access.OPEN else needed(rule.method, rule.path)
+
         async def endpoint(request: Request) -> Response:
-            if not self._may(rule.access, request):
+            identity = self._api.entrance.identity(request)
+            if not self._lets_in(rule.access, identity):
                 if rule.access is Access.PAGE:
                     return RedirectResponse("/signin", 303)
                 raise ApiError(
                     401,
                     "you are not signed in",
-                    "open the sign-in address that was printed at the last start",
+                    "sign in at /signin, or send Authorization: Token with an API token",
                 )
+            if right is not None and identity is not None:
+                if right not in identity.rights:
+                    metrics.REFUSED.labels("right").inc()
+                    raise ApiError(
+                        403,
+                        f"{identity.name} has no right to {rule.method} {rule.path}",
+                        f"that needs the right {right.value!r}, which the role {least_role(right).value!r} "
+                        "and those above it have",
+                    )
+                # what a page asks by itself does not keep a session from growing idle
+                if "x-background" not in request.headers and rule.path != "/api/v1/stream":
+                    await self._api.entrance.seen(request)
             response = await rule.endpoint(request)
             metrics.REQUESTS.labels(rule.path, f"{response.status_code // 100}xx").inc()
             return response
 
         return endpoint
 
-    def _may(self, access: Access, request: Request) -> bool:
-        if access is Access.OPEN or (access is Access.LOCAL and not self._settings.behind_proxy):
+    def _lets_in(self, access: Access, identity: Identity | None) -> bool:
+        """Whether an address answers a stranger, or this is none."""
+        if access is Access.OPEN or (access is Access.LOCAL and self._settings.is_local):
             return True
-        return self._api.who(request) is not None
+        return identity is not None
 
     async def _ready(self, _: Request) -> Response:
         reason = self._status.status().not_ready
@@ -189,8 +221,13 @@ class Console:
                 "close one, or raise max_streams in [console]",
                 {"retry-after": "5"},
             )
-        session = request.cookies[COOKIE]
-        return _Streaming(self, EventStream(self._feed, lambda: self._sessions.who(session) is not None))
+        right = needed("GET", "/api/v1/stream")
+
+        def entitled() -> bool:
+            identity = self._api.entrance.identity(request)
+            return identity is not None and right in identity.rights
+
+        return _Streaming(self, EventStream(self._feed, entitled))
 
     async def counted(self, stream: EventStream, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs a stream while it counts as open."""
@@ -232,6 +269,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     match error:
         case ApiError():
             problem = error
+        case AccountError():
+            problem = ApiError(409, str(error), "nothing was changed")
         case NotAllowedError():
             problem = ApiError(409, str(error), "see /api/v1/alarms for what it is now")
         case AlarmError():

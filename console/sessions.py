@@ -1,4 +1,4 @@
-"""One-time sign-in tokens and sessions, kept in a small SQLite file.
+"""One-time sign-in tokens and sessions, kept in a small SQLite file; users are in one beside it.
 
 Only SHA-256 hashes are stored: tokens and session ids are random, of 256 bits, so that a plain hash is enough
 and a copy of the file lets nobody in. A used token stays used and a session stays open when the process
@@ -13,10 +13,15 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from console.accounts import FILE, Accounts, Audit, User
+from console.passwords import Scrypt
+from console.roles import RIGHTS, Identity, Role
+from ingest.audit_chain import Act
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
 
@@ -27,12 +32,32 @@ _SCHEMA = """
 create table if not exists token (
     hash blob primary key, offered_at integer not null, used_at integer
 ) strict, without rowid;
-create table if not exists session (
-    hash blob primary key, who text not null, created_at integer not null, expires_at integer not null
+create table if not exists visit (
+    hash blob primary key, who text not null, role text, created_at integer not null,
+    seen_at integer not null, expires_at integer not null
 ) strict, without rowid;
 """
+_SEEN_EVERY_NS = 60_000_000_000
+"""How exactly it is kept across a restart when a session was last used [ns]."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Somebody's open session."""
+
+    who: str
+    role: Role | None
+    """Of one who came by the sign-in link; None for a user, whose role is that of their account."""
+    created_at: int
+    """[ns, UTC]."""
+    expires_at: int
+    """[ns, UTC]."""
+
+
+async def unaudited(_: Act) -> None:
+    """Takes acts where there is no audit."""
 
 
 class Sessions:
@@ -46,23 +71,47 @@ class Sessions:
         Time.
     session_hours, token_hours
         Lifetimes [h].
+    idle_hours
+        A session that nobody uses for so long is over [h].
+    audit
+        Takes what is done to users.
+    scrypt
+        Parameters for passwords from now on; the usual ones if not given.
 
     """
 
     def __init__(
-        self, path: Path, clock: Clock, session_hours: float = 168.0, token_hours: float = 24.0
+        self,
+        path: Path,
+        clock: Clock,
+        session_hours: float = 168.0,
+        token_hours: float = 24.0,
+        *,
+        idle_hours: float = 8.0,
+        audit: Audit = unaudited,
+        scrypt: Scrypt | None = None,
     ) -> None:
+        self.accounts = Accounts(path.with_name(FILE), clock, audit, scrypt)
+        """Those who can sign in with a password, in a file beside."""
         self._path = path
         self._clock = clock
         self._session_ns = round(session_hours * 3600e9)
         self._token_ns = round(token_hours * 3600e9)
+        self._idle_ns = round(idle_hours * 3600e9)
         self._database: sqlite3.Connection | None = None
         self._turn = asyncio.Lock()
-        self._open: dict[bytes, tuple[str, int]] = {}
+        self._open: dict[bytes, Visit] = {}
+        self._seen: dict[bytes, int] = {}
+        self._kept: dict[bytes, int] = {}
 
     async def __aenter__(self) -> Self:
         self._database = await asyncio.to_thread(self._connect)
-        self._open = await self._do(self._load)
+        try:
+            await self._do(self._load)
+            await self.accounts.__aenter__()
+        except StorageError:
+            await asyncio.to_thread(self._database.close)
+            raise
         return self
 
     async def __aexit__(
@@ -72,6 +121,7 @@ class Sessions:
             if self._database is not None:
                 await asyncio.to_thread(self._database.close)
                 self._database = None
+        await self.accounts.__aexit__(kind, error, trace)
 
     async def offer(self, token: str) -> None:
         """Makes a token good for one sign-in. One that was offered before keeps its state: used stays used.
@@ -97,7 +147,7 @@ class Sessions:
 
         await self._do(insert)
 
-    async def sign_in(self, token: str, who: str) -> str | None:
+    async def sign_in(self, token: str, who: str, role: Role = Role.ENGINEER) -> str | None:
         """Exchanges an unused token for a new session id; None if the token is unknown, used or too old.
 
         Raises
@@ -107,32 +157,70 @@ class Sessions:
 
         """
         now = self._clock.now_ns()
-        session = secrets.token_urlsafe()
-        expires_at = now + self._session_ns
 
-        def exchange(database: sqlite3.Connection) -> bool:
-            used = database.execute(
+        def used(database: sqlite3.Connection) -> bool:
+            changed = database.execute(
                 "update token set used_at = ? where hash = ? and used_at is null and offered_at > ?",
                 (now, _hash(token), now - self._token_ns),
             )
-            if used.rowcount != 1:
-                return False
-            database.execute("delete from session where expires_at <= ?", (now,))
-            database.execute(
-                "insert into session values (?, ?, ?, ?)", (_hash(session), who, now, expires_at)
-            )
-            return True
+            return changed.rowcount == 1
 
-        if not await self._do(exchange):
-            return None
-        self._open = {h: held for h, held in self._open.items() if held[1] > now}
-        self._open[_hash(session)] = (who, expires_at)
+        return await self._opened(Visit(who, role, now, now + self._session_ns), used)
+
+    async def begin(self, user: User) -> str:
+        """A new session id for a user who has shown their password.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written.
+
+        """
+        now = self._clock.now_ns()
+        session = await self._opened(Visit(user.name, None, now, now + self._session_ns), lambda _: True)
+        assert session is not None  # noqa: S101 - nothing stands in the way
         return session
 
+    def identity(self, session: str | None) -> Identity | None:
+        """Whom a session id belongs to; None if it is unknown or over."""
+        key = _hash(session) if session else b""
+        visit = self._open.get(key)
+        now = self._clock.now_ns()
+        if visit is None or visit.expires_at <= now or self._seen[key] + self._idle_ns <= now:
+            return None
+        if visit.role is not None:
+            return Identity(visit.who, RIGHTS[visit.role], visit.role)
+        user = self.accounts.find(visit.who)
+        if user is None or visit.created_at < user.changed_at:
+            return None
+        return Identity(user.name, RIGHTS[user.role], user.role, user.name)
+
     def who(self, session: str | None) -> str | None:
-        """Who a session id belongs to; None if it is unknown or over."""
-        held = self._open.get(_hash(session)) if session else None
-        return held[0] if held is not None and held[1] > self._clock.now_ns() else None
+        """Name of whom a session id belongs to; None if it is unknown or over."""
+        identity = self.identity(session)
+        return None if identity is None else identity.name
+
+    async def seen(self, session: str) -> None:
+        """Notes that somebody uses their session: it is idle from now on.
+
+        Raises
+        ------
+        StorageError
+            The file cannot be written.
+
+        """
+        key, now = _hash(session), self._clock.now_ns()
+        if key not in self._open:
+            return
+        self._seen[key] = now
+        if now - self._kept[key] < _SEEN_EVERY_NS:
+            return
+        self._kept[key] = now
+
+        def update(database: sqlite3.Connection) -> None:
+            database.execute("update visit set seen_at = ? where hash = ?", (now, key))
+
+        await self._do(update)
 
     async def sign_out(self, session: str) -> None:
         """Ends a session; open streams of it end too.
@@ -145,10 +233,37 @@ class Sessions:
         """
 
         def remove(database: sqlite3.Connection) -> None:
-            database.execute("delete from session where hash = ?", (_hash(session),))
+            database.execute("delete from visit where hash = ?", (_hash(session),))
 
-        self._open.pop(_hash(session), None)
+        self._forget(_hash(session))
         await self._do(remove)
+
+    async def _opened(self, visit: Visit, allowed: Callable[[sqlite3.Connection], bool]) -> str | None:
+        """A new session id, if what is asked in the same transaction allows it."""
+        session, now = secrets.token_urlsafe(), visit.created_at
+        idle_since = now - self._idle_ns
+
+        def insert(database: sqlite3.Connection) -> bool:
+            if not allowed(database):
+                return False
+            database.execute("delete from visit where expires_at <= ? or seen_at <= ?", (now, idle_since))
+            role = None if visit.role is None else visit.role.value
+            row = (_hash(session), visit.who, role, now, now, visit.expires_at)
+            database.execute("insert into visit values (?, ?, ?, ?, ?, ?)", row)
+            return True
+
+        if not await self._do(insert):
+            return None
+        for key, held in list(self._open.items()):
+            if held.expires_at <= now or self._seen[key] <= idle_since:
+                self._forget(key)
+        key = _hash(session)
+        self._open[key], self._seen[key], self._kept[key] = visit, now, now
+        return session
+
+    def _forget(self, key: bytes) -> None:
+        for held in (self._open, self._seen, self._kept):
+            held.pop(key, None)
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -165,9 +280,10 @@ class Sessions:
             ) from error
         return database
 
-    def _load(self, database: sqlite3.Connection) -> dict[bytes, tuple[str, int]]:
-        rows = database.execute("select hash, who, expires_at from session").fetchall()
-        return {bytes(hashed): (str(who), int(expires_at)) for hashed, who, expires_at in rows}
+    def _load(self, database: sqlite3.Connection) -> None:
+        for hashed, who, role, created_at, seen_at, expires_at in database.execute("select * from visit"):
+            visit = Visit(who, None if role is None else Role(role), created_at, expires_at)
+            self._open[hashed], self._seen[hashed], self._kept[hashed] = visit, seen_at, seen_at
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turn:
@@ -186,4 +302,4 @@ class Sessions:
 
 
 def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+    return hashlib.sha256(secret.encode(errors="backslashreplace")).digest()

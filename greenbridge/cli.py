@@ -28,6 +28,7 @@ from greenbridge.probing import probe
 from greenbridge.querying import query
 from greenbridge.settling import ledger, schedule
 from greenbridge.telling import notify
+from greenbridge.users import users
 from telemetry.errors import ConfigError, GreenbridgeError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ deadletter = typer.Typer(
 )
 app.add_typer(deadletter, name="deadletter")
 app.add_typer(probe, name="probe")
+app.add_typer(users, name="users")
 app.command()(reload)
 app.command()(audit)
 app.command()(backup)

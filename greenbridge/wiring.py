@@ -26,6 +26,7 @@ from greenbridge.query_answers import COMMAND as QUERY
 from greenbridge.reloading import Reloader
 from greenbridge.service import READY, STOPPING, ServiceManager
 from greenbridge.settings import Configuration
+from greenbridge.user_answers import USERS, UserAnswers
 from ingest.audit import AuditLog
 from telemetry.clock import Clock
 from telemetry.errors import GreenbridgeError
@@ -33,7 +34,11 @@ from telemetry.errors import GreenbridgeError
 log = structlog.get_logger(__name__)
 
 SIGNIN_TOKEN = "GREENBRIDGE_SIGNIN_TOKEN"  # noqa: S105 - the name of a variable
-"""Environment variable with the one-time sign-in token; without it one is made and printed at each start."""
+"""Environment variable with a one-time token that signs in without a user, for demonstrations and trials.
+
+Without it people sign in with a password; as long as there is no user, an address is printed at each start at
+which the first one is made.
+"""
 
 
 async def run(configuration: Configuration, clock: Clock, environment: Mapping[str, str]) -> None:
@@ -79,12 +84,21 @@ async def _serve(
 ) -> None:
     """Serves people and commands until cancelled."""
     console = running.configuration.settings.console
-    given = environment.get(SIGNIN_TOKEN)
-    token = given or secrets.token_urlsafe()
     async with Sessions(
-        state / "console.sqlite", clock, console.session_hours, console.token_hours
+        state / "console.sqlite",
+        clock,
+        console.session_hours,
+        console.token_hours,
+        idle_hours=console.idle_hours,
+        audit=audit.append,
     ) as sessions:
-        await sessions.offer(token)
+        given = environment.get(SIGNIN_TOKEN)
+        setup = ""
+        if given is not None:
+            await sessions.offer(given)
+        elif not sessions.accounts.users:
+            setup = secrets.token_urlsafe()
+            sessions.accounts.offer_setup(setup)
         async with serving(console, clock, running.site, running.ports, sessions) as page:
             reloader = Reloader(running, environment, audit, page.show)
             commands = {
@@ -95,12 +109,13 @@ async def _serve(
                 "backup": running.answer_backup,
                 "export": running.answer_export,
                 QUERY: running.answer_query,
+                USERS: UserAnswers(sessions.accounts).answer,
             }
             async with control.listening(state, partial(control.routed, commands)):
-                if given is None:
+                if setup:
                     # to the person at the terminal only, never into the log
                     print(  # noqa: T201
-                        f"Sign in once at {page.url}/signin?token={token}", file=sys.stderr, flush=True
+                        f"Make the first user at {page.url}/setup?token={setup}", file=sys.stderr, flush=True
                     )
                 running.status.not_ready = ""
                 site = running.site

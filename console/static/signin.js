@@ -1,8 +1,10 @@
-// Exchanges the one-time token for a session. The token leaves the address bar and the history at once.
+// Signs in with a password, or exchanges the one-time token, which leaves the address bar and the history at once.
+
+import { enter } from "/static/enter.js";
 
 const asked = location.search;
 const form = document.getElementById("form");
-const field = document.getElementById("token");
+const byToken = document.getElementById("by-token");
 const message = document.getElementById("message");
 
 // Back to the page that was asked for; only ever to one of this console.
@@ -11,36 +13,28 @@ function target() {
   return /^\/(?![/\\])/.test(next) ? next : "/";
 }
 
-async function signIn(token) {
+async function signIn(body, field) {
   message.hidden = true;
-  try {
-    const response = await fetch("/api/v1/session", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ token }),
-    });
-    if (response.ok) {
-      location.replace(target());
-      return;
-    }
-    const problem = await response.json();
-    message.textContent = `${problem.error}: ${problem.fix}.`;
-  } catch {
-    message.textContent = "The server does not answer. Is it running?";
-  }
-  message.hidden = false;
+  message.textContent = await enter("/api/v1/session", body, target());
+  message.hidden = message.textContent === "";
   field.value = "";
   field.focus();
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  signIn(field.value.trim());
+  const { name, password } = form.elements;
+  signIn({ name: name.value.trim(), password: password.value }, password);
+});
+
+byToken.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { token } = byToken.elements;
+  signIn({ token: token.value.trim() }, token);
 });
 
 const given = new URLSearchParams(location.search).get("token");
 if (given) {
   history.replaceState(null, "", location.pathname);
-  field.value = given;
-  signIn(given);
+  signIn({ token: given }, byToken.elements.token);
 }

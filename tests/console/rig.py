@@ -24,6 +24,7 @@ from console.fakes import (
     FakeSystemStatus,
 )
 from console.feed import Feed
+from console.passwords import Scrypt
 from console.ports import Ports
 from console.server import serving
 from console.sessions import Sessions
@@ -37,6 +38,8 @@ from telemetry.settings import Settings, parse
 from telemetry.site import Site, point_keys
 
 TOKEN = "a-token-for-tests-with-at-least-32-characters"
+FAST = Scrypt(n=2, r=1, p=1)
+"""Hashes a password at once; the usual parameters take a tenth of a second."""
 
 NODES = {
     "EKI": ("Ekibastuz", "KZ", 51.7, 75.3),

@@ -15,11 +15,15 @@ def test_defaults_stay_on_this_machine() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "console.example"])
-def test_other_addresses_need_a_proxy(host: str) -> None:
+def test_other_addresses_need_tls_or_a_proxy(host: str) -> None:
     with pytest.raises(ConfigError, match="behind_proxy = true") as caught:
         parse(f'host = "{host}"', "site.toml", ConsoleSettings)
     assert [problem.key for problem in caught.value.problems] == ["host"]
-    assert parse(f'behind_proxy = true\nhost = "{host}"', "site.toml", ConsoleSettings).host == host
+    proxied = parse(f'behind_proxy = true\nhost = "{host}"', "site.toml", ConsoleSettings)
+    tls = 'tls = {certificate_file = "cert.pem", key_file = "key.pem"}'
+    served = parse(f'{tls}\nhost = "{host}"', "site.toml", ConsoleSettings)
+    for settings in (proxied, served):
+        assert (settings.host, settings.secure, settings.is_local) == (host, True, False)
 
 
 @pytest.mark.parametrize(

@@ -1,83 +1,73 @@
+"""Every address, for a stranger, for every role and for API tokens."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import httpx
 import pytest
 from starlette.routing import Mount, Route
 
-from console.api import COOKIE
-from console.app import Console
+from console.access import NEEDS, needed
+from console.app import PAGES, Console
 from console.config import ConsoleSettings
+from console.entrance import COOKIE
+from console.roles import RIGHTS, Right, Role, least_role
 from console.sessions import Sessions
-from tests.console.rig import TOKEN, Rig, connected, console_of
+from tests.console.rig import FAST, TOKEN, Rig, connected, console_of
 
-ACCESS = {
-    ("GET", "/"): "page",
-    ("GET", "/areas"): "page",
-    ("GET", "/areas/{area}"): "page",
-    ("GET", "/plants"): "page",
-    ("GET", "/plants/{device}"): "page",
-    ("GET", "/ties"): "page",
-    ("GET", "/ties/{tie}"): "page",
-    ("GET", "/trends"): "page",
-    ("GET", "/alarms"): "page",
-    ("GET", "/quality"): "page",
-    ("GET", "/system"): "page",
-    ("GET", "/audit"): "page",
-    ("GET", "/api/v1/alarms/indicators"): "session",
-    ("GET", "/api/v1/quality"): "session",
-    ("GET", "/api/v1/machinery"): "session",
-    ("GET", "/api/v1/audit"): "session",
-    ("GET", "/api/v1/agreed"): "session",
-    ("GET", "/api/v1/explanation"): "session",
-    ("GET", "/signin"): "open",
-    ("GET", "/healthz"): "open",
-    ("GET", "/readyz"): "open",
-    ("GET", "/metrics"): "local",
-    ("GET", "/static"): "open",
-    ("POST", "/api/v1/session"): "open",
-    ("GET", "/api/v1/session"): "session",
-    ("DELETE", "/api/v1/session"): "session",
-    ("GET", "/api/v1/site"): "session",
-    ("GET", "/api/v1/last"): "session",
-    ("GET", "/api/v1/series"): "session",
-    ("GET", "/api/v1/alarms"): "session",
-    ("GET", "/api/v1/alarms/history"): "session",
-    ("POST", "/api/v1/alarms/{alarm}/acknowledge"): "session",
-    ("POST", "/api/v1/alarms/{alarm}/shelve"): "session",
-    ("POST", "/api/v1/alarms/{alarm}/unshelve"): "session",
-    ("POST", "/api/v1/alarms/{alarm}/reset"): "session",
-    ("GET", "/acknowledge/{token}"): "open",
-    ("GET", "/api/v1/acknowledgements/{token}"): "open",
-    ("POST", "/api/v1/acknowledgements/{token}"): "open",
-    ("GET", "/api/v1/indeterminate"): "session",
-    ("GET", "/api/v1/status"): "session",
-    ("GET", "/api/v1/announcements"): "session",
-    ("GET", "/api/v1/schedules"): "session",
-    ("POST", "/api/v1/schedules"): "session",
-    ("GET", "/api/v1/ledger"): "session",
-    ("GET", "/api/v1/stream"): "session",
-    ("GET", "/api/v1/influx/query"): "session",
+OPEN = {
+    ("GET", "/signin"),
+    ("GET", "/setup"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/static"),
+    ("POST", "/api/v1/session"),
+    ("POST", "/api/v1/setup"),
+    # the token in the address says who may
+    ("GET", "/acknowledge/{token}"),
+    ("GET", "/api/v1/acknowledgements/{token}"),
+    ("POST", "/api/v1/acknowledgements/{token}"),
 }
-"""Every address, classified. A new route fails the walk until it stands here."""
+"""What a stranger may use. A new address is neither here nor in NEEDS: the walk fails until it is."""
 
-Walker = tuple[Console, httpx.AsyncClient, str]
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Walker:
+    """The application without a server, and somebody of each role at it."""
+
+    console: Console
+    client: httpx.AsyncClient
+    sessions: Sessions
+    cookies: dict[Role, str]
+    tokens: dict[Role, str]
+    """An API token of each role, with all of its rights."""
+    settings: ConsoleSettings
+
+    async def ask(self, method: str, path: str, **headers: str) -> httpx.Response:
+        """The answer of an address; a cookie that another answer set does not stay."""
+        self.client.cookies.clear()
+        target = path.replace("{alarm}", "R6-SHY-TAS-1").replace("/static", "/static/style.css")
+        return await self.client.request(method, target, headers=headers)
 
 
 @pytest.fixture(params=[False, True], ids=["loopback", "behind a proxy"])
 async def walker(request: pytest.FixtureRequest, rig: Rig) -> AsyncIterator[Walker]:
-    """The application without a server, a stranger, and a session that it may use."""
     settings = ConsoleSettings(behind_proxy=request.param)
-    async with Sessions(rig.path, rig.clock) as sessions:
+    async with Sessions(rig.path, rig.clock, scrypt=FAST) as sessions:
         console, feed = console_of(rig, sessions, settings)
         # a closed feed answers the stream with 503 instead of streaming for ever
         await feed.close()
-        await sessions.offer(TOKEN)
-        session = await sessions.sign_in(TOKEN, "operator")
-        assert session is not None
+        cookies, tokens = {}, {}
+        for role in Role:
+            user = await sessions.accounts.add(f"anna-{role.value}", role, PASSWORD, "test")
+            cookies[role] = await sessions.begin(user)
+            _, tokens[role] = await sessions.accounts.add_token(user.name, "all", RIGHTS[role], 1, "test")
         async with connected(console) as client:
-            yield console, client, session
+            yield Walker(console, client, sessions, cookies, tokens, settings)
 
 
 def addresses(console: Console) -> list[tuple[str, str]]:
@@ -88,53 +78,90 @@ def addresses(console: Console) -> list[tuple[str, str]]:
         else:
             assert isinstance(route, Route)
             found += [(method, route.path) for method in route.methods or () if method != "HEAD"]
-    return found
-
-
-async def test_every_route_is_classified(walker: Walker) -> None:
-    assert sorted(addresses(walker[0])) == sorted(ACCESS)
-
-
-async def test_every_route_without_and_with_a_session(walker: Walker, request: pytest.FixtureRequest) -> None:
-    console, client, session = walker
-    behind_proxy = "proxy" in request.node.name
     # signing out comes last: it ends the session that the walk uses
-    for method, path in sorted(addresses(console), key=lambda address: address[0] == "DELETE"):
-        access = ACCESS[method, path]
-        target = path.replace("{alarm}", "R6-SHY-TAS-1")
-        if path == "/static":
-            target = "/static/style.css"
-        stranger = await client.request(method, target)
-        member = await client.request(method, target, headers={"cookie": f"{COOKIE}={session}"})
-        where = f"{method} {path}"
-        if access == "page":
+    return sorted(found, key=lambda address: (address == ("DELETE", "/api/v1/session"), address))
+
+
+async def test_every_address_is_classified(walker: Walker) -> None:
+    assert sorted(addresses(walker.console)) == sorted(OPEN | set(NEEDS))
+    assert not OPEN & set(NEEDS)
+    with pytest.raises(LookupError, match=r"GET /new .* console/access\.py"):
+        needed("GET", "/new")
+
+
+async def test_every_address_for_every_role(walker: Walker) -> None:
+    for method, path in addresses(walker.console):
+        where, right = f"{method} {path}", NEEDS.get((method, path))
+        stranger = await walker.ask(method, path)
+        answers = [stranger]
+        if path in PAGES:
             assert (stranger.status_code, stranger.headers["location"]) == (303, "/signin"), where
-        elif access == "session" or (access == "local" and behind_proxy):
+        elif right is None or (path == "/metrics" and walker.settings.is_local):
+            assert "signed in" not in stranger.text, where
+        else:
             assert stranger.status_code == 401, where
             assert stranger.json()["error"], where
-        else:
-            assert "signed in" not in stranger.text, where
-        assert member.status_code not in {303, 401}, where
-        for answer in (stranger, member):
+        for role in Role:
+            by_cookie = await walker.ask(method, path, cookie=f"{COOKIE}={walker.cookies[role]}")
+            by_token = await walker.ask(method, path, authorization=f"Token {walker.tokens[role]}")
+            for answer in (by_cookie, by_token):
+                refused = answer.status_code == 403 and "has no right" in answer.text
+                assert refused == (right is not None and right not in RIGHTS[role]), f"{where} {role}"
+                assert right is None or answer.status_code not in {303, 401}, f"{where} {role}"
+            answers += [by_cookie, by_token]
+        for answer in answers:
+            assert answer.status_code != 500, f"{where} {answer.text}"
             assert "default-src 'none'" in answer.headers["content-security-policy"], where
             assert answer.headers["x-content-type-options"] == "nosniff", where
 
 
-async def test_a_made_up_session_is_nobody(walker: Walker) -> None:
-    _, client, session = walker
+def test_roles_grow_and_every_right_has_one() -> None:
+    assert [len(RIGHTS[role]) for role in Role] == sorted({len(RIGHTS[role]) for role in Role})
+    for lower, higher in zip(Role, list(Role)[1:], strict=False):
+        assert RIGHTS[lower] < RIGHTS[higher]
+    assert {right: least_role(right) for right in Right} == {
+        Right.READ: Role.VIEWER,
+        Right.METRICS: Role.VIEWER,
+        Right.ALARMS: Role.OPERATOR,
+        Right.AUDIT: Role.OPERATOR,
+        Right.SERVICE: Role.ENGINEER,
+        Right.SCHEDULES: Role.ENGINEER,
+        Right.FAULTS: Role.ENGINEER,
+        Right.RELOAD: Role.ENGINEER,
+        Right.USERS: Role.ADMIN,
+    }
+
+
+async def test_a_made_up_session_or_token_is_nobody(walker: Walker) -> None:
+    session, token = walker.cookies[Role.ADMIN], walker.tokens[Role.ADMIN]
+    path = "/api/v1/session"
     for made_up in (session[:-1], session + "x", "", "é", "x" * 4000):
-        cookie = f"{COOKIE}={made_up}".encode()
-        answer = await client.get("/api/v1/session", headers=[(b"cookie", cookie)])
-        assert answer.status_code == 401
+        headers = [(b"cookie", f"{COOKIE}={made_up}".encode())]
+        assert (await walker.client.get(path, headers=headers)).status_code == 401
+    for made_up in (f"Token {token}x", f"Token {token[:-1]}", "Token", "Token ", f"Basic {token}", token, ""):
+        # with an Authorization header the cookie beside it does not count
+        answer = await walker.ask("GET", path, authorization=made_up, cookie=f"{COOKIE}={session}")
+        assert answer.status_code == 401, made_up
+    for good in (f"Token {token}", f"Bearer {token}", f"bearer  {token}"):
+        assert (await walker.ask("GET", path, authorization=good)).status_code == 200, good
 
 
 async def test_pages_have_nothing_inline_and_nothing_from_outside(walker: Walker) -> None:
-    _, client, session = walker
-    for path in ("/", "/signin", "/acknowledge/token"):
-        page = (await client.get(path, headers={"cookie": f"{COOKIE}={session}"})).text
+    session = walker.cookies[Role.ADMIN]
+    for path in ("/", "/signin", "/setup", "/acknowledge/token"):
+        page = (await walker.ask("GET", path, cookie=f"{COOKIE}={session}")).text
         assert "<style" not in page
         assert " style=" not in page
         assert " onclick" not in page
         assert "http://" not in page
         assert "https://" not in page
         assert page.count("<script") == page.count('src="/static/')
+
+
+async def test_the_demonstrations_link_has_no_right_to_users(walker: Walker) -> None:
+    await walker.sessions.offer(TOKEN)
+    session = await walker.sessions.sign_in(TOKEN, "operator")
+    cookie = f"{COOKIE}={session}"
+    assert (await walker.ask("GET", "/api/v1/users", cookie=cookie)).status_code == 403
+    assert (await walker.ask("GET", "/api/v1/tokens", cookie=cookie)).status_code == 403
+    assert (await walker.ask("GET", "/api/v1/session", cookie=cookie)).json()["role"] == "engineer"
