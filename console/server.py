@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import structlog
 import uvicorn
 
 from console.api import Api
 from console.app import Console
-from console.config import ConsoleSettings
+from console.config import ConsoleSettings, ConsoleTls
 from console.corridor import site_view
 from console.feed import Feed
 from console.ports import Ports
@@ -90,9 +92,10 @@ async def serving(
     Raises
     ------
     ConsoleError
-        The address cannot be listened on.
+        The address cannot be listened on, or key and certificate cannot be used.
 
     """
+    tls = None if settings.tls is None else await asyncio.to_thread(context_of, settings.tls)
     view = await asyncio.to_thread(site_view, site)
     feed = Feed(clock, view, ports)
     api = Api(settings, clock=clock, site=site, view=view, ports=ports, sessions=sessions, feed=feed)
@@ -112,9 +115,11 @@ async def serving(
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
     )
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "http" if tls is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     async with asyncio.TaskGroup() as tasks:
         feeding = tasks.create_task(feed.run(), name="console feed")
         answering = tasks.create_task(server.serve([listener]), name="console server")
@@ -139,6 +144,33 @@ async def run(
     """Serves the console until cancelled; arguments and errors as :func:`serving`."""
     async with serving(settings, clock, site, ports, sessions):
         await asyncio.Event().wait()
+
+
+def context_of(tls: ConsoleTls) -> ssl.SSLContext:
+    """What the console answers TLS with: version 1.2 or later.
+
+    Raises
+    ------
+    ConsoleError
+        A file cannot be read, or key and certificate do not belong together.
+
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        password = ""
+        if tls.key_password_file is not None:
+            password = (Path(tls.key_password_file).read_text("utf-8").splitlines() or [""])[0]
+        # a password must be given: without one OpenSSL would ask at the terminal
+        context.load_cert_chain(tls.certificate_file, tls.key_file, lambda: password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        files = ", ".join(filter(None, (tls.certificate_file, tls.key_file, tls.key_password_file)))
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConsoleError(
+            f"the console cannot use the files of [console.tls], {files}: {reason}; name readable PEM files "
+            "that belong to each other"
+        ) from None
+    return context
 
 
 def _listener(settings: ConsoleSettings) -> socket.socket:
