@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -94,7 +94,7 @@ class Console:
         self._streams = 0
         self.routes = self._routes()
         """The rules as routes, and the files under /static."""
-        self.app: ASGIApp = Guard(self._starlette(), settings.hosts)
+        self.app: ASGIApp = Guard(self._starlette(), settings.hosts, secure=settings.secure)
         """What a server runs."""
 
     def _rules(self) -> list[Rule]:
@@ -165,6 +165,7 @@ class Console:
                 StorageError: _answer_problem,
                 UnavailableError: _answer_problem,
                 HTTPException: _answer_problem,
+                ClientDisconnect: _answer_problem,
                 500: _answer_problem,
             },
         )
@@ -282,6 +283,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
         case StorageError() | UnavailableError():
             log.warning("request_failed", path=_pattern(request) or request.url.path, error=str(error))
             problem = ApiError(503, str(error), "try again; if it stays, see the log of the process")
+        case ClientDisconnect():
+            problem = ApiError(400, "the request did not come whole", "send all of it")
         case HTTPException():
             problem = ApiError(error.status_code, error.detail, _FIXES.get(error.status_code, ""))
         case _:

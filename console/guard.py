@@ -47,9 +47,13 @@ SECURITY_HEADERS = {
 class Guard:
     """Refuses foreign host names and cross-site changes; adds headers to every answer."""
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], *, secure: bool = False) -> None:
         self._app = app
         self._hosts = hosts
+        self._headers = dict(SECURITY_HEADERS)
+        if secure:
+            # RFC 6797, section 6.1: a browser that was here by HTTPS does not come by HTTP any more
+            self._headers["strict-transport-security"] = "max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a refusal itself and hands everything else on."""
@@ -60,7 +64,7 @@ class Guard:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in self._headers.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
             await send(message)

@@ -8,7 +8,9 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import structlog
 import uvicorn
@@ -16,6 +18,7 @@ import uvicorn
 from console.api import Api
 from console.app import Console
 from console.config import ConsoleSettings, ConsoleTls
+from console.connections import Connection
 from console.corridor import site_view
 from console.feed import Feed
 from console.ports import Ports
@@ -28,6 +31,10 @@ log = structlog.get_logger(__name__)
 
 MAX_CONNECTIONS = 256
 """Open connections; more are answered 503."""
+MAX_PER_ADDRESS = 64
+"""Open connections of one address."""
+REQUEST_S = 30.0
+"""Longest time that a request may take to arrive [s]."""
 GRACE_S = 2
 """How long a stop waits for requests that are being answered [s]."""
 
@@ -101,6 +108,9 @@ async def serving(
     api = Api(settings, clock=clock, site=site, view=view, ports=ports, sessions=sessions, feed=feed)
     console = Console(settings, api, sessions, feed, ports.status)
     listener = _listener(settings)
+    # behind a proxy every connection is its
+    per_address = None if settings.behind_proxy else MAX_PER_ADDRESS
+    http = partial(Connection, request_s=REQUEST_S, per_address=per_address)
     host, port = listener.getsockname()[:2]
     server = _Server(
         uvicorn.Config(
@@ -109,7 +119,7 @@ async def serving(
             access_log=False,
             lifespan="off",
             ws="none",
-            http="h11",
+            http=cast("type[Connection]", http),
             loop="none",
             proxy_headers=False,
             server_header=False,
@@ -179,6 +189,8 @@ def _listener(settings: ConsoleSettings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host.strip("[]"), settings.port))
+        # from now on who connects waits for the server instead of being refused
+        listener.listen()
     except OSError as error:
         listener.close()
         raise ConsoleError(
