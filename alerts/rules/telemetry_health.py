@@ -3,9 +3,9 @@
 A periodic point is stale when nothing fresh was received for max(3 x period, 5 s). One cause is one alarm: if
 every device of a link is stale, or most of many, the link is reported and they are not, and if every link
 is, the telemetry as a whole is. A point that is reported by exception (Sparkplug) is silent while it does not
-change; it is stale when its source says so, which watches over the session. Whether a formula may still use a
-point is not decided here but by its quality (:mod:`alerts.alignment`): a stale input makes a rule
-indeterminate, never false.
+change; it is stale when its source says so, which watches over the session: a message out of turn is a doubt
+about values, not a loss. Whether a formula may still use a point is not decided here but by its quality
+(:mod:`alerts.alignment`): a stale input makes a rule indeterminate, never false.
 """
 
 from __future__ import annotations
@@ -177,6 +177,11 @@ class TelemetryHealth:
         used = rows >= 0
         rows, quality, t = rows[used], batch.quality[known][used], batch.t_source[known][used]
         received = np.broadcast_to(batch.t_received, len(batch))[known][used]
+        # out of turn, but heard: of what is reported by exception only the session tells whether it is lost
+        doubts = self._by_exception[rows] & (quality == Quality.PROTOCOL_DOUBT)
+        if doubts.any():
+            sure = ~doubts
+            rows, quality, t, received = rows[sure], quality[sure], t[sure], received[sure]
         self._last_quality[rows] = quality
         lost = _NOT_FRESH[self._last_quality[rows]]
         before = self._lost_at[rows]

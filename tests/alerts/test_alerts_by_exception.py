@@ -104,6 +104,15 @@ def test_a_death_is_a_finding_at_once_and_its_age_counts_from_then(
     assert levels(findings(health, 150)) == {}
 
 
+def test_a_doubt_about_the_order_is_no_loss(health: TelemetryHealth, quiet_site: Site) -> None:
+    device = "SHY-TAS_SHY_main"
+    health.observe(message(quiet_site, device, 100, quality=DOUBT))
+    assert findings(health, 200) == {}
+    health.observe(message(quiet_site, device, 210, quality=DEAD))
+    health.observe(message(quiet_site, device, 220, quality=DOUBT))
+    assert levels(findings(health, 250)) == {f"R13/{device}": 2}, "nor the end of one"
+
+
 def test_all_devices_of_a_link_dead_are_one_finding(health: TelemetryHealth, quiet_site: Site) -> None:
     for device in ("SHY-TAS_SHY_main", "SHY-TAS_TAS_main"):
         health.observe(message(quiet_site, device, 100, quality=DEAD))
