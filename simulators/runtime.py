@@ -13,6 +13,7 @@ import structlog
 
 from simulators.bench import Bench, GatewaySettings
 from simulators.control import ControlServer, application
+from simulators.devices.connection import Address
 from simulators.devices.modbus import Gateway, Line, Transport
 from simulators.devices.publisher import Ledger, Publisher
 from simulators.devices.sparkplug.runner import EdgeNodeRunner
@@ -68,19 +69,22 @@ async def simulate(
         gateways, proxies = await _serve(bench, state, clock, stack)
         listener = stack.enter_context(_listen(bench.host, bench.control_port))
         control = ControlServer(application(state, clock))
+        ports = {g.name: g.port for g in gateways} | {p.name: p.port for p in proxies}
         relay = await _relay(bench, state, clock, stack)
         proxies += [relay] if relay else []
         via = relay.address if relay else None
         publisher = Publisher(bench.broker, clock, ledger, link=state.broker_link(), via=via)
-        nodes = edge_nodes(state, clock, via)
+        ways = await _ways(bench, state, clock, stack, via)
+        proxies += ways.values()
+        nodes = edge_nodes(state, clock, {name: way.address for name, way in ways.items()})
         running = Running(
             state,
             publisher,
             nodes,
-            {g.name: g.port for g in gateways} | {p.name: p.port for p in proxies if p is not relay},
+            ports,
             int(listener.getsockname()[1]),
         )
-        served = asyncio.create_task(control.run_on(listener), name="sim-control")
+        controlling = asyncio.create_task(control.run_on(listener), name="sim-control")
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_step(state, clock, proxies), name="sim-world")
@@ -94,7 +98,7 @@ async def simulate(
                     ready(running)
         finally:
             control.should_exit = True
-            await served
+            await controlling
 
 
 def check_ports(bench: Bench, file: str) -> None:
@@ -169,6 +173,18 @@ async def _relay(bench: Bench, state: BenchState, clock: Clock, stack: AsyncExit
     here = (bench.host if port else "127.0.0.1", port)
     proxy = LinkProxy(BROKER, here, (broker.host, broker.port), state.links[BROKER], clock)
     return await stack.enter_async_context(proxy)
+
+
+async def _ways(
+    bench: Bench, state: BenchState, clock: Clock, stack: AsyncExitStack, via: Address | None
+) -> dict[str, LinkProxy]:
+    """For each edge node the first piece of its way to the broker, which can be broken by itself."""
+    beyond = via or (bench.broker.host, bench.broker.port)
+    ways = {}
+    for node in bench.edge_node:
+        proxy = LinkProxy(node.name, ("127.0.0.1", 0), beyond, state.links[node.name], clock)
+        ways[node.name] = await stack.enter_async_context(proxy)
+    return ways
 
 
 async def _step(state: BenchState, clock: Clock, proxies: Sequence[LinkProxy]) -> None:

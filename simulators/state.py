@@ -80,11 +80,12 @@ class BenchState:
         )
         self._struck: Mapping[str, MeterFault] = {}
         framings = {server.settings.id: server.settings.transport.framing for server in bench.servers()}
+        framings[BROKER] = UNFRAMED
+        framings |= {node.name: UNFRAMED for node in bench.edge_node}
         self.links = {
-            name: LinkFaults(bench.seed + i, framing)
-            for i, (name, framing) in enumerate({**framings, BROKER: UNFRAMED}.items())
+            name: LinkFaults(bench.seed + i, framing) for i, (name, framing) in enumerate(framings.items())
         }
-        """What is wrong with the link of each server, and with that to the broker."""
+        """What is wrong with the link of each server and edge node, and with that to the broker."""
         self._broker_links: list[LinkFaults] = []
         self._broken: Mapping[str, LinkFault] = {}
         self.readings: Sequence[Reading] = []

@@ -62,8 +62,8 @@ async def connection(
                 await client.__aexit__(None, None, None)
 
 
-async def knock(broker: Broker) -> None:
-    """Finds out whether there is a broker at all: a relay that leads to it can always be reached.
+async def knock(broker: Broker, via: Address | None = None) -> None:
+    """Finds out whether there is a broker at all, and the relay that leads to it, which stands without one.
 
     Raises
     ------
@@ -75,12 +75,13 @@ async def knock(broker: Broker) -> None:
     """
     try:
         async with asyncio.timeout(broker.ack_timeout_s):
-            _, writer = await asyncio.open_connection(broker.host, broker.port)
+            for address in [*([via] if via else []), (broker.host, broker.port)]:
+                _, writer = await asyncio.open_connection(*address)
+                writer.close()
     except TimeoutError:
         raise
     except OSError as error:
         raise aiomqtt.MqttError(error.strerror or str(error)) from None
-    writer.close()
 
 
 class _Context(ssl.SSLContext):

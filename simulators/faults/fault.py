@@ -38,7 +38,7 @@ class Where(StrEnum):
     SYNC_AREA = "synchronous area"
     METER = "meter or plant"
     GATEWAY = "gateway on TCP"
-    LINK = "gateway on TCP or mqtt"
+    LINK = "gateway on TCP, edge node or mqtt"
     BROKER = "broker"
 
 
@@ -75,7 +75,7 @@ class Assets:
                 Where.SYNC_AREA: sorted(set(bench.plan.sync_areas.values())),
                 Where.METER: [s.device.id for s in bench.served() if s.device.kind.measures],
                 Where.GATEWAY: gateways,
-                Where.LINK: [*gateways, BROKER],
+                Where.LINK: [*gateways, *(node.name for node in bench.edge_node), BROKER],
                 Where.BROKER: [BROKER],
             },
             [s.device.id for s in bench.served() if s.device.kind.modbus],

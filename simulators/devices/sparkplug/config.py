@@ -43,6 +43,11 @@ class EdgeNodeSettings(Settings):
     memory: str = ""
     """File that keeps the number of the last birth through restarts; empty to begin at 0 each time."""
 
+    @property
+    def name(self) -> str:
+        """Its name among the links of a bench, which are broken by name: ``corridor/mirny-wind``."""
+        return f"{self.group}/{self.id}"
+
     def members(self, bench: Bench) -> list[SimulatedDevice]:
         """Its devices, numbered ones one by one; unknown ones are left out."""
         found = []

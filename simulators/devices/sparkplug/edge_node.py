@@ -1,9 +1,9 @@
 """An edge node without its wires: what happens goes in, what to publish comes out (Sparkplug 3.0, 5 and 6).
 
 A session goes ``connect`` (the Will), ``connected`` (the subscriptions), ``subscribed`` (the births), then
-``received``, ``measured``, ``lost`` and ``forward`` as they come, and ends with ``disconnected``, after
-``leave`` if it is meant to end. Actions must be done in the order they are given: the sequence number is in
-them.
+``received`` and ``looked`` (or ``measured``, ``lost`` and ``forward``) as they come, and ends with
+``disconnected``, after ``leave`` if it is meant to end. Actions must be done in the order they are given: the
+sequence number is in them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from simulators.devices.sparkplug.payloads import (
     decode_state,
     encode,
 )
-from simulators.devices.sparkplug.plan import BD_SEQ, REBIRTH, MetricPlan, NodePlan
+from simulators.devices.sparkplug.plan import (
+    BD_SEQ,
+    REBIRTH,
+    STORE_DROPPED,
+    STORE_WAITING,
+    MetricPlan,
+    NodePlan,
+)
 from simulators.devices.sparkplug.topics import Verb, node_topic, state_topic
 
 _WRAP = 256
@@ -195,6 +202,29 @@ class EdgeNode:
         except PayloadError as error:
             return [Ignored(topic, str(error))]
         return [Ignored(topic, "not a topic of this edge node")]
+
+    def looked(self, shown: Mapping[str, Mapping[str, Sample] | None], now_ms: int) -> list[Action]:
+        """One round over the devices: what each shows, None for one that cannot be reached.
+
+        What was kept follows, and the node's own metrics, which its plan must have.
+
+        Raises
+        ------
+        KeyError
+            No such device, or no such metric of it.
+
+        """
+        actions: list[Action] = []
+        for device, samples in shown.items():
+            actions += (
+                self.lost(device, now_ms) if samples is None else self.measured(device, samples, now_ms)
+            )
+        actions += self.forward(now_ms)
+        own = {
+            STORE_WAITING.name: Sample(self.waiting, now_ms),
+            STORE_DROPPED.name: Sample(self.dropped, now_ms),
+        }
+        return actions + self.measured(None, own, now_ms)
 
     def measured(self, device: str | None, samples: Mapping[str, Sample], now_ms: int) -> list[Action]:
         """A device (``None``: the node itself) showed values; a device not born yet is born by it.

@@ -19,8 +19,8 @@ from simulators.devices.sparkplug.edge_node import Action, Disconnect, EdgeNode,
 from simulators.devices.sparkplug.history import Sample
 from simulators.devices.sparkplug.lifecycle import Phase
 from simulators.devices.sparkplug.metrics import BORN, DROPPED, IGNORED, PUBLISHED, WAITING
-from simulators.devices.sparkplug.plan import STORE_DROPPED, STORE_WAITING, NodePlan
-from simulators.devices.sparkplug.topics import Verb
+from simulators.devices.sparkplug.plan import NodePlan
+from simulators.devices.sparkplug.topics import is_data
 from simulators.faults.link import LinkFaults
 from simulators.world.clocks import clock_of
 from telemetry.clock import Clock
@@ -33,7 +33,6 @@ OUTBOX = 10_000
 GOODBYE_S = 2.0
 """Time that the broker has to take the NDEATH of an intended end [s]."""
 _REFUSED = 0x80
-_DATA = frozenset({Verb.NDATA, Verb.DDATA})
 
 
 class Moment(NamedTuple):
@@ -57,7 +56,7 @@ class EdgeNodeRunner:
     """An edge node at work; its plan must keep the node's own metrics that every plan has.
 
     ``start_after_s`` staggers edge nodes that start together; ``link`` doubles and reorders data, ``via`` is
-    a relay that leads to the broker.
+    the relay, if there is one, through which it goes to the broker.
     """
 
     def __init__(
@@ -105,18 +104,7 @@ class EdgeNodeRunner:
         due = self._clock.monotonic()
         while True:
             moment = self._now()
-            now_ms = moment.own_ms
-            for device, samples in self._readings(moment).items():
-                if samples is None:
-                    self._act(self.node.lost(device, now_ms))
-                else:
-                    self._act(self.node.measured(device, samples, now_ms))
-            self._act(self.node.forward(now_ms))
-            own = {
-                STORE_WAITING.name: Sample(self.node.waiting, now_ms),
-                STORE_DROPPED.name: Sample(self.node.dropped, now_ms),
-            }
-            self._act(self.node.measured(None, own, now_ms))
+            self._act(self.node.looked(self._readings(moment), moment.own_ms))
             WAITING.labels(self.node.plan.id).set(self.node.waiting)
             DROPPED.labels(self.node.plan.id).set(self.node.dropped)
             # after a stall it goes on from now: nobody measured in the meantime
@@ -129,7 +117,7 @@ class EdgeNodeRunner:
             accepted = False
             try:
                 # bdSeq counts CONNECTs, and where nobody listens none is sent
-                await knock(self._broker)
+                await knock(self._broker, self._via)
                 try:
                     accepted = await self._session()
                 finally:
@@ -179,8 +167,7 @@ class EdgeNodeRunner:
             action = self._outbox.popleft()
             if isinstance(action, Disconnect):
                 return action.reason
-            data = action.topic.split("/")[2] in _DATA
-            for sent in self._link.deliver([action]) if data else [action]:
+            for sent in self._link.deliver([action]) if is_data(action.topic) else [action]:
                 await self._publish(client, sent)
 
     async def _publish(self, client: aiomqtt.Client, message: Publish) -> None:

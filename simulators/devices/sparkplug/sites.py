@@ -20,8 +20,11 @@ from simulators.state import BenchState
 from telemetry.clock import Clock
 
 
-def edge_nodes(state: BenchState, clock: Clock, via: Address | None = None) -> list[EdgeNodeRunner]:
-    """A runner for each edge node of the bench, spread over their period; ``via`` is a relay to the broker.
+def edge_nodes(
+    state: BenchState, clock: Clock, via: Mapping[str, Address] | None = None
+) -> list[EdgeNodeRunner]:
+    """A runner for each edge node of the bench, spread over their period; ``via`` has the relays that lead to
+    the broker, by the names of edge nodes.
 
     Raises
     ------
@@ -40,7 +43,7 @@ def edge_nodes(state: BenchState, clock: Clock, via: Address | None = None) -> l
             period_s=settings.period_s,
             start_after_s=settings.period_s * k / len(nodes),
             link=state.broker_link(),
-            via=via,
+            via=None if via is None else via[settings.name],
         )
         for k, settings in enumerate(nodes)
     ]

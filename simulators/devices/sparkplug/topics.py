@@ -29,6 +29,11 @@ def node_topic(group: str, verb: Verb, node: str, device: str | None = None) -> 
     return f"{NAMESPACE}/{group}/{verb.value}/{node}{tail}"
 
 
+def is_data(topic: str) -> bool:
+    """Whether a topic is that of data: not of a birth, death or command."""
+    return topic.split("/")[2] in {Verb.NDATA, Verb.DDATA}
+
+
 def state_topic(host: str) -> str:
     """Topic of a host application's state (tck-id-host-topic-phid-birth-topic)."""
     return f"{NAMESPACE}/STATE/{host}"
