@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiomqtt
 import structlog
@@ -29,7 +29,7 @@ from adapters.sparkplug.readings import LAST_MS, Readings
 from adapters.sparkplug.rebirth import Rebirths
 from adapters.sparkplug.rejection import RejectedPayloadError, Rejection
 from adapters.sparkplug.topics import NAMESPACE, STATE, Topic, command_topic, parse_topic, state_topic
-from adapters.subscriber import Subscriber
+from adapters.subscriber import Link, Opener, Subscriber
 from ingest.ports import DeadLetter, Intake
 from telemetry.clock import Clock
 from telemetry.quality import Quality
@@ -44,7 +44,15 @@ CLOCK_STEP_NS = 5_000_000_000
 _log = structlog.get_logger(__name__)
 
 
-class SparkplugSource(Subscriber[ManualAckClient]):
+class HostLink(Link, Protocol):
+    """What a host application needs of a connection; see :class:`adapters.mqtt_client.ManualAckClient`."""
+
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Publishes; with QoS 1 it returns when the broker has the message."""
+        ...
+
+
+class SparkplugSource(Subscriber[HostLink]):
     """A host application on one broker.
 
     Parameters
@@ -63,6 +71,8 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         Numbers in [0, 1) for the jitter of pauses.
     directory_file
         Where what the births say is kept for people, as JSON; nowhere if not given.
+    connect
+        Makes connections in place of real ones.
 
     Raises
     ------
@@ -81,8 +91,9 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         environment: Mapping[str, str] | None = None,
         uniform: random.Random | None = None,
         directory_file: Path | None = None,
+        connect: Opener[HostLink] | None = None,
     ) -> None:
-        opener = partial(ManualAckClient, host, clock)
+        opener = connect or partial(ManualAckClient, host, clock)
         super().__init__("sparkplug", host, opener, intake, clock, environment=environment, uniform=uniform)
         self.directory = Directory(host.max_metrics)
         """What was born since the start."""
@@ -196,14 +207,14 @@ class SparkplugSource(Subscriber[ManualAckClient]):
             allowance=Allowance(host.max_node_metrics, None if units else self._strangers),
         )
 
-    def _parts(self, client: ManualAckClient) -> Mapping[str, Coroutine[Any, Any, None]]:
+    def _parts(self, client: HostLink) -> Mapping[str, Coroutine[Any, Any, None]]:
         return {
             "state": self._certify(client),
             "attend": self._attend_to_nodes(client),
             "directory": self._keep_directory(),
         }
 
-    async def _certify(self, client: ManualAckClient) -> None:
+    async def _certify(self, client: HostLink) -> None:
         """Subscribes, then says that the host is there: again when somebody says that it is not, and to nodes
         that are asked for births and are not there, as they may wait for it and have missed it.
 
@@ -334,7 +345,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         where = f", see {self._directory_file}" if self._directory_file is not None else ""
         return f"{found} metrics of {devices} devices could be configured{where}"
 
-    async def _attend_to_nodes(self, client: ManualAckClient) -> None:
+    async def _attend_to_nodes(self, client: HostLink) -> None:
         """Does what is due: gives up on missing messages, asks for births."""
         wait_s = self._host.birth_wait_s
         first_look_s: float | None = self._clock.monotonic() + wait_s
@@ -365,7 +376,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
                 node.expire(now_s, outcome)
                 self._digest(node, outcome, letters)
 
-    async def _ask(self, client: ManualAckClient, now_s: float) -> None:
+    async def _ask(self, client: HostLink, now_s: float) -> None:
         """tck-id-topics-ncmd-mqtt: at QoS 0, not retained."""
         for group, edge in self._rebirths.due(now_s):
             now_ms = self._clock.now_ns() // 1_000_000
@@ -448,7 +459,7 @@ class SparkplugSource(Subscriber[ManualAckClient]):
         self._state_again.clear()
         metrics.NODES_ONLINE.labels(self.name).set(0)
 
-    async def _leave(self, client: ManualAckClient) -> None:
+    async def _leave(self, client: HostLink) -> None:
         """Says goodbye (tck-id-operational-behavior-host-application-termination and its parts)."""
         # the broker sends it back: from here on nobody must answer that the host is there
         self.state.down()

@@ -9,7 +9,8 @@ task waits (:mod:`greenbridge.scenarios.virtual`); so a play is a function of sc
 What is not real:
 
 - sockets: a TCP connection is one to a gateway in memory, whose answers take no time unless a fault delays
-  them; MQTT messages come from a broker in memory, twice a second, without packets;
+  them; MQTT messages, JSON and Sparkplug, go through a broker in memory without packets, and are
+  published twice a second;
 - the disk: the reading journal keeps its encoded records in memory and shows them to its consumers once a
   second, the alarm journal is a SQLite database in memory; so no file is synced and none can fail;
 - the connections of gateways to whose links and devices nothing happens in the scenario: their polls are
@@ -19,10 +20,8 @@ What is not real:
 - threads: what the databases do in theirs is done inline;
 - the store takes its records every five minutes, not five times a second; the state is estimated every 12 s
   where a scenario does not ask for R18;
-- turbines, inverters and instruments inside plants take part only where a fault strikes them or their
-  gateway: no rule looks at them, and they are more than all other devices together;
-- Sparkplug edge nodes have no broker in memory: what is behind one, turbines and inverters of the built-in
-  site, is left out;
+- turbines, inverters and instruments inside plants take part only where a fault strikes them, their gateway
+  or edge node, or the broker: no rule looks at them, and they are more than all other devices together;
 - the console, InfluxDB and the channels that reach people: one channel notes what it is told.
 
 With a step above 1 s the devices' period is the step.
@@ -34,14 +33,12 @@ import asyncio
 import random
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from adapters.modbus.source import ModbusSource
-from adapters.mqtt.source import MqttSource
 from alerts.alarms import HELD, Priority
 from alerts.config import AlertsSettings
 from alerts.engine import CONSUMER, AlarmEngine
@@ -54,12 +51,14 @@ from alerts.schedules import ScheduleBook
 from alerts.settlement_journal import SettlementJournal
 from alerts.settling import CONSUMER as SETTLING
 from alerts.settling import Settlement
+from greenbridge.scenarios.cast import behind_edge_nodes, slowed, subscribers, takes_part
 from greenbridge.scenarios.journal import MemoryJournal
 from greenbridge.scenarios.polling import CalmPolls
 from greenbridge.scenarios.stage import SECOND, Stage
 from greenbridge.scenarios.verdict import Seen
 from greenbridge.scenarios.virtual import VirtualClock, VirtualLoop
 from greenbridge.settings import Configuration
+from greenbridge.sources import Source
 from greenbridge.stores import StoredReadings
 from ingest.conservation import conservation
 from ingest.deadletters import DeadLetters
@@ -71,9 +70,7 @@ from ingest.stores.embedded.store import EmbeddedStore
 from simulators.bench import Bench
 from simulators.faults.model import LinkFault
 from simulators.scenario import Scenario
-from telemetry.devices import Device, Role
 from telemetry.errors import ConfigError, Problem
-from telemetry.profiles import DeviceProfile, RegisterMapping, SunSpecMapping
 from telemetry.registry import PointRegistry
 from telemetry.site import SitePoint
 
@@ -218,11 +215,11 @@ class _Run:
         self._whole = whole
         struck = {event.fault.target for event in scenario.event}
         self._broken = {e.fault.target for e in scenario.event if isinstance(e.fault, LinkFault)}
-        devices = [device for device in configuration.devices if _plays(device, struck)]
+        devices = [device for device in configuration.devices if takes_part(device, struck)]
         configuration = replace(configuration, devices=devices)
         if self._step_s > 1:
             profiles = {
-                name: _slower(profile, self._step_s) for name, profile in configuration.profiles.items()
+                name: slowed(profile, self._step_s) for name, profile in configuration.profiles.items()
             }
             configuration = replace(configuration, profiles=profiles)
         self._site = configuration.site(PointRegistry(configuration.keys()))
@@ -230,6 +227,7 @@ class _Run:
             link: [point for device in devices for point in self._site.points_of(device.id)]
             for link, devices in self._site.links.items()
         }
+        self._behind = behind_edge_nodes(devices)
         self._bench = bench
         self._scenario = scenario
         self._seed = seed
@@ -244,6 +242,7 @@ class _Run:
             self._bench,
             self._site.devices.keys(),
             self._scenario.event,
+            behind=self._behind,
             seed=self._seed,
             start_ns=self._start_ns,
             clock=clock,
@@ -364,6 +363,7 @@ class _Run:
                     await clock.sleep(1.0 if second else 1 / PORTIONS)
                     if second == 0:
                         stage.broker.publish(stage.messages(portion / PORTIONS, (portion + 1) / PORTIONS))
+                        stage.look(portion / PORTIONS, (portion + 1) / PORTIONS)
                 if second == 0:
                     for polls in calm:
                         polls.advance()
@@ -394,8 +394,8 @@ class _Run:
 
     def _sources(
         self, stage: Stage, intake: JournalIntake, clock: VirtualClock, loop: VirtualLoop
-    ) -> list[ModbusSource | MqttSource]:
-        sources: list[ModbusSource | MqttSource] = []
+    ) -> list[Source]:
+        sources: list[ModbusSource] = []
         for gateway in self._settings.modbus.gateway:
             points = self._points.get(f"modbus/{gateway.id}", [])
             if points and not self._is_calm(gateway.id):
@@ -403,21 +403,8 @@ class _Run:
                     loop.hosts[gateway.host or "", gateway.tcp_port] = stage.gateways[gateway.id]
                 chance = random.Random(gateway.id)  # noqa: S311 - jitter, not a secret
                 sources.append(ModbusSource(gateway, points, intake, clock, uniform=chance))
-        for broker in self._settings.mqtt.broker:
-            if points := self._points.get(f"mqtt/{broker.id}", []):
-                # there is nobody in memory to whom a key or password would be shown
-                open_to_all = {"tls": None, "password_env": None, "password_file": None}
-                sources.append(
-                    MqttSource(
-                        broker.model_copy(update=open_to_all),
-                        points,
-                        intake,
-                        clock,
-                        uniform=random.Random(broker.id),  # noqa: S311 - jitter, not a secret
-                        connect=stage.broker.connect,
-                    )
-                )
-        return sources
+        subscribed = subscribers(self._settings, self._points, stage.broker, intake, clock)
+        return [*sources, *subscribed]
 
     async def _steps(self, log: EventLog) -> AsyncIterator[Seen]:
         """The steps of alarms up to the end, from the alarm journal."""
@@ -440,17 +427,6 @@ class _Run:
                     )
 
 
-def _plays(device: Device, struck: Collection[str]) -> bool:
-    """Turbines, inverters and instruments of plants stay out unless a fault strikes them or their gateway.
-
-    No rule looks at them; their plant's controller tells of them all. What an edge node tells of stays out.
-    """
-    if device.sparkplug is not None:
-        return False
-    behind = "" if device.modbus is None else device.modbus.gateway
-    return device.role is not Role.UNIT or device.id in struck or behind in struck
-
-
 def _started(
     group: asyncio.TaskGroup, *runs: Callable[[], Coroutine[None, None, None]]
 ) -> list[asyncio.Task[None]]:
@@ -461,24 +437,3 @@ async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-
-
-def _slower(profile: DeviceProfile, period_s: float) -> DeviceProfile:
-    """The profile with no point read more often than the world moves."""
-    changes: dict[str, object] = {"period_s": max(profile.period_s, period_s)}
-    if profile.modbus is not None:
-        registers = {name: _rarer(entry, period_s) for name, entry in profile.modbus.registers.items()}
-        changes["modbus"] = profile.modbus.model_copy(update={"registers": registers})
-    if profile.sunspec is not None:
-        points = {name: _rarer(entry, period_s) for name, entry in profile.sunspec.points.items()}
-        changes["sunspec"] = profile.sunspec.model_copy(update={"points": points})
-    return profile.model_copy(update=changes)
-
-
-Entry = TypeVar("Entry", RegisterMapping, SunSpecMapping)
-
-
-def _rarer(entry: Entry, period_s: float) -> Entry:
-    if entry.period_s is None:
-        return entry
-    return entry.model_copy(update={"period_s": max(entry.period_s, period_s)})

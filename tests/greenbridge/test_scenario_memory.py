@@ -217,7 +217,7 @@ def test_a_slow_link_costs_virtual_time(world: World, delay_s: float, good: bool
 async def test_a_broker_delivers_again_what_was_not_acknowledged() -> None:
     clock, faults = ManualClock(START_NS), LinkFaults(1)
     broker = MemoryBroker(faults, clock)
-    async with broker.connect(Credentials(), Session()) as first:
+    async with broker.opener("one")(Credentials(), Session(3600)) as first:
         await first.subscribe(["a/+", "b"])
         broker.publish([("a/1", b"1"), ("c", b"x"), ("b", b"2"), ("a/1/2", b"x")])
         taken = await first.take(10)
@@ -232,10 +232,10 @@ async def test_a_broker_delivers_again_what_was_not_acknowledged() -> None:
         first.acknowledge(taken[1:])
     broker.publish([("b", b"3")])
     with pytest.raises(BrokerLostError, match="refused"):
-        async with broker.connect(Credentials(), Session()):
+        async with broker.opener("one")(Credentials(), Session(3600)):
             pass
     faults.follow([])
-    async with broker.connect(Credentials(), Session()) as second:
+    async with broker.opener("one")(Credentials(), Session(3600)) as second:
         broker.publish([("b", b"4")])
         again = await second.take(10)
     assert [(m.payload, m.again) for m in again] == [(b"2", True), (b"3", False), (b"4", False)]
@@ -245,7 +245,7 @@ async def test_a_broker_duplicates_when_told_to() -> None:
     faults = LinkFaults(1)
     faults.follow([broken("duplicate", every=2)])
     broker = MemoryBroker(faults, ManualClock(START_NS))
-    async with broker.connect(Credentials(), Session()) as link:
+    async with broker.opener("one")(Credentials(), Session(3600)) as link:
         await link.subscribe(["b"])
         broker.publish([("b", b"1"), ("b", b"2"), ("b", b"3")])
         assert [m.payload for m in await link.take(10)] == [b"1", b"2", b"2", b"3"]
