@@ -36,7 +36,13 @@ from alerts.ledger_config import AgreementRules, IntervalRules, SettlementSettin
 from alerts.notify import checks
 from alerts.notify.catalogue import languages
 from alerts.notify.config import HttpUrl, NotifySettings
-from alerts.operation_config import DynamicsRules, FrequencyRules, LoadingRules, VoltageRules
+from alerts.operation_config import (
+    ContingencyRules,
+    DynamicsRules,
+    FrequencyRules,
+    LoadingRules,
+    VoltageRules,
+)
 from alerts.rule_config import (
     AreaBalanceRules,
     BlindRules,
@@ -306,6 +312,7 @@ class AlertsSettings(Settings):
     skew: Annotated[SkewRules, Field(alias="R17")] = SkewRules()
     plausibility: Annotated[PlausibilityRules, Field(alias="R19")] = PlausibilityRules()
     voltage: Annotated[VoltageRules, Field(alias="R20")] = VoltageRules()
+    contingency: Annotated[ContingencyRules, Field(alias="R21")] = ContingencyRules()
     dynamics: Annotated[DynamicsRules, Field(alias="R23")] = DynamicsRules()
     blind: Annotated[BlindRules, Field(alias="R24")] = BlindRules()
     agreement: Annotated[AgreementRules, Field(alias="R22")] = AgreementRules()
@@ -358,6 +365,7 @@ class AlertsSettings(Settings):
             "R17": ({device.id for device in devices}, "device"),
             "R18": ((), "asset"),
             "R19": ({device.id for device in devices if device.role is Role.PLANT}, "plant"),
+            "R21": (lines | {link.id for link in grid.hvdc}, "line or HVDC link"),
             "R22": (agreed, "tie or contract"),
             "R20": ({node.id for node in grid.node}, "node"),
         }

@@ -5,6 +5,7 @@ Every threshold is the catalogue's default and illustrative until it is tuned to
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Annotated, Self
 
@@ -21,7 +22,9 @@ from alerts.rule_config import (
     RuleSettings,
     Seconds,
 )
-from telemetry.settings import Settings
+from telemetry.errors import Problem
+from telemetry.grid import Grid
+from telemetry.settings import Settings, nearest
 
 
 class FrequencySettings(GradedSettings):
@@ -196,3 +199,102 @@ class DynamicsRules(DynamicsSettings, Overridable):
 
 _CYCLES = 3
 """Fewest cycles of the slowest mode from which its damping can be told."""
+
+
+class RunBack(Settings):
+    """An HVDC link is run back by itself when a branch is lost."""
+
+    outage: str
+    """Line or link whose loss starts it."""
+    link: str
+    """HVDC link that is run back."""
+    to_mw: Positive
+    """Power that it is run back to [MW]."""
+    armed: str = ""
+    """Point that is not 0 while it is armed, ``device/point``; empty for one that always is."""
+
+
+class ContingencySettings(RuleSettings):
+    """R21: the loss of one more circuit or pole would overload a line, or the grid would not hold.
+
+    Off until it is enabled and ``balanced_at`` is given: where a grid is not secure every day, the alarm
+    would stand.
+    """
+
+    enabled: bool = False
+    balanced_at: tuple[str, ...] = ()
+    """Nodes at which the grid beyond the model balances it."""
+    every_s: Annotated[float, Field(ge=1, le=300)] = 20.0
+    """Time between two looks at each outage; of many outages one is looked at each second [s]."""
+    loading_pct: Positive = 100.0
+    """[% of the transfer limit of the circuits that would be left]."""
+    angle_deg: Annotated[float, Field(gt=0, le=90)] = 40.0
+    """Angle across a line [degrees]."""
+    whole: tuple[str, ...] = ()
+    """Lines and links of which also the loss of all circuits or poles at once is looked at."""
+    run_back: tuple[RunBack, ...] = ()
+    deadband_pct: Percent = 3.0
+    """A condition is over below the limit less so many percentage points."""
+    priority: Priority = Priority.MEDIUM
+    collapse_priority: Priority = Priority.HIGH
+    """No state would carry the power, or a part of the grid would go dark."""
+    on_s: Seconds = 300.0
+
+
+class ContingencyOverride(ContingencySettings):
+    """R21 for the loss of one line or link; what is not given is as for all."""
+
+    asset: str
+
+
+class ContingencyRules(ContingencySettings, Overridable):
+    """R21 with its overrides."""
+
+    override: tuple[ContingencyOverride, ...] = ()
+
+
+def contingency_problems(
+    file: str, rules: ContingencyRules, grid: Grid, points: Collection[str], key: str = "alerts.R21"
+) -> Iterator[Problem]:
+    """Faults of R21 that only the whole model shows.
+
+    Parameters
+    ----------
+    file
+        Where it is written.
+    rules
+        To be checked.
+    grid
+        The model.
+    points
+        Every point of the site by path.
+    key
+        Of its table.
+
+    """
+    nodes, lines = {node.id for node in grid.node}, {line.id for line in grid.line}
+    links = {link.id for link in grid.hvdc}
+    enabled = rules.enabled or any(override.enabled for override in rules.override)
+    if enabled and not rules.balanced_at:
+        reason = "is missing: without it no outage can be solved"
+        yield Problem(file, f"{key}.balanced_at", "", reason, "name the nodes where the grid is balanced")
+    for i, node in enumerate(rules.balanced_at):
+        if node not in nodes:
+            fix = nearest(node, nodes)
+            yield Problem(file, f"{key}.balanced_at[{i}]", f'"{node}"', "no such node", fix)
+    for i, branch in enumerate(rules.whole):
+        if branch not in lines | links:
+            fix = nearest(branch, lines | links)
+            yield Problem(file, f"{key}.whole[{i}]", f'"{branch}"', "no such line or HVDC link", fix)
+    for i, run_back in enumerate(rules.run_back):
+        where = f"{key}.run_back[{i}]"
+        for name, value, valid, what in (
+            ("outage", run_back.outage, lines | links, "line or HVDC link"),
+            ("link", run_back.link, links, "HVDC link"),
+            ("armed", run_back.armed, {*points, ""}, "point"),
+        ):
+            if value not in valid:
+                yield Problem(file, f"{where}.{name}", f'"{value}"', f"no such {what}", nearest(value, valid))
+        if run_back.outage == run_back.link:
+            reason = "is the link that is run back: it cannot be run back when it is lost"
+            yield Problem(file, f"{where}.outage", f'"{run_back.outage}"', reason, "name another branch")

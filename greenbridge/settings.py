@@ -20,6 +20,7 @@ from adapters.profiles import bundled_profiles, checked_profile
 from adapters.sparkplug.config import SparkplugSettings
 from alerts.config import AlertsSettings
 from alerts.custom_config import problems as custom_problems
+from alerts.operation_config import contingency_problems
 from console.config import ConsoleSettings
 from console.guard import host_name
 from greenbridge import derived, estimates
@@ -230,6 +231,7 @@ def _load(path: Path, environment: Mapping[str, str]) -> Configuration:
             for name, spec in profiles[device.profile].points.items()
         }
         reader.problems += custom_problems(main, settings.alerts.rule, specs)
+        reader.problems += contingency_problems(main, settings.alerts.contingency, grid, specs)
         reader.problems += estimates.problems(main, settings.alerts.state_estimate, grid, measured)
     if reader.problems or grid is None:
         raise ConfigError(reader.problems)

@@ -8,14 +8,17 @@ from functools import partial
 
 from alerts.alignment import Snapshot
 from alerts.config import AlertsSettings
+from alerts.power_flow import PowerFlow
 from alerts.rules.area_balance import AreaBalanceRule, Measured
 from alerts.rules.balance import NetPositionRule
+from alerts.rules.contingency import Arming, ContingencyRule
 from alerts.rules.control_error import ControlErrorRule
 from alerts.rules.converter import ConverterRule, LinkEnds
 from alerts.rules.custom import custom_rules
 from alerts.rules.exchange import ExchangeRule
 from alerts.rules.finding import Rule, Subject
 from alerts.rules.frequency import FrequencyRule, RateOfChangeRule, SeparationRule
+from alerts.rules.grid_view import GridView, MeteredBranch
 from alerts.rules.line_state import MeterAccuracy
 from alerts.rules.loading import LoadedBranch, LoadingRule
 from alerts.rules.metering import CheckMeterRule, CounterRule, FlatlineRule
@@ -96,6 +99,7 @@ class _Catalogue:
         yield from self._lines()
         yield from self._areas()
         yield from self._dynamics()
+        yield from self._outages()
         yield from self._ramps()
         yield from self._plants()
         yield from self._nodes()
@@ -160,6 +164,60 @@ class _Catalogue:
             if tie.id in lines and settings.of(tie.id).enabled:
                 subject = Subject("R23", 1, tie.id, tie.from_area)
                 yield subject, partial(self._oscillation, subject, tie, lines[tie.id].limit_mw)
+
+    def _outages(self) -> Iterator[_Asset]:
+        settings = self._settings.contingency
+        judged = [
+            branch
+            for branch in self._survey.branches.values()
+            if settings.of(branch.id).enabled and settings.balanced_at
+        ]
+        view: list[GridView] = []
+        for i, branch in enumerate(judged):
+            subject = Subject("R21", 1, branch.id, self._site.area_of(branch.from_node))
+            yield subject, partial(self._contingency, subject, view, (i, len(judged)))
+
+    def _contingency(self, subject: Subject, view: list[GridView], turn: tuple[int, int]) -> Rule:
+        settings, grid = self._settings.contingency.of(subject.asset), self._site.grid
+        try:
+            shared = view[0] if view else self._grid_view()
+        except GapError as error:
+            raise UnservedError(str(error)) from error
+        view[:] = [shared]
+        links = {link.id: link for link in grid.hvdc}
+        run_backs = []
+        for run_back in self._settings.contingency.run_back:
+            if run_back.outage == subject.asset:
+                device, _, name = run_back.armed.partition("/")
+                armed = self._site.find(device, name) if run_back.armed else None
+                point = armed.index if armed is not None else None
+                run_backs.append(Arming(links[run_back.link], run_back.to_mw, point))
+        return ContingencyRule(subject, grid, shared, run_backs, turn=turn, settings=settings)
+
+    def _grid_view(self) -> GridView:
+        """Every branch and busbar of the grid as its meters show it.
+
+        Raises
+        ------
+        GapError
+            One is not metered.
+
+        """
+        survey, grid = self._survey, self._site.grid
+        branches = []
+        for branch in survey.branches.values():
+            near = survey.point(survey.main_meter(branch.id, branch.from_node), POWER)
+            far = survey.point(survey.main_meter(branch.id, branch.to_node), POWER)
+            watch = survey.watch(branch) if isinstance(branch, Line) else None
+            branches.append(MeteredBranch(branch.id, branch.from_node, branch.to_node, near, far, watch))
+        voltages = {}
+        for node in grid.node:
+            meters = survey.meters({node.id}, VOLTAGE)
+            if not meters:
+                raise GapError(f"no meter has the voltage of {node.id}")
+            voltages[node.id] = [point for _, point in meters]
+        model = PowerFlow(grid, self._settings.contingency.balanced_at)
+        return GridView(model, grid.u_rated_kv, branches, voltages)
 
     def _frequencies(self, area: str) -> list[tuple[str, int]]:
         nodes = {node.id for node in self._site.grid.node if node.area == area}

@@ -58,6 +58,12 @@ _NOTES = {
     "R19": "The power that wind or sun would allow is what the plant's controller says. Less than that is\n"
     "only judged where the controller also says whether it is held back (`Curtailed`).",
     "R20": "Reactive reserve is not measured by any device yet, and not judged.",
+    "R21": "Off until it is enabled and `balanced_at` names the nodes where the grid beyond the model\n"
+    "balances it: a grid that is not secure every day would raise it every day. Judges the loss of one\n"
+    "circuit of each line and of one pole of each HVDC link, and of all at once where `whole` says so:\n"
+    "overloads by what the other circuits may carry, angles, parts that nothing balances, states that do\n"
+    "not exist. Busbars keep their voltage in it. `[[alerts.R21.run_back]]` (`outage`, `link`, `to_mw`,\n"
+    "`armed`) tells what acts first.",
     "R23": "The rate of change is judged on each synchronous area, the separation on each control area\n"
     "against the rest, the oscillation on each AC tie, by the matrix pencil\n"
     "(`alerts/rules/ringdown.py`). A mode of 0.8 Hz needs more than 1.6\n"

@@ -78,6 +78,8 @@ IN_MEMORY = Path(":memory:")
 """What SQLite takes for a database without a file."""
 STORE_EVERY_S = 300.0
 """Time between two transactions of the store [s]."""
+OUTAGES = "R21"
+"""Rule that is off in the corridor, and on where a scenario needs it."""
 ESTIMATE_EVERY_S = 12.0
 """Time between two state estimates where none is to alarm by itself [s]: they still explain every alarm."""
 MOST_APPLIED = 400_000
@@ -210,6 +212,11 @@ class _Run:
             alerts = self._settings.alerts
             slower = alerts.state_estimate.model_copy(update={"every_s": ESTIMATE_EVERY_S})
             alerts = alerts.model_copy(update={"state_estimate": slower})
+            self._settings = self._settings.model_copy(update={"alerts": alerts})
+        if OUTAGES in scenario.needs:
+            alerts = self._settings.alerts
+            judged = alerts.contingency.model_copy(update={"enabled": True})
+            alerts = alerts.model_copy(update={"contingency": judged})
             self._settings = self._settings.model_copy(update={"alerts": alerts})
         self._duration_s, self._step_s = scenario.world.size(full=full)
         self._whole = whole
