@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alerts.alignment import SECOND, Snapshot, worst_quality
 from alerts.operation_config import ContingencySettings
@@ -106,14 +107,17 @@ class ContingencyRule:
         self._every = max(round(settings.every_s), turn[1])
         self.slot = turn[0] * self._every // turn[1]
         """Second of its turn, of every so many."""
+        self._turn: int | None = None
         self._latest: Finding | None = None
 
     def evaluate(self, snapshot: Snapshot) -> Finding:
         """Solves the outage when it is its turn; else says again what was found."""
         at = snapshot.instant
-        second = at // SECOND
-        if second % self._every == self.slot:
-            self._latest = self._judge(snapshot)
+        turn = (at // SECOND - self.slot) // self._every
+        if self._turn is None:
+            self._turn = turn  # after a start too each waits for its second
+        if turn != self._turn:
+            self._turn, self._latest = turn, self._judge(snapshot)
         latest = self._latest
         if latest is None or not 0 <= at - latest.at <= 3 * self._every * SECOND:
             return self.subject.early(at, "the outage has not been solved yet")
@@ -181,7 +185,7 @@ class ContingencyRule:
         return _Outcome(lost, found, collapse, note, flow.lowest_pu)
 
     def _run(
-        self, p_mw: np.ndarray, ends: dict[str, tuple[float, float]], link: Hvdc, sent_mw: float
+        self, p_mw: NDArray[np.float64], ends: dict[str, tuple[float, float]], link: Hvdc, sent_mw: float
     ) -> None:
         """Changes what a link sends; what it no longer takes or gives goes to its busbars' lines."""
         before = ends[link.id]

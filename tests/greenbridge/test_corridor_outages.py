@@ -57,6 +57,13 @@ def rules(settings: ContingencyRules, site: Site = SITE) -> dict[str, Rule]:
     return {rule.subject.asset: rule for rule in every if isinstance(rule, ContingencyRule)}
 
 
+def place(index: int) -> tuple[str, str, str]:
+    """What a point measures, as :func:`measured` names it."""
+    point = SITE.points[index]
+    branch = "" if point.key.name == "PPV" else point.device.branch or ""
+    return branch, point.device.node, point.key.name
+
+
 def outlook(
     outage: str, settings: ContingencyRules = CORRIDOR, order_mw: float = 800.0, missing: str = ""
 ) -> Finding:
@@ -64,10 +71,8 @@ def outlook(
     rule, truth = rules(settings)[outage], measured(order_mw)
     values: dict[int, float | None] = {}
     for index in rule.inputs:
-        point = SITE.points[index]
-        branch = "" if point.key.name == "PPV" else point.device.branch or ""
-        key = (branch, point.device.node, point.key.name)
-        values[index] = None if point.device.id == missing else truth.get(key, 0.0)
+        lost = SITE.points[index].device.id == missing
+        values[index] = None if lost else truth.get(place(index), 0.0)
     return judged(rule, lambda _: values, 25)[-1]
 
 
@@ -129,6 +134,13 @@ def test_one_outage_is_solved_in_a_second() -> None:
     every = list(rules(CORRIDOR).values())
     slots = [rule.slot for rule in every if isinstance(rule, ContingencyRule)]
     assert len(set(slots)) == len(slots) == 18
+
+
+def test_every_outage_gets_its_turn_though_it_is_judged_every_other_second() -> None:
+    truth, every = measured(800.0), rules(CORRIDOR)
+    values: dict[int, float | None] = {p: truth.get(place(p), 0.0) for p in every["ULK-EKI"].inputs}
+    for rule in every.values():
+        assert not judged(rule, lambda _: values, 44, step=2)[-1].gathering, rule.subject
 
 
 def test_it_is_off_where_nobody_asked_for_it() -> None:
