@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from alerts.alarms import Alarm, AlarmState
+from alerts.first_out import first_out
 from console.acknowledging import Acknowledging
 from console.bodies import Acknowledge, body_of, text_of
 from console.config import ConsoleSettings
@@ -175,11 +176,13 @@ class Api:
         """GET /api/v1/alarms: those that people are told of, those held back, and the list's version."""
         # the version first: a change in between makes the page ask again, never miss one
         version = self._desk.version
+        active, held = self._desk.active(), self._desk.held()
+        places = first_out([*active, *held])
         return json_response(
             {
                 "version": version,
-                "alarms": [alarm_view(alarm) for alarm in self._desk.active()],
-                "held": [alarm_view(alarm) for alarm in self._desk.held()],
+                "alarms": [alarm_view(alarm, places.get(alarm.id)) for alarm in active],
+                "held": [alarm_view(alarm, places.get(alarm.id)) for alarm in held],
                 "orders": order_views(self._desk.orders()),
                 "indeterminate": indeterminate_views(self._desk.indeterminate()),
             }

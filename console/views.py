@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from alerts.alarms import Alarm, Indeterminate
+from alerts.first_out import Place
 from alerts.holds import Hold
 from console.ports import Announcement, Status
 from telemetry.batch import Columns
@@ -90,10 +91,25 @@ class AlarmView(msgspec.Struct, frozen=True):
     """Why people are not told of it; empty while they are."""
     held_by: str
     held_until: int | None
+    cascade: CascadeView | None = None
+    """Where it stands among the alarms that one cause explains; None for one on its own."""
 
 
-def alarm_view(alarm: Alarm) -> AlarmView:
-    """View of an alarm."""
+class CascadeView(msgspec.Struct, frozen=True):
+    """First-out: the place of an alarm in its cascade."""
+
+    id: str
+    """Of the alarm that explains the others."""
+    order: int
+    """1 for the first; equal for those that began in the same second."""
+    of: int
+    """Alarms of the cascade."""
+    after_first_ms: int
+    after_previous_ms: int
+
+
+def alarm_view(alarm: Alarm, place: Place | None = None) -> AlarmView:
+    """View of an alarm, with its place in a cascade."""
     return AlarmView(
         id=alarm.id,
         key=alarm.key,
@@ -128,7 +144,12 @@ def alarm_view(alarm: Alarm) -> AlarmView:
         held_reason=alarm.held_reason,
         held_by=alarm.held_by,
         held_until=None if alarm.held_until is None else ms(alarm.held_until),
+        cascade=None if place is None else _cascade(place),
     )
+
+
+def _cascade(place: Place) -> CascadeView:
+    return CascadeView(place.cascade, place.order, place.of, place.after_first_ms, place.after_previous_ms)
 
 
 class OrderView(msgspec.Struct, frozen=True):

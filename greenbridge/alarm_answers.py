@@ -13,6 +13,7 @@ import msgspec
 from alerts.alarms import Alarm, AlarmError, AlarmState, Indeterminate
 from alerts.book import AlarmBook
 from alerts.config import AlertsSettings
+from alerts.first_out import first_out
 from alerts.holds import Hold
 from alerts.journal import AlarmJournal, Delivery, Step
 from alerts.kpi import ALL, DAY, AlarmKpis, Indicators
@@ -110,7 +111,9 @@ class AlarmAnswers:
         match request:
             case {"do": "list"}:
                 orders = [{"condition": key, **asdict(hold)} for key, hold in desk.orders()]
+                alarms = [*desk.active(), *desk.held()]
                 return {
+                    "first_out": {name: asdict(place) for name, place in first_out(alarms).items()},
                     "alarms": _plain(desk.active()),
                     "held": _plain(desk.held()),
                     "orders": orders,
@@ -153,6 +156,7 @@ class AlarmAnswers:
         return {
             "alarm": _plain(alarm),
             "children": _plain([child for child in there if child.parent == alarm_id]),
+            "cascade": _cascade(there, alarm_id),
             "told": _plain(await desk.deliveries(alarm_id)),
             "steps": [
                 {
@@ -273,6 +277,17 @@ def _by(step: Step) -> str:
 
 def _said(step: Step) -> str:
     return step.alarm.comment if step.event == Event.ACKNOWLEDGE else step.alarm.held_reason
+
+
+def _cascade(there: Sequence[Alarm], alarm_id: str) -> list[dict[str, Any]]:
+    """The cascade that an alarm is part of, first-out first."""
+    places, titles = first_out(there), {alarm.id: alarm.title for alarm in there}
+    own = places.get(alarm_id)
+    return [
+        {"id": name, "title": titles[name], **asdict(place)}
+        for name, place in places.items()
+        if own is not None and place.cascade == own.cascade
+    ]
 
 
 def _plain(thing: Any) -> Any:

@@ -24,11 +24,13 @@ _TEXTS = ("cause", "consequence", "response")
 def listing(answer: Mapping[str, Any]) -> str:
     """Alarms with the children that they explain, what is held back, and what cannot be judged."""
     alarms, held = answer["alarms"], answer["held"]
+    places = answer["first_out"]
     known = {alarm["id"] for alarm in alarms}
     lines = []
     for alarm in alarms:
-        lines.append(_line(alarm))
-        lines += [f"  - {_line(child)}" for child in held if child["parent"] == alarm["id"]]
+        lines.append(f"{_line(alarm)}{_placed(alarm, places)}")
+        children = [child for child in held if child["parent"] == alarm["id"]]
+        lines += [f"  - {_line(child)}{_placed(child, places)}" for child in children]
     if not alarms:
         lines.append("no alarms")
     others = [alarm for alarm in held if alarm["parent"] not in known]
@@ -67,6 +69,10 @@ def one(answer: Mapping[str, Any]) -> str:
     if alarm["held_reason"]:
         lines.append(f"{_WORDS[alarm['state']].capitalize()}{_why(alarm)}")
     lines += [f"Explains: {_line(child)}" for child in answer["children"]]
+    if answer["cascade"]:
+        lines.append("Cascade:")
+    for place in answer["cascade"]:
+        lines.append(f"  {place['order']}. {_since(place):<12} {place['id']:<24} {place['title']}")
     lines.append("")
     for step in answer["steps"]:
         by = f" by {step['by']}" if step["by"] else ""
@@ -134,6 +140,16 @@ def _line(alarm: Mapping[str, Any]) -> str:
         f"{alarm['priority']:<7} {_WORDS[alarm['state']]:<14} {alarm['id']:<24} "
         f"{moment(alarm['raised_at'])}  {alarm['title']}"
     )
+
+
+def _placed(alarm: Mapping[str, Any], places: Mapping[str, Mapping[str, Any]]) -> str:
+    place = places.get(alarm["id"])
+    return "" if place is None else f"  [{_since(place)}]"
+
+
+def _since(place: Mapping[str, Any]) -> str:
+    """When an alarm of a cascade began, after the first one."""
+    return "first" if place["order"] == 1 else f"+{place['after_first_ms']} ms"
 
 
 def _why(alarm: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,33 @@ def test_what_was_left_can_be_looked_at(state: Path) -> None:
     assert "ann/mail             unanswered   waits" in run("show", str(state), "R6/MGC-SAM").output
     assert len(json.loads(run("history", str(state), "--json").output)["alarms"]) == 2
     assert "standing / unacknowledged          1 / 1" in run("kpi", str(state)).output
+
+
+def test_the_first_of_a_cascade_is_marked(tmp_path: Path) -> None:
+    """What one cause explains is listed below it, with the time since the first one began."""
+
+    async def leave() -> None:
+        book = AlarmBook()
+        cable = raised(book, "R8/AKT-ALT")
+        tie = raised(book, "R6/SHY-TAS")
+        cause = cable.alarm
+        child = replace(tie.alarm, parent=cause.id, began_at=cause.began_at + 2 * SECOND)
+        book.restore(replace(book.named("R6/SHY-TAS"), alarm=child))
+        async with AlarmJournal(tmp_path / "alarms.sqlite", ["log"]) as journal:
+            await journal.commit(Progress(), book.take_dirty(), [cable, tie])
+
+    asyncio.run(leave())
+    places = json.loads(run("list", str(tmp_path), "--json").output)["first_out"]
+    assert {name: place["after_first_ms"] for name, place in places.items()} == {
+        "R8-AKT-ALT-1": 0,
+        "R6-SHY-TAS-2": 2000,
+    }
+    lines = run("list", str(tmp_path)).output.splitlines()
+    assert next(line for line in lines if "R8-AKT-ALT-1" in line).endswith("[first]")
+    assert next(line for line in lines if "R6-SHY-TAS-2" in line).endswith("[+2000 ms]")
+    shown = run("show", str(tmp_path), "R8/AKT-ALT").output
+    assert "Cascade:\n  1. first        R8-AKT-ALT-1" in shown
+    assert "\n  2. +2000 ms     R6-SHY-TAS-2" in shown
 
 
 @pytest.mark.parametrize(
