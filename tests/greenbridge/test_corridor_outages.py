@@ -53,7 +53,7 @@ def measured(order_mw: float) -> Mapping[tuple[str, str, str], float]:
 
 
 def rules(settings: ContingencyRules, site: Site = SITE) -> dict[str, Rule]:
-    every, _ = rules_of(site, AlertsSettings(R21=settings))
+    every, _ = rules_of(site, AlertsSettings.model_validate({"R21": settings}))
     return {rule.subject.asset: rule for rule in every if isinstance(rule, ContingencyRule)}
 
 
