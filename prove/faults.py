@@ -22,6 +22,7 @@ from prove.influxd import ANSWERS, influx_server
 from prove.ledger import POINTS, Ledger, Message
 from prove.outcome import FRESH_WITHIN_S, MIN_MESSAGES, Outcome, Size
 from prove.subject import CLOCK, SMALL, Subject, running
+from prove.year import year
 
 MORE_MEMORY_MB = 64
 """What a backlog may cost beyond an idle process [MB]."""
@@ -305,6 +306,7 @@ FAULTS: dict[str, Callable[[Path, Size, random.Random], Outcome]] = {
     "backlog": backlog,
     **{f"influx-{answer}": partial(influx, answer=answer) for answer in ANSWERS},
     "desk-kill": desk_kills,
+    "year": year,
     **{f"broker-{how}": partial(broker, how=how) for how in STRIKES},
 }
 """Every fault by its name on the command line."""

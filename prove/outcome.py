@@ -39,6 +39,8 @@ class Size:
     """Time for which it is stopped [s]."""
     desk_kills: int
     """How often the alarm desk is killed."""
+    days: int
+    """Of the simulated year [d]."""
     longest_s: float
     """A fault strikes at a random time up to this after the first message [s]."""
 
@@ -58,6 +60,7 @@ FULL = Size(
     broker_faults=20,
     broker_s=15.0,
     desk_kills=1000,
+    days=365,
 )
 SMOKE = Size(
     "smoke",
@@ -74,6 +77,7 @@ SMOKE = Size(
     broker_faults=1,
     broker_s=0.5,
     desk_kills=20,
+    days=4,
 )
 
 
