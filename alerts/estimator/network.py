@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite, isnan, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,14 +116,15 @@ class NetworkModel:
         """What a scan tells, each reading less its known offset [MW]."""
         p = scan.p_mw - offsets
         usable = np.isfinite(p) & np.isfinite(scan.sigma_mw)
-        ends = [self._reading(end, scan, p) for end in range(2 * len(self.branches))]
+        columns = p.tolist(), scan.q_mvar.tolist(), scan.v_kv.tolist()
+        ends = [_reading(meters, *columns) for meters in self._metered]
         courses = tuple(branch.course(ends[2 * b], ends[2 * b + 1]) for b, branch in enumerate(self.branches))
         reverse = np.array([course.reverse for course in courses], np.intp)
         base = 2 * np.arange(len(courses))
         near, far = base + reverse, base + 1 - reverse
         start = np.array([_start(ends[n].p_mw, ends[f].p_mw) for n, f in zip(near, far, strict=True)])
         unseen = np.array(
-            [b for b in range(len(courses)) if np.isnan(ends[2 * b].p_mw) and np.isnan(ends[2 * b + 1].p_mw)],
+            [b for b in range(len(courses)) if isnan(ends[2 * b].p_mw) and isnan(ends[2 * b + 1].p_mw)],
             np.intp,
         )
         uncertain = np.array([b for b, course in enumerate(courses) if course.loss_sigma_mw > 0], np.intp)
@@ -177,17 +179,21 @@ class NetworkModel:
         known = len(seen.uncertain) + len(seen.unseen)
         return sparse.vstack([taken, sparse.csr_matrix((known, taken.shape[1]))], format="csc")
 
-    def _reading(self, end: int, scan: Scan, p: Array) -> EndReading:
-        """The first usable meter of an end; reactive power and voltage of another one where it lacks them."""
-        meters = [i for i in self._metered[end] if np.isfinite(p[i])]
-        return EndReading(_first(p, meters), _first(scan.q_mvar, meters), _first(scan.v_kv, meters))
+
+def _reading(meters: Sequence[int], p: list[float], q: list[float], v: list[float]) -> EndReading:
+    """The first usable meter of an end; reactive power and voltage of another one where it lacks them."""
+    usable = [i for i in meters if isfinite(p[i])]
+    return EndReading(_first(p, usable), _first(q, usable), _first(v, usable))
 
 
-def _first(values: Array, meters: Sequence[int]) -> float:
-    return next((float(values[i]) for i in meters if np.isfinite(values[i])), float("nan"))
+def _first(values: list[float], meters: Sequence[int]) -> float:
+    for i in meters:
+        if isfinite(values[i]):
+            return values[i]
+    return nan
 
 
 def _start(near_mw: float, far_mw: float) -> float:
-    if np.isfinite(near_mw):
+    if isfinite(near_mw):
         return near_mw
-    return -far_mw if np.isfinite(far_mw) else 0.0
+    return -far_mw if isfinite(far_mw) else 0.0
