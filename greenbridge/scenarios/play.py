@@ -12,10 +12,11 @@ from typing import Any
 
 import structlog
 
-from greenbridge.scenarios import wire
+from greenbridge.scenarios import smallest, wire
 from greenbridge.scenarios.library import Library, Named
 from greenbridge.scenarios.player import Play, Player, built_rules
 from greenbridge.scenarios.report import Report
+from greenbridge.scenarios.smallest import Summary
 from greenbridge.scenarios.verdict import judge, missing_rules
 from greenbridge.settings import Configuration, load
 from simulators.bench import Bench, load_file
@@ -82,6 +83,21 @@ def in_virtual_time(name: str, seed: int | None = None, *, full: bool = False) -
     begun = clock.monotonic()
     play = Player(*_parts()).play(named.scenario, seed=seed, full=full)
     return _report(named, play, seed, clock.monotonic() - begun)
+
+
+def smallest_sizes(names: Sequence[str], seeds: Sequence[int]) -> Summary:
+    """Plays sweeps of sizes with every seed.
+
+    Raises
+    ------
+    ConfigError
+        There is no such sweep.
+
+    """
+    wanted = smallest.checked(names)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    plays = dict(smallest.swept(wanted, seeds, Player(*_parts())))
+    return smallest.summary(wanted, plays, *_parts())
 
 
 def over_sockets(name: str, seed: int | None = None, *, full: bool = False) -> Report:
