@@ -74,7 +74,11 @@ class BrokerConnection(Settings):
             lines = Path(self.password_file).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             fault = Problem(
-                where, "password_file", self.password_file, f"cannot be read: {error}", "make it readable"
+                where,
+                "password_file",
+                self.password_file,
+                f"cannot be read: {getattr(error, 'strerror', None) or error}",
+                "make it readable",
             )
             raise ConfigError([fault]) from None
         return lines[0] if lines else ""

@@ -12,6 +12,7 @@ from typing import Self
 import aiomqtt
 
 from adapters.broker import BrokerConnection
+from adapters.broker_faults import explained
 from adapters.mqtt_session import BrokerLostError, Credentials, Received, Session
 from adapters.mqtt_wire import WireClient
 from telemetry.clock import Clock
@@ -29,6 +30,7 @@ class ManualAckClient:
         self, settings: BrokerConnection, clock: Clock, credentials: Credentials, session: Session
     ) -> None:
         self._client = WireClient(settings, clock, credentials, session)
+        self._address, self._tls = (settings.host, settings.port), settings.tls is not None
         self._timeout_s = settings.timeout_s
 
     async def __aenter__(self) -> Self:
@@ -47,7 +49,8 @@ class ManualAckClient:
         except BaseException as error:
             self._client.give_up()
             if isinstance(error, aiomqtt.MqttError):
-                raise BrokerLostError(str(error)) from None
+                host, port = self._address
+                raise BrokerLostError(explained(host, port, str(error), tls=self._tls)) from None
             raise
         finally:
             self._client.put_down()

@@ -22,6 +22,7 @@ The test that kills a subscriber with SIGKILL proves that the acknowledgement wa
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl
@@ -41,6 +42,10 @@ from adapters.broker import BrokerConnection
 from adapters.mqtt_session import BrokerLostError, Credentials, Received, Session
 from telemetry.clock import Clock
 
+_UNHEARD = logging.getLogger(f"{__name__}.paho")
+"""What paho tells its log comes as an error too."""
+_UNHEARD.addHandler(logging.NullHandler())
+_UNHEARD.propagate = False
 _CHUNK = 65_536
 """Bytes that are read at once at most."""
 _PUBACK = struct.Struct(">BBH")
@@ -69,6 +74,7 @@ class WireClient(aiomqtt.Client):
             keepalive=settings.keepalive_s,
             timeout=settings.timeout_s,
             # small acknowledgements must not wait for each other (Nagle): 40 ms a piece otherwise
+            logger=_UNHEARD,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         if credentials.tls is not None:
@@ -77,6 +83,8 @@ class WireClient(aiomqtt.Client):
         self._client.connect_timeout = settings.timeout_s
         self._client._create_socket_connection = self._dialled  # type: ignore[method-assign]
         self._client._sock_recv = self._receive  # type: ignore[method-assign]
+        self._fault = ""
+        """Why the socket could not be read any more."""
         self._ahead = b""
         self._ahead_at = 0
         self._address = (settings.host, settings.port)
@@ -241,13 +249,20 @@ class WireClient(aiomqtt.Client):
     def _closed(self) -> None:
         if not self._connected.done():
             # aiomqtt would wait for the answer until the timeout
-            self._connected.set_exception(aiomqtt.MqttError("the broker hung up instead of an answer"))
+            why = f" ({self._fault})" if self._fault else ""
+            self._connected.set_exception(aiomqtt.MqttError(f"the broker hung up instead of an answer{why}"))
             self._connected.exception()
 
     def _receive(self, bufsize: int) -> bytes:
         """In place of paho's, which would ask the system four times for each message."""
         if self._ahead_at == len(self._ahead):
-            self._ahead, self._ahead_at = paho.Client._sock_recv(self._client, _CHUNK), 0
+            try:
+                self._ahead, self._ahead_at = paho.Client._sock_recv(self._client, _CHUNK), 0
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self._fault = str(error)
+                raise
         found = self._ahead[self._ahead_at : self._ahead_at + bufsize]
         self._ahead_at += len(found)
         return found

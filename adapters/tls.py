@@ -68,6 +68,7 @@ class TlsSettings(Settings):
 
 
 def _fault(where: str, key: str, file: str | None, error: Exception) -> ConfigError:
-    reason = getattr(error, "strerror", None) or str(error)
+    words = getattr(error, "reason", None)  # of OpenSSL
+    reason = words.lower().replace("_", " ") if words else getattr(error, "strerror", None) or str(error)
     fix = "name readable PEM files that belong to each other"
     return ConfigError([Problem(where, key, f'"{file or ""}"', f"cannot be used: {reason}", fix)])

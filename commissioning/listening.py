@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from adapters.broker import BrokerConnection
+from adapters.broker_faults import PORT, TLS_PORT
 from adapters.mqtt_client import ManualAckClient
-from adapters.mqtt_session import BrokerLostError, Credentials, Received, Session, SubscriptionRefusedError
+from adapters.mqtt_session import Credentials, Received, Session, SubscriptionRefusedError
 from adapters.tls import TlsSettings
 from telemetry.clock import Clock
 from telemetry.errors import ConfigError, GreenbridgeError, Problem
 
-PORT, TLS_PORT = 1883, 8883
 _AT_ONCE = 500
 
 
@@ -57,19 +56,6 @@ Heard = Callable[[Received], Mapping[str, bytes]]
 """Takes a message; returns what is to be published because of it, payloads by topic."""
 
 
-def _fix(error: str, *, tls: bool) -> str:
-    """What to check when a broker cannot be reached, by what was said."""
-    if "cannot be found" in error:
-        return "check the name of the broker, and that this machine can resolve it"
-    if "certificate verify failed" in error:
-        return "name the authority of the broker's certificate with --ca-file, and call the broker as it says"
-    if tls and "cannot be reached" not in error:
-        return f"does it speak TLS on this port (usually {TLS_PORT})? Leave out --tls if it does not"
-    if "timed out" in error or "hung up" in error:
-        return "something listens there, but gives no answer: is it an MQTT broker, and does it want --tls?"
-    return f"check the port (usually {PORT}, or {TLS_PORT} with TLS) and that the broker runs"
-
-
 class Listener:
     """Hears the topics of a broker for some seconds; publishes nothing but what ``heard`` asks for."""
 
@@ -93,16 +79,18 @@ class Listener:
 
         """
         tls = self._settings.tls
-        context = None if tls is None else tls.context("--ca-file")
+        context = None if tls is None else tls.context("probe")
         credentials = Credentials(self._settings.password({}), context)
         client = ManualAckClient(self._settings, self._clock, credentials, Session())
-        async with self._reached(client, tls=tls is not None):
+        async with client:
             hearing = asyncio.create_task(self._hear(client), name="probe hear")
             waiting = asyncio.create_task(self._clock.sleep(self._seconds), name="probe wait")
             try:
                 refused = await client.subscribe(self._topics)
                 if refused:
-                    raise SubscriptionRefusedError(f"the broker refuses {', '.join(refused)}")
+                    raise SubscriptionRefusedError(
+                        f"the broker refuses {', '.join(refused)}; let this user read it, or name another"
+                    )
                 await asyncio.wait({hearing, waiting}, return_when=asyncio.FIRST_COMPLETED)
                 if hearing.done():
                     hearing.result()
@@ -110,18 +98,6 @@ class Listener:
                 for task in (hearing, waiting):
                     task.cancel()
                 await asyncio.gather(hearing, waiting, return_exceptions=True)
-
-    @asynccontextmanager
-    async def _reached(self, client: ManualAckClient, *, tls: bool) -> AsyncIterator[None]:
-        """The connection while it stands; one that cannot be made says what to check."""
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(client)
-            except BrokerLostError as error:
-                where = f"{self._settings.host}:{self._settings.port}"
-                said = str(error) if self._settings.host in str(error) else f"{where}: {error}"
-                raise BrokerLostError(f"{said}; {_fix(str(error), tls=tls)}") from None
-            yield
 
     async def _hear(self, client: ManualAckClient) -> None:
         while True:

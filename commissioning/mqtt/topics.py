@@ -106,7 +106,7 @@ class TopicTree:
     def text(self) -> str:
         """For people: the tree, a topic a line, its members below."""
         if not self.topics:
-            return "nothing was heard: is the topic right, and does anybody publish?"
+            return "nothing was heard: is the topic right, does anybody publish, and may this user read it?"
         rows = list(self._rows())
         more = f"\n  {self.left_out} messages of further topics" if self.left_out else ""
         heading = ("topic", "msgs", "per s", "sample")
