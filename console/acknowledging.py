@@ -23,7 +23,7 @@ _WAITS = frozenset({AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED, AlarmState.L
 _ELSEWHERE = "sign in at the console to see what is open"
 
 
-class LinkView(msgspec.Struct, frozen=True):
+class AlarmLinkView(msgspec.Struct, frozen=True):
     """What a link shows."""
 
     site: str
@@ -74,7 +74,7 @@ class Acknowledging:
                 410 if isinstance(error, ExpiredLinkError) else 403, str(error), _ELSEWHERE
             ) from None
 
-    def _view(self, claim: Claim, alarm: Alarm) -> LinkView:
-        return LinkView(
+    def _view(self, claim: Claim, alarm: Alarm) -> AlarmLinkView:
+        return AlarmLinkView(
             self.site, claim.recipient, ms(claim.expires), alarm.state in _WAITS, alarm_view(alarm)
         )

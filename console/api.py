@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +9,7 @@ from starlette.responses import Response
 from alerts.alarms import Alarm, AlarmState
 from alerts.first_out import first_out
 from console.acknowledging import Acknowledging
-from console.bodies import Acknowledge, body_of, text_of
+from console.bodies import Acknowledge, Nothing, OutOfService, Shelve, body_of, text_of
 from console.config import ConsoleSettings
 from console.corridor import SiteView
 from console.entrance import Entrance
@@ -22,9 +20,17 @@ from console.parameters import integer, shown
 from console.ports import Ports
 from console.problems import ApiError, json_response
 from console.sessions import Sessions
-from console.settlement import MAX_SCHEDULE_BYTES, PostedSchedule, interval_view, running_view, version_view
+from console.settlement import (
+    MAX_SCHEDULE_BYTES,
+    LedgerView,
+    PostedSchedule,
+    interval_view,
+    running_view,
+    version_view,
+)
 from console.trends import step_for, trend
 from console.views import (
+    AlarmsView,
     alarm_view,
     announcement_views,
     indeterminate_views,
@@ -40,6 +46,8 @@ MAX_POINTS = 1000
 """Points that one request may ask the newest readings of."""
 MAX_INTERVALS = 2000
 """Intervals that one trend may have."""
+MAX_READINGS = 20_000
+"""Stored readings that one answer holds."""
 MAX_HISTORY = 1000
 """Alarms that one request for the history may ask for."""
 MAX_SPAN_S = 400 * 86400
@@ -48,17 +56,6 @@ MAX_SETTLED = 5000
 """Settled intervals that one answer holds."""
 MAX_VERSIONS = 100
 """Schedule versions that one answer holds."""
-
-
-class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of a shelving."""
-
-    reason: str
-    minutes: Annotated[float, msgspec.Meta(gt=0, le=10_080)]
-
-
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An empty body."""
 
 
 class Api:
@@ -98,6 +95,7 @@ class Api:
         """Answers for another site from now on."""
         self._site = site
         self.by_link.site = site.name
+        self._view = view
         self._site_body = msgspec.json.encode(view)
 
     def who(self, request: Request) -> str | None:
@@ -125,6 +123,37 @@ class Api:
             )
         return json_response(reading_views(self._live.latest(points)))
 
+    async def points(self, request: Request) -> Response:
+        """GET /api/v1/points?device=ID: points with their units, of one device or of all."""
+        device = request.query_params.get("device")
+        if device is None:
+            return json_response(self._view.points)
+        if device not in self._site.devices:
+            raise ApiError(404, f"no device is called {shown(device)}", "see devices in /api/v1/site")
+        return json_response([point for point in self._view.points if point.device == device])
+
+    async def range(self, request: Request) -> Response:
+        """GET /api/v1/range?point=PATH&start=MS&end=MS&limit=N: stored readings, by point and time.
+
+        Without ``end`` it reaches to now, without ``start`` it is an hour long.
+        """
+        points = [self._point(path).index for path in request.query_params.getlist("point")]
+        if not 0 < len(points) <= MAX_POINTS:
+            raise ApiError(
+                400,
+                f"{len(points)} points are asked for",
+                f"add ?point=DEVICE/NAME, up to {MAX_POINTS} times",
+            )
+        end = integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**43)
+        start = integer(request, "start", max(0, end - 3_600_000), 0, 2**43)
+        limit = integer(request, "limit", MAX_READINGS, 1, MAX_READINGS)
+        if start >= end:
+            raise ApiError(
+                400, f"from {start} to {end} is no time", "give start before end, in ms since 1970"
+            )
+        found = await self._query.range(points, start * 1_000_000, end * 1_000_000, limit)
+        return json_response(reading_views(found))
+
     async def series(self, request: Request) -> Response:
         """GET /api/v1/series?point=PATH&start=MS&end=MS&intervals=N: the trend of a point.
 
@@ -134,8 +163,8 @@ class Api:
         if not path:
             raise ApiError(400, "no point is asked for", "add ?point=DEVICE/NAME")
         point = self._point(path)
-        end = integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**53)
-        start = integer(request, "start", max(0, end - 3_600_000), 0, 2**53)
+        end = integer(request, "end", ms(self._clock.now_ns()) + 1, 0, 2**43)
+        start = integer(request, "start", max(0, end - 3_600_000), 0, 2**43)
         intervals = integer(request, "intervals", 600, 1, MAX_INTERVALS)
         if not 0 < end - start <= MAX_SPAN_S * 1000:
             raise ApiError(
@@ -179,13 +208,13 @@ class Api:
         active, held = self._desk.active(), self._desk.held()
         places = first_out([*active, *held])
         return json_response(
-            {
-                "version": version,
-                "alarms": [alarm_view(alarm, places.get(alarm.id)) for alarm in active],
-                "held": [alarm_view(alarm, places.get(alarm.id)) for alarm in held],
-                "orders": order_views(self._desk.orders()),
-                "indeterminate": indeterminate_views(self._desk.indeterminate()),
-            }
+            AlarmsView(
+                version,
+                [alarm_view(alarm, places.get(alarm.id)) for alarm in active],
+                [alarm_view(alarm, places.get(alarm.id)) for alarm in held],
+                order_views(self._desk.orders()),
+                indeterminate_views(self._desk.indeterminate()),
+            )
         )
 
     async def history(self, request: Request) -> Response:
@@ -213,6 +242,20 @@ class Api:
         await body_of(request, Nothing)
         alarm, who = request.path_params["alarm"], self.who(request) or ""
         return await self._acted(await self._desk.unhold(alarm, AlarmState.SHELVED, who))
+
+    async def take_out(self, request: Request) -> Response:
+        """POST /api/v1/alarms/ID/out-of-service with a reason, for some minutes or until it is put back."""
+        wanted = await body_of(request, OutOfService)
+        reason = text_of("reason", wanted.reason)
+        alarm, who = request.path_params["alarm"], self.who(request) or ""
+        for_s = None if wanted.minutes is None else wanted.minutes * 60.0
+        return await self._acted(await self._desk.hold(alarm, AlarmState.OUT_OF_SERVICE, who, reason, for_s))
+
+    async def put_back(self, request: Request) -> Response:
+        """POST /api/v1/alarms/ID/in-service."""
+        await body_of(request, Nothing)
+        alarm, who = request.path_params["alarm"], self.who(request) or ""
+        return await self._acted(await self._desk.unhold(alarm, AlarmState.OUT_OF_SERVICE, who))
 
     async def reset(self, request: Request) -> Response:
         """POST /api/v1/alarms/ID/reset: lets an acknowledged latched alarm go."""
@@ -274,7 +317,7 @@ class Api:
             for each in self._ledger.running()
             if account in {"", each.account} and minutes in {0, each.minutes}
         ]
-        return json_response({"intervals": [interval_view(each) for each in found], "open": open_})
+        return json_response(LedgerView([interval_view(each) for each in found], open_))
 
     def _point(self, path: str) -> SitePoint:
         device, _, name = path.partition("/")

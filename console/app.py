@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alerts.alarms import AlarmError, NotAllowedError
 from alerts.schedule_table import ScheduleError
-from console import metrics
+from console import metrics, openapi
 from console.access import needed
 from console.accounts import AccountError
 from console.api import Api
@@ -120,6 +120,9 @@ class Console:
             Rule("POST", "/api/v1/users/{user}/password", Access.SESSION, people.set_password),
             Rule("DELETE", "/api/v1/users/{user}", Access.SESSION, people.remove),
             Rule("GET", "/api/v1/site", Access.SESSION, api.site),
+            Rule("GET", "/api/v1/openapi.json", Access.SESSION, _openapi),
+            Rule("GET", "/api/v1/points", Access.SESSION, api.points),
+            Rule("GET", "/api/v1/range", Access.SESSION, api.range),
             Rule("GET", "/api/v1/last", Access.SESSION, api.last),
             Rule("GET", "/api/v1/series", Access.SESSION, api.series),
             Rule("GET", "/api/v1/alarms", Access.SESSION, api.alarms),
@@ -127,6 +130,8 @@ class Console:
             Rule("POST", "/api/v1/alarms/{alarm}/acknowledge", Access.SESSION, api.acknowledge),
             Rule("POST", "/api/v1/alarms/{alarm}/shelve", Access.SESSION, api.shelve),
             Rule("POST", "/api/v1/alarms/{alarm}/unshelve", Access.SESSION, api.unshelve),
+            Rule("POST", "/api/v1/alarms/{alarm}/out-of-service", Access.SESSION, api.take_out),
+            Rule("POST", "/api/v1/alarms/{alarm}/in-service", Access.SESSION, api.put_back),
             Rule("POST", "/api/v1/alarms/{alarm}/reset", Access.SESSION, api.reset),
             Rule("GET", "/acknowledge/{token}", Access.OPEN, _page("acknowledge.html")),
             # the token says who may
@@ -262,6 +267,10 @@ async def _healthy(_: Request) -> Response:
     return PlainTextResponse("ok")
 
 
+async def _openapi(_: Request) -> Response:
+    return Response(openapi.text(), media_type="application/json")
+
+
 async def _metrics(_: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -286,7 +295,8 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
         case ClientDisconnect():
             problem = ApiError(400, "the request did not come whole", "send all of it")
         case HTTPException():
-            problem = ApiError(error.status_code, error.detail, _FIXES.get(error.status_code, ""))
+            headers = {"allow": _allowed(request)} if error.status_code == 405 else None
+            problem = ApiError(error.status_code, error.detail, _FIXES.get(error.status_code, ""), headers)
         case _:
             log.error("request_broke", path=_pattern(request) or request.url.path, error=repr(error))
             problem = ApiError(500, "the console could not answer", "see the log of the process")
@@ -298,6 +308,13 @@ _FIXES = {
     404: "see /api/v1/site for what is there",
     405: "use the method that the address offers",
 }
+
+
+def _allowed(request: Request) -> str:
+    """The methods of an address: an answer 405 names them (RFC 9110, section 15.5.6)."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    offered = [route.methods or set() for route in routes if route.path_regex.match(request.url.path)]
+    return ", ".join(sorted(set().union(*offered))) or "GET, HEAD"
 
 
 def _pattern(request: Request) -> str:

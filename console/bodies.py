@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -21,6 +21,25 @@ class Acknowledge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of an acknowledgement."""
 
     comment: str = ""
+
+
+class Shelve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a shelving."""
+
+    reason: str
+    minutes: Annotated[float, msgspec.Meta(gt=0, le=10_080)]
+
+
+class OutOfService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body that takes an alarm out of service."""
+
+    reason: str
+    minutes: Annotated[float, msgspec.Meta(gt=0, le=525_600)] | None = None
+    """None until it is put back."""
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An empty body."""
 
 
 def text_of(name: str, text: str) -> str:

@@ -162,3 +162,10 @@ def running_view(running: Running) -> RunningView:
         running.completeness_pct,
         running.fault,
     )
+
+
+class LedgerView(msgspec.Struct, frozen=True):
+    """Settled intervals, newest first, and those that are open."""
+
+    intervals: list[IntervalView]
+    open: list[RunningView]

@@ -193,6 +193,17 @@ def indeterminate_views(rules: Sequence[Indeterminate]) -> list[IndeterminateVie
     return [IndeterminateView(rule.rule, rule.asset, rule.reason, ms(rule.since)) for rule in ordered]
 
 
+class AlarmsView(msgspec.Struct, frozen=True):
+    """Everything that the alarm desk shows."""
+
+    version: int
+    """Grows with every change."""
+    alarms: list[AlarmView]
+    held: list[AlarmView]
+    orders: list[OrderView]
+    indeterminate: list[IndeterminateView]
+
+
 class AnnouncementView(msgspec.Struct, frozen=True):
     """A message for the banner."""
 

@@ -132,6 +132,13 @@ def test_roles_grow_and_every_right_has_one() -> None:
     }
 
 
+async def test_other_methods_are_told_which_there_are(walker: Walker) -> None:
+    for path, allowed in (("/api/v1/users", "GET, HEAD, POST"), ("/api/v1/site", "GET, HEAD")):
+        answer = await walker.ask("PUT", path, origin="http://localhost")
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert (await walker.ask("PUT", "/static", origin="http://localhost")).status_code == 405
+
+
 async def test_a_made_up_session_or_token_is_nobody(walker: Walker) -> None:
     session, token = walker.cookies[Role.ADMIN], walker.tokens[Role.ADMIN]
     path = "/api/v1/session"
