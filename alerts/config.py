@@ -56,6 +56,7 @@ from alerts.rule_config import (
     PlausibilityRules,
     RampRules,
     SkewRules,
+    escalating,
 )
 from telemetry.devices import Device, Role
 from telemetry.errors import Problem
@@ -109,6 +110,7 @@ class ExchangeSettings(Settings):
     @classmethod
     def _ascending(cls, limits: tuple[ExchangeLimit, ...]) -> tuple[ExchangeLimit, ...]:
         _check_ascending([(limit.mw, limit.pct_ntc) for limit in limits])
+        escalating([limit.priority for limit in limits])
         return limits
 
 
@@ -129,6 +131,7 @@ class TwoEndSettings(Settings):
     @classmethod
     def _ascending(cls, limits: tuple[TwoEndLimit, ...]) -> tuple[TwoEndLimit, ...]:
         _check_ascending([(limit.sigmas, limit.pct_p) for limit in limits])
+        escalating([limit.priority for limit in limits])
         return limits
 
 

@@ -21,6 +21,8 @@ from alerts.rule_config import (
     Positive,
     RuleSettings,
     Seconds,
+    escalating,
+    returning,
 )
 from telemetry.errors import Problem
 from telemetry.grid import Grid
@@ -39,6 +41,11 @@ class FrequencySettings(GradedSettings):
     deadband_pct: Percent = 0.0
     deadband_hz: NotNegative = 0.02
     off_s: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _returns(self) -> Self:
+        returning(self.limits, self.deadband_hz, "deadband_hz")
+        return self
 
 
 class FrequencyOverride(FrequencySettings):
@@ -84,6 +91,7 @@ class LoadingSettings(RuleSettings):
                 raise ValueError(
                     f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
                 )
+        escalating([limit.priority for limit in limits])
         return limits
 
 

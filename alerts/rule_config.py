@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from alerts.alarms import Priority
 from telemetry.settings import Settings
@@ -17,6 +17,8 @@ from telemetry.settings import Settings
 Seconds = Annotated[float, Field(ge=0, le=86400)]
 Window = Annotated[float, Field(ge=1, le=86400)]
 Percent = Annotated[float, Field(ge=0, le=100)]
+Deadband = Annotated[float, Field(ge=0, lt=100)]
+"""Part of a limit [%]: at all of it nothing could be over."""
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -58,6 +60,40 @@ def ascending(limits: Sequence[Limit | MixedLimit]) -> None:
             same = same and higher.pct == milder.pct
         if below or same:
             raise ValueError(f"limit {i + 2} is not above limit {i + 1}: it could never make a difference")
+    escalating([limit.priority for limit in limits])
+
+
+def escalating(priorities: Sequence[Priority]) -> None:
+    """Refuses grades that become less urgent as the condition becomes worse.
+
+    Raises
+    ------
+    ValueError
+        The priority of a grade is below that of the one before it.
+
+    """
+    ranks = [list(Priority).index(priority) for priority in priorities]
+    for i, (milder, higher) in enumerate(pairwise(ranks)):
+        if higher < milder:
+            raise ValueError(
+                f"limit {i + 2} is {priorities[i + 1]} and limit {i + 1}, which is passed before it, is "
+                f"{priorities[i]}: give it at least that priority"
+            )
+
+
+def returning(limits: Sequence[Limit], deadband: float, name: str) -> None:
+    """Refuses a deadband that no value could ever be below.
+
+    Raises
+    ------
+    ValueError
+        The deadband is not below the first limit.
+
+    """
+    if deadband >= limits[0].above:
+        raise ValueError(
+            f"{name} is not below limit 1, {limits[0].above:g}: an alarm could never return to normal"
+        )
 
 
 class RuleSettings(Settings):
@@ -72,7 +108,7 @@ class GradedSettings(RuleSettings):
     """A rule with grades on one magnitude."""
 
     limits: Annotated[tuple[Limit, ...], Field(min_length=1)]
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
     """A condition is over below the limit less this part of it [%]."""
 
     @field_validator("limits")
@@ -86,7 +122,7 @@ class MixedSettings(RuleSettings):
     """A rule with grades that are the larger of two limits."""
 
     limits: Annotated[tuple[MixedLimit, ...], Field(min_length=1)]
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
     """A condition is over below the limit less this part of it [%]."""
 
     @field_validator("limits")
@@ -119,8 +155,13 @@ class NetPositionSettings(GradedSettings):
         Limit(priority=Priority.MEDIUM, above=150, on_s=60),
         Limit(priority=Priority.HIGH, above=250, on_s=30),
     )
-    deadband_pct: Percent = 0.0
+    deadband_pct: Deadband = 0.0
     deadband_mw: NotNegative = 15.0
+
+    @model_validator(mode="after")
+    def _returns(self) -> Self:
+        returning(self.limits, self.deadband_mw, "deadband_mw")
+        return self
 
 
 class NetPositionOverride(NetPositionSettings):
@@ -143,7 +184,7 @@ class ControlErrorSettings(GradedSettings):
         Limit(priority=Priority.MEDIUM, above=100, on_s=300),
         Limit(priority=Priority.HIGH, above=250, on_s=60),
     )
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
 
 
 class ControlErrorOverride(ControlErrorSettings):
@@ -177,7 +218,7 @@ class AreaBalanceSettings(RuleSettings):
         AreaBalanceLimit(priority=Priority.MEDIUM, sigmas=3, pct=1, on_s=300),
         AreaBalanceLimit(priority=Priority.HIGH, sigmas=6, pct=2, on_s=300),
     )
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
     clock_sigma_s: Seconds = 0.5
     """Standard uncertainty of the source times against each other [s]; counts while power ramps."""
 
@@ -189,6 +230,7 @@ class AreaBalanceSettings(RuleSettings):
                 raise ValueError(
                     f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
                 )
+        escalating([limit.priority for limit in limits])
         return limits
 
 
@@ -209,7 +251,7 @@ class NodeSettings(RuleSettings):
 
     sigmas: NotNegative = 4.0
     mw: NotNegative = 5.0
-    deadband_pct: Percent = 30.0
+    deadband_pct: Deadband = 30.0
     clock_sigma_s: Seconds = 0.5
     """Standard uncertainty of the source times against each other [s]; counts while power ramps."""
     priority: Priority = Priority.MEDIUM
@@ -242,7 +284,7 @@ class ConverterSettings(RuleSettings):
     pole_priority: Priority = Priority.HIGH
     block_priority: Priority = Priority.URGENT
     trip_on_s: Seconds = 0.0
-    deadband_pct: Percent = 30.0
+    deadband_pct: Deadband = 30.0
 
 
 class ConverterOverride(ConverterSettings):
@@ -274,7 +316,7 @@ class RampSettings(RuleSettings):
     limits: Annotated[tuple[RampLimit, ...], Field(min_length=1)] = (
         RampLimit(priority=Priority.MEDIUM, loss_pct=20, slope_pct_per_min=10, on_s=10),
     )
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
 
     @field_validator("limits")
     @classmethod
@@ -284,6 +326,7 @@ class RampSettings(RuleSettings):
                 raise ValueError(
                     f"limit {i + 2} is not above limit {i + 1}: it could never make a difference"
                 )
+        escalating([limit.priority for limit in limits])
         return limits
 
 
@@ -307,7 +350,7 @@ class FlatlineSettings(RuleSettings):
     """Smallest step that counts, if the device's resolution is not coarser [% of the branch's limit]."""
     moved_lsb: Positive = 5.0
     """How far the neighbour must have moved [steps]."""
-    deadband_pct: Percent = 40.0
+    deadband_pct: Deadband = 40.0
     priority: Priority = Priority.MEDIUM
     on_s: Seconds = 300.0
 
@@ -355,7 +398,7 @@ class CounterSettings(RuleSettings):
     """[% of the energy of the window]; two steps of each counter come on top."""
     least_mwh: NotNegative = 0.1
     """Limit of a branch that carries next to nothing [MWh]."""
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
     priority: Priority = Priority.LOW
     on_s: Seconds = 60.0
 
@@ -410,7 +453,7 @@ class PlausibilitySettings(RuleSettings):
     """[% of the power that wind or sun would allow]."""
     curve_rated_pct: Positive = 5.0
     """Or, if that is more, [% of the rating]."""
-    deadband_pct: Percent = 10.0
+    deadband_pct: Deadband = 10.0
     priority: Priority = Priority.LOW
     on_s: Seconds = 600.0
 

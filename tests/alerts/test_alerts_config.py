@@ -85,6 +85,15 @@ def test_example(site: Site) -> None:
     assert list(settings.problems("f", site.grid, site.devices.values())) == []
 
 
+def _graded(limit: str) -> str:
+    """Two grades, of which the worse one is less urgent."""
+    pair = zip((50, 60), ("high", "low"), strict=True)
+    return ", ".join(
+        f'{{ priority = "{priority}", {limit.replace("{}", str(value))}, on_s = 1 }}'
+        for value, priority in pair
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "key", "part"),
     [
@@ -92,6 +101,20 @@ def test_example(site: Site) -> None:
         ("[alerts.R99]\non_s = 3", "alerts.R99", "unknown key"),
         ("[alerts.R7]\non = 3", "alerts.R7.on", "unknown key"),
         ("[alerts.R10]\nlimits = []", "alerts.R10.limits", "at least 1"),
+        ("[alerts.R10]\ndeadband_hz = 0.05", "alerts.R10", "deadband_hz is not below limit 1, 0.05"),
+        ("[alerts.R2]\ndeadband_mw = 50", "alerts.R2", "could never return to normal"),
+        ("[alerts.R15]\ndeadband_pct = 100", "alerts.R15.deadband_pct", "less than 100"),
+        *(
+            (f"[alerts.{rule}]\nlimits = [{_graded(limit)}]", f"alerts.{rule}.limits", "limit 2 is low and")
+            for rule, limit in {
+                "R1": "mw = {}, pct_ntc = {}",
+                "R2": "above = {}",
+                "R4": "sigmas = {}, pct = {}",
+                "R6": "sigmas = {}, pct_p = {}",
+                "R11": "loss_pct = {}, slope_pct_per_min = {}",
+                "R12": "pct_p = {}, pct_i = {}",
+            }.items()
+        ),
         (
             R2_TWICE,
             "alerts.R2.limits",
