@@ -62,6 +62,8 @@ class Benchmark:
     """How much the product promises to do while the first baseline does one unit; 0 for no promise."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """Figures of the product that it promises not to exceed."""
+    longer: float = 1.0
+    """How many times longer a sample is than those of other benchmarks; then each contender has only one."""
     needs: str = ""
     """Program that must be there."""
     note: str = ""
@@ -187,6 +189,8 @@ class Result:
 
 def run(benchmark: Benchmark, size: Size) -> Result:
     """Runs a benchmark: each contender once in each round."""
+    if benchmark.longer > 1:
+        size = Size(size.name, benchmark.longer * size.seconds, 1)
     with benchmark.prepare(size) as contenders:
         samples: dict[str, list[Sample]] = {name: [] for name in contenders}
         for _ in range(size.rounds):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sqlite3
 import tempfile
 import time
@@ -49,7 +50,8 @@ def _batch(number: int, points: int) -> ReadingBatch:
     return ReadingBatch("bench", 1, number, int(times[0]), point, times, _VALUE, _GOOD)
 
 
-async def _through_journal(folder: Path, seconds: float, points: int) -> Sample:
+async def _through_journal(folder: Path, seconds: float, points: int, *, weighed: bool = False) -> Sample:
+    """``weighed``: the memory of the process is among the figures."""
     clock = SystemClock()
     async with (
         Journal(folder / "journal", JournalSettings(), clock) as journal,
@@ -57,7 +59,12 @@ async def _through_journal(folder: Path, seconds: float, points: int) -> Sample:
     ):
         journal.cursors.register(store.name)  # else the journal would be full at its size cap
         pump = asyncio.create_task(StorePump(journal, store, clock, cursors=journal.cursors).run())
-        watch = Watch()
+        watch, memory_mb = Watch(), [0.0]
+
+        async def weigh() -> None:
+            while watch.seconds < seconds:
+                memory_mb.append(_resident_mb())
+                await clock.sleep(0.2)
 
         async def source(worker: int) -> None:
             number = worker
@@ -66,15 +73,25 @@ async def _through_journal(folder: Path, seconds: float, points: int) -> Sample:
                 number += BATCHES
 
         async with asyncio.TaskGroup() as group:
+            if weighed:
+                group.create_task(weigh())
             for worker in range(BATCHES):
                 group.create_task(source(worker))
         while (await store.position()).offset < journal.head:
             await clock.sleep(0.001)
-        sample = watch.sample(await store.count())
+        figures = {"RSS [MB]": max(memory_mb)} if weighed else {}
+        sample = watch.sample((await store.position()).totals.accounted, figures=figures)
+        assert await store.count() == sample.count
         assert sample.count == journal.readings
         pump.cancel()
         await asyncio.wait([pump])
     return sample
+
+
+def _resident_mb() -> float:
+    """Resident memory of this process [MB] (proc(5), /proc/pid/statm)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 def _bare_loop(folder: Path, seconds: float) -> Sample:
@@ -179,6 +196,11 @@ def _journal_sample(seconds: float, points: int = READINGS) -> Sample:
         return asyncio.run(_through_journal(Path(folder), seconds, points))
 
 
+def _weighed_sample(seconds: float) -> Sample:
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_through_journal(Path(folder), seconds, READINGS, weighed=True))
+
+
 def _bare_sample(seconds: float) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         return _bare_loop(Path(folder), seconds)
@@ -188,6 +210,14 @@ def _bare_sample(seconds: float) -> Sample:
 def _stored(size: Size) -> Iterator[Contenders]:
     yield {
         "journal and embedded store": partial(_journal_sample, size.seconds),
+        "bare SQLite and DuckDB loop": partial(_bare_sample, size.seconds),
+    }
+
+
+@contextmanager
+def _sustained(size: Size) -> Iterator[Contenders]:
+    yield {
+        "journal and embedded store": partial(_weighed_sample, size.seconds),
         "bare SQLite and DuckDB loop": partial(_bare_sample, size.seconds),
     }
 
@@ -215,6 +245,17 @@ STORED = Benchmark(
     _stored,
     rate_ratio=0.6,
     note="both write with synchronous=FULL; the bare loop packs, checks nothing and keeps no cursor",
+)
+SUSTAINED = Benchmark(
+    "readings-sustained",
+    "The same for 60 s: the store compacts meanwhile, and what it has not taken at the end is waited for",
+    "reading",
+    _sustained,
+    target_per_s=1_500_000,
+    rate_ratio=0.6,
+    limits={"RSS [MB]": 1000.0},
+    longer=30.0,
+    note="the target is for two cores that do nothing else; baseline as in readings-stored",
 )
 WIDE = Benchmark(
     "readings-stored-wide",

@@ -35,6 +35,7 @@ ALL: tuple[Benchmark, ...] = (
     estimating.ESTIMATED,
     judging.JUDGED,
     storage.STORED,
+    storage.SUSTAINED,
     storage.WIDE,
     storage.DURABLE,
     querying.TREND,
