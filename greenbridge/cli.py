@@ -23,7 +23,7 @@ from greenbridge.alarming import alarms
 from greenbridge.changing import audit, reload
 from greenbridge.dashboards import dashboards
 from greenbridge.faulting import faults, pairs
-from greenbridge.keeping import backup, export, restore
+from greenbridge.keeping import backup, export, replay, restore
 from greenbridge.probing import probe
 from greenbridge.querying import query
 from greenbridge.settling import ledger, schedule
@@ -69,6 +69,7 @@ app.command()(audit)
 app.command()(backup)
 app.command()(restore)
 app.command()(export)
+app.command()(replay)
 app.command()(query)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from greenbridge.backup import REGISTRY, STORE
 from greenbridge.claim import claimed
@@ -21,6 +21,30 @@ from telemetry.registry import PointRegistry
 
 _SECOND = 1_000_000_000
 _ALWAYS = 1 << 62
+
+
+class Span(NamedTuple):
+    """A time range [ns, UTC]."""
+
+    start: int
+    end: int
+    """Time to stop before."""
+
+    @classmethod
+    def of(cls, start: datetime | None, end: datetime | None) -> Self:
+        """A range as a person gives it: times without a zone are UTC, without a time there is no limit.
+
+        Raises
+        ------
+        GreenbridgeError
+            The end is not after the start.
+
+        """
+        first = _ns(start) if start else -_ALWAYS
+        last = _ns(end) if end else _ALWAYS
+        if last <= first:
+            raise GreenbridgeError("--to is not after --from")
+        return cls(first, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +74,7 @@ class Request:
             form = ExportFormat(file.suffix.removeprefix(".").lower())
         except ValueError:
             raise GreenbridgeError(f"{file.name}: give a name that ends in .parquet or .csv") from None
-        first = _ns(start) if start else -_ALWAYS
-        last = _ns(end) if end else _ALWAYS
-        if last <= first:
-            raise GreenbridgeError("--to is not after --from")
-        return cls(file, form, first, last, tuple(points))
+        return cls(file, form, *Span.of(start, end), tuple(points))
 
     def document(self) -> dict[str, Any]:
         """For the control socket."""

@@ -1,4 +1,4 @@
-"""Commands that copy what a site has stored: backup, restore, export."""
+"""Commands that copy what a site has stored: backup, restore, export, replay."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from telemetry.errors import GreenbridgeError
 
 # what a command needs is imported when it runs, as in greenbridge.cli
 
+FURTHER = ("influx", "victoria")
+"""Stores that can be filled from the embedded one."""
 Config = Annotated[str, typer.Argument(help="Path of a greenbridge.toml.")]
 
 
@@ -91,6 +93,32 @@ def export(
     except GreenbridgeError as error:
         raise _failed(error) from None
     _tell({"file": str(target), "readings": count}, f"{count} readings in {target}", as_json=as_json)
+
+
+def replay(
+    config: Config,
+    store: Annotated[str, typer.Option("--store", help="Which one: influx or victoria.")],
+    start: Annotated[datetime | None, typer.Option("--from", help="First source time, UTC.")] = None,
+    end: Annotated[datetime | None, typer.Option("--to", help="Source time to stop before, UTC.")] = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Has a store that lost data given again what the embedded store holds; greenbridge must not run."""
+    from greenbridge.replaying import replay as noted
+
+    directory = state_of(config, state, as_json=as_json)
+    try:
+        if store not in FURTHER:
+            raise GreenbridgeError(f"--store {store}: give {' or '.join(FURTHER)}")
+        found = asyncio.run(noted(directory, store, start, end))
+    except GreenbridgeError as error:
+        raise _failed(error) from None
+    _tell(
+        found._asdict(),
+        f"{found.readings} readings, records {found.first} to {found.last}: start greenbridge, which gives "
+        f"them to {store} again beside live data",
+        as_json=as_json,
+    )
 
 
 def _tell(document: dict[str, Any], text: str, *, as_json: bool) -> None:

@@ -121,14 +121,14 @@ class OnFull(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Records that were deleted before a detached consumer had read them."""
+    """Records that were deleted before a detached consumer had read them, or that it is to be given again."""
 
     first: int
     """Offset of the first such record."""
     last: int
     """Offset of the last one."""
     readings: int
-    """Number of readings in them."""
+    """Number of readings in them that it never got."""
     refilled: int = 0
     """Newest record of the gap whose readings the consumer was given from elsewhere; 0 for none."""
 

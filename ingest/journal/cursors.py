@@ -129,6 +129,17 @@ class Cursors:
         """
         await self._thread.call(self._save_refill, name, gap, through)
 
+    async def give_again(self, name: str, first: int, last: int) -> None:
+        """Notes that a consumer is to be given the records first <= offset <= last again, from elsewhere.
+
+        Raises
+        ------
+        StorageError
+            It could not be made durable.
+
+        """
+        await self._thread.call(self._give_again, name, Gap(first, last, 0))
+
     def _passed_by(self, *kinds: OnFull) -> int:
         names = [name for name, on_full in tuple(self._registered.items()) if on_full in kinds]
         return min((self._positions.get(name, Position()).offset for name in names), default=0)
@@ -210,6 +221,13 @@ class Cursors:
         self._write_gaps([(name, gaps[-1]) for name, gaps in changed.items()])
         self._gaps |= changed
         return list(changed)
+
+    def _give_again(self, name: str, gap: Gap) -> None:
+        known = next((one for one in self.gaps(name) if one.first == gap.first), gap)
+        again = replace(known, last=max(known.last, gap.last), refilled=0)
+        self._write_gaps([(name, again)])
+        others = [one for one in self.gaps(name) if one.first != gap.first]
+        self._gaps[name] = tuple(sorted([*others, again], key=lambda one: one.first))
 
     def _save_refill(self, name: str, gap: Gap, through: int) -> None:
         # a gap may have grown since it was handed out

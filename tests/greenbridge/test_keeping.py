@@ -1,4 +1,4 @@
-"""Backup, restore and export of a site, stopped and running."""
+"""Backup, restore, export and replay of a site, stopped and running."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ import pytest
 from typer.testing import CliRunner
 
 from greenbridge.backup import JOURNAL, REGISTRY, STORE, back_up_running, restore
+from greenbridge.claim import claimed
 from greenbridge.cli import app
 from greenbridge.control import SOCKET
 from ingest.config import EmbeddedSettings, JournalSettings
 from ingest.conservation import conservation
+from ingest.fakes import FakeStore
 from ingest.journal.journal import Journal
 from ingest.journal.points import declare
-from ingest.ports import OnFull
+from ingest.ports import Gap, OnFull, Position
 from ingest.pump import StorePump
+from ingest.refill import Refill
 from ingest.stores.embedded.store import EmbeddedStore
 from telemetry.batch import ReadingBatch
 from telemetry.clock import ManualClock, SystemClock
@@ -236,3 +239,39 @@ async def test_a_running_site_is_copied_and_exported_too(site: Path, clock: Manu
 async def test_a_backup_names_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is no backup"):
         restore(tmp_path, tmp_path / "state")
+
+
+async def test_a_store_that_lost_its_data_is_given_them_again(site: Path) -> None:
+    state, wanted = site / "state", ("--from", "2023-11-14T22:13:30", "--to", "2023-11-14T22:13:40")
+
+    async def replayed(*arguments: str) -> tuple[int, str]:
+        return await asyncio.to_thread(cli, "replay", site, *arguments)
+
+    code, output = await replayed("--store", "influx", *wanted)
+    assert (code, "not come to these readings yet" in output) == (1, True), output
+    async with Journal(state / JOURNAL, SMALL, ManualClock(T0)) as journal:
+        await journal.cursors.save("influx", Position(90))
+    with claimed(state):
+        code, output = await replayed("--store", "influx")
+        assert (code, "stop it" in output) == (1, True), output
+    for arguments, words in (
+        (("--store", "oracle"), "give influx or victoria"),
+        (("--store", "influx", "--to", "2001-01-01"), "no readings of that time"),
+        (("--store", "influx", *reversed(wanted)), ""),
+    ):
+        code, output = await replayed(*arguments)
+        assert (code > 0, words in output) == (True, True), output
+    code, output = await replayed("--store", "influx", *wanted, "--json")
+    assert (code, json.loads(output)) == (0, {"store": "influx", "first": 11, "last": 20, "readings": 20})
+    assert (await replayed("--store", "influx"))[0] == 0
+    given = FakeStore("influx")
+    async with (
+        Journal(state / JOURNAL, SMALL, ManualClock(T0)) as journal,
+        EmbeddedStore(state / STORE, EmbeddedSettings()) as store,
+    ):
+        assert journal.cursors.gaps("influx") == (Gap(1, 90, 0), Gap(11, 20, 0))
+        refill = Refill(journal.cursors, store, given)
+        while await refill.step(Position(90)):
+            pass
+        assert refill.next_gap is None
+    assert len(given.rows) == 2 * 90
