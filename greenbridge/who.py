@@ -85,7 +85,8 @@ def _takes(route: Route) -> dict[str, list[str]]:
 def shown(found: Mapping[str, Any]) -> str:
     """The same for people."""
     zone = found["time_zone"]
-    lines = [f"At {_moment(found['at'], zone)} ({zone}), {_moment(found['at'], 'UTC')} UTC"]
+    universal = "" if zone == "UTC" else f", {_moment(found['at'], 'UTC')} UTC"
+    lines = [f"At {_moment(found['at'], zone)} ({zone}){universal}"]
     if not found["routes"]:
         return "\n".join([*lines, "nobody is told: [alerts.notify] has no route"])
     for row in found["rotations"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import cycle, islice
 from types import TracebackType
@@ -189,6 +190,13 @@ class Connection(Link):
         await self._receiver.closed()
 
 
+def _words(error: OSError) -> str:
+    """What a system or OpenSSL says of a failed connection, without the event loop's own way of saying it."""
+    if error.errno and (error.strerror or "").startswith("Connect call failed"):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
+
+
 def opener(settings: GatewaySettings) -> Opener:
     """What connects to a gateway, as often as it is called.
 
@@ -221,7 +229,7 @@ def opener(settings: GatewaySettings) -> Opener:
             text = f"{settings.where} did not accept within {settings.connect_timeout_s:g} s"
             raise ConnectionLostError(text) from None
         except OSError as error:  # refused, unreachable, no such line, certificate not accepted
-            text = f"{settings.where} cannot be reached: {error.strerror or error}"
+            text = f"{settings.where} cannot be reached: {_words(error)}"
             raise ConnectionLostError(text) from None
         except UnicodeError:  # of the resolver, before it asks anybody
             raise ConnectionLostError(f"{settings.where} cannot be reached: no name of a host") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.modbus.codec import Request
-from commissioning.modbus.faults import exception_text
+from commissioning.modbus.faults import exception_name, exception_text
 from commissioning.modbus.target import Span
 from commissioning.modbus.walk import Reply, Walk
 from commissioning.tables import aligned, number
@@ -48,8 +48,15 @@ class Reading:
 
     @property
     def faults(self) -> list[str]:
-        """Reads without data, in words."""
-        return [f"{self.table} {part.span}: {reason(part.reply)}" for part in self.parts if not part.reply.ok]
+        """Reads without data, in words; what to do is said once for all that failed alike."""
+        failed = [part for part in self.parts if not part.reply.ok]
+        told: list[str] = []
+        for i, part in enumerate(failed):
+            code = part.reply.code
+            again = any(later.reply.code == code for later in failed[i + 1 :])
+            why = exception_name(code) if again and code is not None else reason(part.reply)
+            told.append(f"{self.table} {part.span}: {why}")
+        return told
 
     def document(self) -> dict[str, Any]:
         """For machines."""

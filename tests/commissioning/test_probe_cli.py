@@ -33,6 +33,9 @@ def test_an_exception_is_explained_and_makes_the_exit_code(bench: dict[str, str]
     shown = probe("modbus", bench["G"], "--read", "0:4", code=1).stdout
     assert "holding 0-3: exception 2 (illegal data address)" in shown
     assert "count from 0" in shown
+    shown = probe("modbus", bench["G"], "--read", "0:4", "--read", "20:4", code=1).stdout
+    assert shown.count("exception 2 (illegal data address)") == 2
+    assert shown.count("count from 0") == 1, "what to do is said once"
     shown = probe("modbus", bench["G"], "--read", "0:4", "--table", "coil", code=1).stdout
     assert "exception 1 (illegal function)" in shown
 
@@ -92,7 +95,7 @@ def test_nobody_who_listens_is_told_apart_from_nobody_who_answers(
     closed_port: int, silent_port: int, probe: Probe
 ) -> None:
     told = probe("modbus", f"127.0.0.1:{closed_port}", "--read", "0", code=3).stderr
-    assert "nothing listens there" in told
+    assert "cannot be reached: Connection refused; nothing listens there" in told
     told = probe("modbus", f"127.0.0.1:{silent_port}", "--read", "0:500", "--timeout", "0.05", code=3).stderr
     assert "no sound reply 3 times in a row" in told
     assert "--scan-units" in told

@@ -108,7 +108,9 @@ def test_who_would_be_told(site: Path) -> None:
     assert document["rotations"][0]["person"] == "bob"
     assert [row["route"] for row in document["routes"]] == ["grave", "day", "rest"]
     assert document["quiet"] == []
-    assert run("who", EXAMPLE)[1].endswith("nobody is told: [alerts.notify] has no route\n")
+    said = run("who", EXAMPLE)[1]
+    assert said.endswith("nobody is told: [alerts.notify] has no route\n")
+    assert said.count("UTC") == 1, "one time where its zone is UTC"
     code, said = run("who", site, "--at", "tomorrow")
     assert (code, "write 2026-12-31T22:00" in said) == (2, True)
 
