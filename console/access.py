@@ -23,6 +23,7 @@ NEEDS: Mapping[tuple[str, str], Right] = {
     ("GET", "/quality"): Right.READ,
     ("GET", "/system"): Right.READ,
     ("GET", "/audit"): Right.READ,
+    ("GET", "/account"): Right.READ,
     ("GET", "/metrics"): Right.METRICS,
     ("GET", "/api/v1/session"): Right.READ,
     ("DELETE", "/api/v1/session"): Right.READ,

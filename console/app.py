@@ -51,6 +51,7 @@ PAGES = (
     "/quality",
     "/system",
     "/audit",
+    "/account",
 )
 """Addresses of the page; which part of it is shown is the page's own affair."""
 

@@ -2,7 +2,7 @@
 
 import { request } from "/static/api.js";
 import { el, setText, time } from "/static/dom.js";
-import { age, localDateTime, number, utcDateTime, withUnit, words } from "/static/format.js";
+import { age, localDateTime, number, seconds, utcDateTime, withUnit, words } from "/static/format.js";
 import { t } from "/static/i18n.js";
 import { badge, isOver } from "/static/priority.js";
 
@@ -113,7 +113,7 @@ export class Row {
   showChildren(children) {
     this.children.hidden = children.length === 0;
     this.children.replaceChildren(
-      ...children.map((child) => el("li", {}, `${child.rule} ${child.title}`, el("span", { class: "note" }, ` ${stateText(child).toLowerCase()}`))),
+      ...children.map((child) => el("li", {}, `${child.cascade ? `${child.cascade.order}. ` : ""}${child.rule} ${child.title}`, el("span", { class: "note" }, ` ${stateText(child).toLowerCase()}`))),
     );
     this.explains = children.length;
     this.showMeta();
@@ -128,6 +128,10 @@ export class Row {
       t("{value}, limit {limit}", { value: withUnit(alarm.value, alarm.unit), limit: withUnit(alarm.limit, alarm.unit) }),
     ];
     if (this.explains) parts.push(t("explains {count} more", { count: this.explains }));
+    if (alarm.cascade) {
+      const { order, of, after_first_ms: after } = alarm.cascade;
+      parts.push(order === 1 ? t("first of {of}", { of }) : t("number {order} of {of}, {time} after the first", { order, of, time: seconds(after / 1000) }));
+    }
     if (alarm.parent) parts.push(t("part of {parent}", { parent: alarm.parent }));
     setText(this.meta, parts.join(" · "));
   }

@@ -12,6 +12,7 @@ import { badge, isOver, PRIORITIES } from "/static/priority.js";
 import { Router } from "/static/router.js";
 import { Sound } from "/static/sound.js";
 import { Strip } from "/static/strip.js";
+import { account } from "/static/pages/account.js";
 import { area } from "/static/pages/area.js";
 import { audit } from "/static/pages/audit.js";
 import { desk } from "/static/pages/desk.js";
@@ -35,6 +36,7 @@ const PLACES = [
   ["/quality", "Data quality", /^\/quality$/, quality, "read"],
   ["/system", "System", /^\/system$/, system, "read"],
   ["/audit", "Audit", /^\/audit$/, audit, "audit"],
+  ["/account", "Account", /^\/account$/, account, "read"],
 ];
 
 function showState(live) {

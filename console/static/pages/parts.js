@@ -41,7 +41,7 @@ export class Figures {
       { class: "figures" },
       ...names.map(([key, text]) => {
         const content = el("dd");
-        const note = el("span", { class: "note" });
+        const note = el("dd", { class: "note" });
         const node = el("div", {}, el("dt", {}, text), content, note);
         this.parts.set(key, { node, content, note });
         return node;

@@ -116,7 +116,7 @@ export function tie(app, main, parts, _, signal) {
       const told = Object.entries(await request(`explanation?asset=${encodeURIComponent(id)}`, { background: true }));
       explanation.replaceChildren(
         ...(told.length === 0
-          ? [el("dd", { class: "prose" }, t("No state estimate is at hand."))]
+          ? [el("dt", { class: "prose" }, t("No state estimate is at hand."))]
           : told.flatMap(([name, text]) => [el("dt", { class: "prose" }, t(name)), el("dd", { class: "prose" }, typeof text === "number" ? number(text, 2) : text)])),
       );
     },
