@@ -32,6 +32,7 @@ class Where(StrEnum):
     WEATHER = "line or all"
     NODE = "node"
     REGION = "area or node"
+    AREA = "area"
     PLANT = "plant"
     HVDC = "HVDC link"
     SCHEDULE = "tie or contract"
@@ -69,6 +70,7 @@ class Assets:
                 Where.WEATHER: [*lines, EVERYWHERE],
                 Where.NODE: nodes,
                 Where.REGION: [*nodes, *areas],
+                Where.AREA: [regulation.area for regulation in bench.plan.regulations],
                 Where.PLANT: [plant.id for plant in bench.plan.plants],
                 Where.HVDC: [corridor.hvdc.id],
                 Where.SCHEDULE: Schedules(bench.plan.contracts).names,

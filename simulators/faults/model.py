@@ -44,6 +44,7 @@ from simulators.faults.on_meters import (
 from simulators.faults.on_truth import (
     Circuits,
     CloudFront,
+    ControlOff,
     Curtailment,
     FrequencyEvent,
     HvdcOrder,
@@ -85,6 +86,7 @@ TruthFault = (
     | Storm
     | Schedule
     | FrequencyEvent
+    | ControlOff
     | LoadScale
 )
 MeterFault = (

@@ -138,6 +138,14 @@ class FrequencyEvent(Fault):
     mw: Annotated[float, Field(gt=0, le=20_000)]
 
 
+class ControlOff(Fault):
+    """Generation control of an area is out of service: no reserve follows what the area lacks."""
+
+    where = Where.AREA
+    title_format = "loss of generation control in {target}"
+    kind: Literal["control_off"]
+
+
 class LoadScale(Fault):
     """Consumption of a node or area changes by a factor."""
 

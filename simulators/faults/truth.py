@@ -9,6 +9,7 @@ from simulators.faults.model import Fault, TruthFault
 from simulators.faults.on_truth import (
     Circuits,
     CloudFront,
+    ControlOff,
     Curtailment,
     FrequencyEvent,
     HvdcOrder,
@@ -89,6 +90,8 @@ class TruthFaults:
                 world.set_schedule(target, [(world.t_ns, amounts[-1])] if amounts else None)
             case FrequencyEvent():
                 world.frequency_event(target, sum(f.mw for f in self._alike(fault, FrequencyEvent)))
+            case ControlOff():
+                world.set_control(target, on=not self._alike(fault, ControlOff))
             case CloudFront():
                 world.cloud_front(target, fault.duration_s if begins else 0.0)
             case Storm():

@@ -74,6 +74,8 @@ class World:
         sigma[self._places.slack_bus] = 0.0
         self._noise = Drift(sigma, np.full(len(sigma), LOAD_TAU_S))
         self._load_scale = np.ones(len(self.nodes))
+        self._uncontrolled: set[str] = set()
+        """Areas whose generation control is out of service."""
         self._theft = np.zeros(len(self.nodes))
         n_sync = len(self._places.sync_areas)
         self._flicker = Drift(np.full(n_sync, FREQUENCY_SIGMA_HZ), np.full(n_sync, FREQUENCY_TAU_S))
@@ -204,6 +206,14 @@ class World:
         """Multiplies the consumption of a node or area; 1 sets it back."""
         self._load_scale[self._places.nodes_of(node_or_area)] = factor
 
+    def set_control(self, area: str, *, on: bool) -> None:
+        """Takes the generation control of an area out of service: its plant stays where it is, whatever the
+        area exchanges; in an island it holds the frequency all the same. On again, it goes on from there.
+        """
+        if area not in {regulation.area for regulation in self.plan.regulations}:
+            raise KeyError(f"no area {area} with generation control")
+        (self._uncontrolled.discard if on else self._uncontrolled.add)(area)
+
     def restore(self) -> None:
         """Energises again what has collapsed; the HVDC link and tripped plants follow their own ways."""
         self.grid.restore()
@@ -305,6 +315,8 @@ class World:
     def _regulate(self, regulation: Regulation, dt_s: float) -> None:
         i = self.fleet.index[regulation.plant]
         if not self.network.live[self._places.plant_bus[i]]:
+            return
+        if regulation.area in self._uncontrolled and not self._islanded(regulation):
             return
         deviation = self._deviation[regulation.area]
         wanted = -regulation.bias_mw_per_hz * governed(deviation)

@@ -319,4 +319,5 @@ async def test_every_kind_on_the_way_to_the_broker(port: int, start_broker: Star
 
 def test_no_kind_is_left_out() -> None:
     walked = {*VALUES, *SPOILT, "wrong_transaction", "broker_restart", "duplicate", "out_of_order"}
-    assert walked == set(parameters())
+    # without generation control nothing happens before an area lacks something
+    assert {*walked, "control_off"} == set(parameters())

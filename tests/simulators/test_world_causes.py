@@ -216,6 +216,23 @@ def test_load_scale_is_an_off_take_over_schedule(world: World) -> None:
     assert injection(world, "TAS") > before - 10
 
 
+def test_without_generation_control_nobody_follows_what_an_area_lacks(world: World) -> None:
+    uz = next(r for r in world.plan.regulations if r.area == "UZ")
+    plant = world.fleet.index[uz.plant]
+    world.set_control("UZ", on=False)
+    held = float(world.fleet.setpoint_mw[plant])
+    run(world, 60)
+    before = world.export_mw(uz)
+    world.set_load_scale("UZ", 1.05)
+    run(world, 600)
+    lacking = before - world.export_mw(uz)
+    assert lacking > 100
+    assert float(world.fleet.setpoint_mw[plant]) == held
+    world.set_control("UZ", on=True)
+    run(world, 600)
+    assert abs(world.export_mw(uz) - before) < 0.3 * lacking
+
+
 def test_schedules_ramp_over_ten_minutes_and_contracts_reach_their_ties() -> None:
     schedules = Schedules(REFERENCE_CONTRACTS)
     hour = 60 * MINUTE_NS
@@ -264,6 +281,7 @@ def test_the_grid_follows_a_changed_schedule(world: World) -> None:
         (lambda w: w.set_schedule("XX", None), "XX"),
         (lambda w: w.frequency_event("XX", 1), "XX"),
         (lambda w: w.set_load_scale("XX", 1), "XX"),
+        (lambda w: w.set_control("XX", on=False), "XX"),
     ],
 )
 def test_unknown_names_are_refused(world: World, call: Callable[[World], None], name: str) -> None:
