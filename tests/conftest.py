@@ -12,11 +12,16 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 from telemetry.clock import ManualClock, settle
 from tests.support.beside import SWITCH, Beside
+
+# a busy machine is no fault of what is tested
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 SYSTEM_PROGRAMS = {
     "mosquitto": "mosquitto",
