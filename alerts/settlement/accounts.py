@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerts.alignment import stale_after_s
 from alerts.estimator.points import DEVICE, arrival_of, power_of
-from telemetry.devices import Device
+from telemetry.devices import Device, Role
 from telemetry.grid import Contract, Grid, Tie
 from telemetry.profiles import DeviceProfile
 from telemetry.site import Site
@@ -32,11 +32,15 @@ class Metering:
     """Time between two readings from which on there is a gap [s]."""
     modulus_mwh: float | None = None
     """Where the counters begin again at 0 [MWh], if that is known."""
+    check: Metering | None = None
+    """The check meter beside it, which stands in where it says nothing."""
 
     @property
     def points(self) -> Iterator[int]:
-        """Indices of the points that it has."""
-        return (point for point in (self.power, self.exported, self.imported) if point is not None)
+        """Indices of the points that it and its check meter have."""
+        yield from (point for point in (self.power, self.exported, self.imported) if point is not None)
+        if self.check is not None:
+            yield from self.check.points
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +145,17 @@ def _tie(site: Site, tie: Tie) -> TieAccount:
     point = site.find(DEVICE, name)
     return TieAccount(
         tie,
-        _metering(site, site.meter(tie.id, tie.delivery_node), branch.limit_mw),
-        _metering(site, site.meter(tie.id, far), branch.limit_mw),
+        _checked(site, tie.id, tie.delivery_node, branch.limit_mw),
+        _checked(site, tie.id, far, branch.limit_mw),
         None if point is None else Estimate(point.index, 3 * stale_after_s(point.profile.period_s)),
     )
+
+
+def _checked(site: Site, branch: str, node: str, limit_mw: float) -> Metering | None:
+    """The main meter of an end with its check meter; without a main meter the end is not settled."""
+    main = _metering(site, site.meter(branch, node), limit_mw)
+    check = _metering(site, site.meter(branch, node, Role.CHECK), limit_mw)
+    return main if main is None or check is None else replace(main, check=check)
 
 
 def _metering(site: Site, meter: Device | None, limit_mw: float) -> Metering | None:

@@ -32,7 +32,7 @@ class EnergyQuality(StrEnum):
     BRIDGED = "bridged"
     """Counters, with a gap between readings that is split evenly over its time."""
     SUBSTITUTED = "substituted"
-    """Counters, and the integral of the power where they were reset, exchanged or silent."""
+    """Counters, and where they say nothing the check meter or the integral of the power."""
     POWER = "power"
     """The integral of the power alone."""
     INCOMPLETE = "incomplete"

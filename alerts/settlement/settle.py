@@ -1,7 +1,7 @@
 """Settles an interval: energies of every account from readings and schedules; pure.
 
 Metered energy is the difference of the counters. Where they say nothing, because they were reset, exchanged
-or silent, the integral of the power stands in, and the quality says so.
+or silent, the check meter or the integral of the power stands in, and the quality says so.
 
 Contracts share their ties with other business. What a tie carried is attributed to a contract in proportion
 to its part of what was scheduled over its entry, or its exit, in the interval: pro rata, an assumption of the
@@ -38,7 +38,11 @@ class Energy(NamedTuple):
 
 
 class Meter:
-    """The energy through one meter over a stretch of time, from its readings in it and around it."""
+    """The energy through one meter over a stretch of time, from its readings in it and around it.
+
+    Where its counters say nothing, those of its check meter stand in, then the integral of its own power,
+    then that of the check meter's power.
+    """
 
     def __init__(self, metering: Metering, readings: Mapping[int, Readings]) -> None:
         def of(point: int | None) -> Readings:
@@ -50,37 +54,80 @@ class Meter:
             for point in (m.exported, m.imported)
         )
         self._power = of_power(of(m.power), m.gap_s)
+        self._check = None if m.check is None else Meter(m.check, readings)
 
     def energy(self, start: int, end: int) -> Energy:
         """Energy out of the busbar between two times [ns, UTC]."""
         out, into = self._exported.share(start, end), self._imported.share(start, end)
         net = out.plus(into, -1.0)
-        quality = EnergyQuality.BRIDGED if net.bridged_s > _TOLERANCE_S else EnergyQuality.COUNTER
-        mwh, measured_s, unknown_s = net.mwh, net.measured_s, net.unknown_s
-        if unknown_s > _TOLERANCE_S:
-            # energies of what the counters know, and of the power in between
-            mwh = measured_s = by_power_s = 0.0
-            holes = joined([*self._exported.unknown(start, end), *self._imported.unknown(start, end)])
-            for low, high in complement(holes, start, end):
-                known = self._exported.share(low, high).plus(self._imported.share(low, high), -1.0)
-                mwh, measured_s = mwh + known.mwh, measured_s + known.measured_s
-            for low, high in holes:
-                substitute = self._power.share(low, high)
-                mwh, by_power_s = mwh + substitute.mwh, by_power_s + substitute.measured_s
-            unknown_s = max(sum(high - low for low, high in holes) / SECOND - by_power_s, 0.0)
-            by_counter_s = (end - start) / SECOND - unknown_s - by_power_s
-            measured_s += by_power_s
-            quality = EnergyQuality.SUBSTITUTED if by_counter_s > _TOLERANCE_S else EnergyQuality.POWER
-            if unknown_s > _TOLERANCE_S:
-                quality = EnergyQuality.INCOMPLETE
-            if (end - start) / SECOND - unknown_s <= _TOLERANCE_S:
-                return Energy(None, 0.0, EnergyQuality.MISSING)
-        return Energy(mwh, min(measured_s, (end - start) / SECOND), quality)
+        if net.unknown_s <= _TOLERANCE_S:
+            quality = EnergyQuality.BRIDGED if net.bridged_s > _TOLERANCE_S else EnergyQuality.COUNTER
+            return Energy(net.mwh, min(net.measured_s, (end - start) / SECOND), quality)
+        counted = self._counted([(start, end)])
+        by_check = _Filled(0.0, 0.0, 0.0, counted.holes)
+        if self._check is not None:
+            by_check = self._check._counted(counted.holes)
+        by_power = _filled([self._power], by_check.holes)
+        if self._check is not None:
+            last = _filled([self._check._power], by_power.holes)
+            by_check, by_power = by_check.plus(last), by_power._replace(holes=last.holes)
+        parts = (counted, by_check, by_power)
+        known_s = sum(part.covered_s for part in parts)
+        if known_s <= _TOLERANCE_S:
+            return Energy(None, 0.0, EnergyQuality.MISSING)
+        if (end - start) / SECOND - known_s > _TOLERANCE_S:
+            quality = EnergyQuality.INCOMPLETE
+        elif max(counted.covered_s, by_check.covered_s) > _TOLERANCE_S:
+            quality = EnergyQuality.SUBSTITUTED
+        else:
+            quality = EnergyQuality.POWER
+        measured_s = sum(part.measured_s for part in parts)
+        return Energy(sum(part.mwh for part in parts), min(measured_s, (end - start) / SECOND), quality)
 
     def by_power(self, start: int, end: int) -> tuple[float, float]:
         """Energy by the integral of the power [MWh], and the time that it is known for [s]."""
         share = self._power.share(start, end)
         return share.mwh, share.measured_s
+
+    def _counted(self, stretches: Sequence[tuple[int, int]]) -> _Filled:
+        """What the counters know of some stretches of time."""
+        return _filled([self._exported, self._imported], stretches)
+
+
+class _Filled(NamedTuple):
+    """What one source knows of some stretches of time."""
+
+    mwh: float
+    measured_s: float
+    covered_s: float
+    """Time that it knows the energy of, gaps that it bridges included."""
+    holes: Sequence[tuple[int, int]]
+    """What it does not know."""
+
+    def plus(self, other: _Filled) -> _Filled:
+        """With what another source knows of the holes."""
+        return _Filled(
+            self.mwh + other.mwh,
+            self.measured_s + other.measured_s,
+            self.covered_s + other.covered_s,
+            other.holes,
+        )
+
+
+def _filled(curves: Sequence[Curve], stretches: Sequence[tuple[int, int]]) -> _Filled:
+    """What curves, of which the second one counts against the first, know together."""
+    mwh = measured_s = covered_s = 0.0
+    left: list[tuple[int, int]] = []
+    for start, end in stretches:
+        holes = joined([hole for curve in curves for hole in curve.unknown(start, end)])
+        left += holes
+        for low, high in complement(holes, start, end):
+            share = curves[0].share(low, high)
+            for curve in curves[1:]:
+                share = share.plus(curve.share(low, high), -1.0)
+            mwh, measured_s = mwh + share.mwh, measured_s + share.measured_s
+            covered_s += (high - low) / SECOND
+    return _Filled(mwh, measured_s, covered_s, left)
 
 
 class Flows(NamedTuple):

@@ -116,6 +116,53 @@ def test_metered_energy_says_where_it_comes_from(
     assert 100 * found.measured_s / 900 == pytest.approx(pct, abs=0.12)
 
 
+def checked(main: tuple[Readings, Readings], check: tuple[Readings, Readings]) -> Meter:
+    """A meter and its check meter, each with its counter and its power."""
+    found = {}
+    for first, (exported, power) in ((0, main), (3, check)):
+        flat = Readings(exported.t, np.zeros(len(exported)), exported.quality)
+        found |= {first: power, first + 1: exported, first + 2: flat}
+    return Meter(Metering("m", 0, 1, 2, 1000, 5.0, check=Metering("c", 3, 4, 5, 1000, 5.0)), found)
+
+
+NONE, ALL = Readings.none(), (-60.0, 960.0)
+
+
+@pytest.mark.parametrize(
+    ("main", "check", "mwh", "pct", "quality"),
+    [
+        # as long as the main meter counts, the check meter says nothing
+        ((counting(ALL), NONE), (counting(ALL, mw=99), NONE), 90, 100, EnergyQuality.COUNTER),
+        ((NONE, NONE), (counting(ALL), NONE), 90, 100, EnergyQuality.SUBSTITUTED),
+        ((counting((-60, 450)), NONE), (counting(ALL, mw=180), NONE), 67.5, 100, EnergyQuality.SUBSTITUTED),
+        # the check meter's counter before the integral of the main meter's power
+        ((NONE, powering(ALL, mw=1)), (counting(ALL), NONE), 90, 100, EnergyQuality.SUBSTITUTED),
+        ((NONE, powering(ALL)), (NONE, powering(ALL, mw=1)), 90, 100, EnergyQuality.POWER),
+        ((NONE, powering((-60, 450))), (NONE, powering(ALL)), 90, 100, EnergyQuality.SUBSTITUTED),
+        ((NONE, NONE), (counting((-60, 450)), NONE), 45, 50, EnergyQuality.INCOMPLETE),
+        ((NONE, NONE), (NONE, NONE), None, 0, EnergyQuality.MISSING),
+    ],
+)
+def test_the_check_meter_stands_in(
+    main: tuple[Readings, Readings],
+    check: tuple[Readings, Readings],
+    mwh: float | None,
+    pct: float,
+    quality: EnergyQuality,
+) -> None:
+    found = checked(main, check).energy(at(0), at(900))
+    assert found.quality is quality
+    assert found.mwh == (None if mwh is None else pytest.approx(mwh, abs=0.01))
+    assert 100 * found.measured_s / 900 == pytest.approx(pct, abs=0.12)
+
+
+def test_a_counter_that_is_bad_for_hours_is_the_check_meters() -> None:
+    bad = counting((-9000, 9000))
+    bad = Readings(bad.t, bad.value, np.full(len(bad), 135, np.uint8))
+    found = checked((bad, NONE), (counting(ALL), NONE)).energy(at(0), at(900))
+    assert (found.quality, round(found.mwh or 0.0, 2)) == (EnergyQuality.SUBSTITUTED, 90.0)
+
+
 def test_bad_readings_are_no_energy() -> None:
     good, bad = counting((-60, 960)), counting((300, 310), mw=9999)
     quality = np.full(len(bad), 135, np.uint8)
