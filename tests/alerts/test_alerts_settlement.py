@@ -118,7 +118,7 @@ def test_metered_energy_says_where_it_comes_from(
 
 def checked(main: tuple[Readings, Readings], check: tuple[Readings, Readings]) -> Meter:
     """A meter and its check meter, each with its counter and its power."""
-    found = {}
+    found: dict[int, Readings] = {}
     for first, (exported, power) in ((0, main), (3, check)):
         flat = Readings(exported.t, np.zeros(len(exported)), exported.quality)
         found |= {first: power, first + 1: exported, first + 2: flat}
