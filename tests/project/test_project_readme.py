@@ -13,7 +13,12 @@ import typer.main
 from greenbridge.cli import app
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/commissioning.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+)
 OUTSIDE: dict[str, set[str]] = {
     "git": {"clone"},
     "docker": {"compose"},
@@ -101,6 +106,14 @@ def test_a_command_of_the_documents_is_understood(document: str, line: str) -> N
 def test_a_wrong_command_is_found(line: str) -> None:
     with pytest.raises(UnknownCommandError):
         verify(line)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_within_the_project_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if "://" not in target:
+            assert ((ROOT / document).parent / target).exists(), target
 
 
 def test_the_readme_shows_the_two_commands_of_a_newcomer() -> None:
