@@ -23,5 +23,9 @@ SHEETS = (
 
 
 def documents(model: Model) -> dict[str, str]:
-    """JSON text of every dashboard by the name of its file."""
-    return {sheet.name: sheet.document(model) for sheet in SHEETS}
+    """JSON text of every dashboard by the name of its file; a site without plants has none about plants."""
+    made = {}
+    for sheet in SHEETS:
+        if any(panels for _, panels in sheet.rows(model)):
+            made[sheet.name] = sheet.document(model)
+    return made

@@ -23,7 +23,8 @@ from grafana.losses import hvdc_expression, line_expression
 from grafana.model import Model
 from grafana.panels import above, band
 from grafana.targets import DATASOURCE, targets
-from greenbridge.settings import Configuration
+from greenbridge.dashboards import model_of
+from greenbridge.settings import Configuration, load
 from telemetry.grid import ScheduleStep
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,12 @@ def test_every_panel_has_unit_description_and_queries_in_influxql(name: str) -> 
             used |= set(re.findall(r"\$\{(\w+):regex\}", target["query"]))
     assert used <= variables
     assert variables <= used | {"area", "site"}  # a variable may only narrow down the next one
+
+
+def test_a_site_has_the_dashboards_that_it_has_panels_for() -> None:
+    made = documents(model_of(load(str(ROOT / "examples/first-site/greenbridge.toml"), {})))
+    assert set(made) == {"corridor", "ties", "settlement", "alarms", "quality", "health"}
+    assert all(json.loads(text)["panels"] for text in made.values())
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
