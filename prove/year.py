@@ -65,6 +65,7 @@ class Year:
     def __init__(self, journal: AlarmJournal, known: Sequence[Condition], outcome: Outcome) -> None:
         self._journal = journal
         self._known = known
+        self._number = {condition.subject.key: i for i, condition in enumerate(known)}
         self._outcome = outcome
         self._routing = Routing(notify_settings())
         self._paging = Paging(self._routing)
@@ -128,10 +129,11 @@ class Year:
 
     async def _turn(self, now: int) -> None:
         """What the engine and the pager do between two things: settle, commit, tell, count."""
-        for i, condition in enumerate(self._known if now % MINUTE == 0 else ()):
-            tracked = self._book.tracked(condition.subject.key)
+        # one that chatters stays until its condition was over for long enough
+        for key in sorted(self._book.open_keys()) if now % MINUTE == 0 else ():
+            tracked, i = self._book.tracked(key), self._number[key]
             if tracked is not None and tracked.timers.running and i not in self._holding:
-                self._find(i, now)  # chatter holds an alarm until its condition was over for long enough
+                self._find(i, now)
         self._changes += self._book.settle(now)
         self._count(now)
         if self._changes or self._records:
