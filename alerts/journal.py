@@ -56,7 +56,8 @@ _KIND = DatabaseKind(
     CREATE TABLE paging (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE paged (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL)
     """,
-    recovery="move it away to start with no alarm history, or restore it from a backup",
+    recovery="stop greenbridge, run `{set_aside}` and start again: it begins with no alarm, no history and "
+    "nothing shelved; these are in the file moved aside, or in a backup",
 )
 
 _OCCASIONS = {

@@ -39,7 +39,8 @@ _KIND = DatabaseKind(
         version INTEGER NOT NULL, told INTEGER NOT NULL
     )
     """,
-    recovery="move it away to start without schedule versions and intervals, or restore it from a backup",
+    recovery="stop greenbridge, run `{set_aside}` and start again: it begins without schedule versions "
+    "and intervals, which are in the file moved aside, or in a backup",
 )
 
 _VERSION = msgspec.json.Decoder(Version)

@@ -22,6 +22,7 @@ from console.accounts import FILE, Accounts, Audit, User
 from console.passwords import Scrypt
 from console.roles import RIGHTS, Identity, Role
 from ingest.audit_chain import Act
+from ingest.databases import is_damage, set_aside
 from telemetry.clock import Clock
 from telemetry.errors import StorageError
 
@@ -270,15 +271,26 @@ class Sessions:
             # made with the right mode before SQLite opens it, so that it is never readable by others
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
             database = sqlite3.connect(self._path, check_same_thread=False, timeout=5.0)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
             database.execute("pragma journal_mode = wal")
             database.execute("pragma synchronous = full")
             database.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(
-                f"{self._path}: sessions cannot be kept there ({error}); check the directory and its rights, "
-                "or move the file away to start with nobody signed in"
-            ) from error
+        except sqlite3.Error as error:
+            database.close()
+            raise self._unusable(error) from error
         return database
+
+    def _unusable(self, error: Exception) -> StorageError:
+        if isinstance(error, sqlite3.Error) and is_damage(error):
+            return StorageError(
+                f"sessions {self._path} are damaged: {error}; stop greenbridge, run "
+                f"`{set_aside(self._path)}` and start again: nobody is signed in then"
+            )
+        return StorageError(
+            f"sessions {self._path} cannot be kept: {error}; check the directory, its free space and rights"
+        )
 
     def _load(self, database: sqlite3.Connection) -> None:
         for hashed, who, role, created_at, seen_at, expires_at in database.execute("select * from visit"):
@@ -298,7 +310,7 @@ class Sessions:
             try:
                 return await asyncio.to_thread(transaction)
             except sqlite3.Error as error:
-                raise StorageError(f"{self._path}: {error}; check free space and rights") from error
+                raise self._unusable(error) from error
 
 
 def _hash(secret: str) -> bytes:

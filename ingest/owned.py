@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ingest.databases import DatabaseKind, open_database
+from ingest.databases import DatabaseKind, damaged, is_damage, open_database
 from ingest.threads import OwnerThread
 from telemetry.errors import StorageError
 
@@ -72,6 +72,8 @@ class OwnedDatabase:
         try:
             return await self._thread.call(work, *arguments)
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise damaged(self._path, self._kind, error) from error
             raise StorageError(
                 f"{self._kind.title} {self._path}: {error}; check the disk's free space"
             ) from error

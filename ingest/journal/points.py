@@ -18,7 +18,8 @@ POINTS = DatabaseKind(
     1,
     "CREATE TABLE point (id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, "
     "unit TEXT NOT NULL, UNIQUE (device, name, unit))",
-    "restore it from a backup of the same state directory: only it tells stored readings apart",
+    "only it tells stored readings apart: stop greenbridge, run `greenbridge restore BACKUP --state NEW` with"
+    " the newest backup, set state_dir to NEW and start again; never start without it on the old readings",
 )
 
 

@@ -95,7 +95,10 @@ async def test_short_tokens_are_refused(path: Path, clock: ManualClock) -> None:
 
 
 async def test_a_file_that_cannot_be_used_is_named(broken: Path, clock: ManualClock) -> None:
-    for path in (broken, broken / "missing" / "console.sqlite"):
-        with pytest.raises(StorageError, match=r"console\.sqlite.*check the directory"):
+    for path, words in (
+        (broken, "start again"),
+        (broken / "missing" / "console.sqlite", "check the directory"),
+    ):
+        with pytest.raises(StorageError, match=rf"console\.sqlite.*{words}"):
             async with Sessions(path, clock):
                 pass

@@ -75,7 +75,7 @@ def test_gaps_and_damage_are_errors_that_name_the_fix(tmp_path: Path) -> None:
     declare(path, [A, B, C])
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM point WHERE id = 1")
-    with pytest.raises(RegistryError, match=r"not contiguous; restore it from a backup"):
+    with pytest.raises(RegistryError, match=r"not contiguous; only it tells .*greenbridge restore BACKUP"):
         declare(path)
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(StorageError, match=r"is damaged: .*backup"):
