@@ -50,6 +50,8 @@ class Child:
         self._on_line = on_line
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
         self.refused = asyncio.Event()
         """Set when the program says that it cannot run as it is configured: it is not started again."""
         self.last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -78,6 +80,7 @@ class Child:
                     delay = _FIRST_DELAY_S
                 log.warning("child_ended", child=self.program.name, exit_code=code, restart_in_s=delay)
                 await self._clock.sleep(delay)
+                await self._free.wait()
                 delay = min(2 * delay, _LONGEST_DELAY_S)
         finally:
             self.kill()
@@ -103,6 +106,15 @@ class Child:
         if self.pid is not None and self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+
+    def hold(self) -> None:
+        """Ends the program at once, and does not start it again before :meth:`release`."""
+        self._free.clear()
+        self.kill()
+
+    def release(self) -> None:
+        """Starts the program again after :meth:`hold`."""
+        self._free.set()
 
     async def _once(self) -> int:
         self.program.log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -76,13 +76,16 @@ class _Stage:
             due = event.due(elapsed_s)
             if due and i not in self._active:
                 self._active[i] = await self._begin(event)
-            elif not due and i in self._active and (name := self._active.pop(i)):
-                await ask(self._running.control_url, "DELETE", f"faults/{name}")
+            elif not due and i in self._active:
+                if name := self._active.pop(i):
+                    await ask(self._running.control_url, "DELETE", f"faults/{name}")
+                else:
+                    self._running.children["broker"].release()
 
     async def _begin(self, event: Timed) -> str:
         if isinstance(event.fault, BrokerRestart):
-            # the broker is a child of this process: it is killed and comes back by itself
-            self._running.children["broker"].kill()
+            # the broker is a child of this process: it is killed, and stays away as long as the fault is due
+            self._running.children["broker"].hold()
             return ""
         answer = await ask(self._running.control_url, "POST", "faults", event.fault.model_dump())
         return str(answer["id"])

@@ -60,6 +60,19 @@ async def test_a_child_that_is_killed_is_started_again_and_its_output_is_kept(tm
     assert (tmp_path / "logs" / "child.log").read_text().count("up ") == 2
 
 
+async def test_a_child_that_is_held_comes_back_when_it_is_released(tmp_path: Path) -> None:
+    async with started(WAITS, tmp_path) as (child, output):
+        first = int((await output.next()).split()[1])
+        child.hold()
+        for _ in range(3):  # each takes longer than the pause and the start of another child
+            other = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(0.3)")
+            await other.wait()
+        assert child.pid is None
+        assert output.lines.empty()
+        child.release()
+        assert int((await output.next()).split()[1]) != first
+
+
 async def test_stop_ends_a_child_in_order_and_does_not_start_it_again(tmp_path: Path) -> None:
     async with started(WAITS, tmp_path) as (child, output):
         await output.next()
