@@ -209,10 +209,13 @@ export class Chart {
     ctx.textAlign = "left";
     ctx.textBaseline = "middle";
     const y = top - (LANE * scale) / 2;
+    const marks = this.alarms.map((alarm) => plot.valToPos(alarm.raised_at / 1000, "x", true));
     let free = left;
     for (const { x, text } of this.reasons) {
       const wide = ctx.measureText(text).width;
-      const from = Math.max(left, Math.min(x, left + width - wide));
+      let from = Math.max(left, Math.min(x, left + width - wide));
+      // beside the mark of an alarm, not under it
+      for (const at of marks) if (from < at + 9 * scale && from + wide > at - 9 * scale) from = at - 11 * scale - wide;
       if (from < free) continue;
       ctx.fillStyle = colour("--muted");
       ctx.fillText(text, from, y);
