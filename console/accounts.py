@@ -332,9 +332,9 @@ class Accounts(OwnedDatabase):
             return None
         return Identity(f"{user.name} by token {token.label}", token.rights & RIGHTS[user.role])
 
-    async def note(self, who: str, action: str, subject: str) -> None:
-        """Audits an act that changes no user: a sign-in."""
-        await self._audit(Act(who, action, subject, "done"))
+    async def note(self, who: str, action: str, subject: str, outcome: str = "done") -> None:
+        """Audits an act that changes no user: a sign-in, also a refused one, or a sign-out."""
+        await self._audit(Act(who, action, subject, outcome))
 
     def _known(self, name: str) -> User:
         user = self._users.get(name)

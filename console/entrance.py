@@ -132,7 +132,10 @@ class Entrance:
         session = request.cookies.get(COOKIE)
         if session is None:
             raise ApiError(409, "an API token has no session", "end it at /api/v1/tokens")
+        identity = self.identity(request)
         await self._sessions.sign_out(session)
+        if identity is not None:
+            await self._accounts.note(identity.name, "sign out", "ended the session")
         response = Response(status_code=204)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return response
@@ -177,6 +180,9 @@ class Entrance:
                     for source in sources:
                         self._backoff.failed(source, self._clock.monotonic())
                     metrics.SIGN_INS.labels("refused").inc()
+                    # a name that nobody has may be a password in the wrong field
+                    who = name if self._accounts.find(name) is not None else "somebody"
+                    await self._accounts.note(who, "sign in", f"from {sources[0]}: {wrong}", "refused")
                     raise ApiError(401, str(wrong), _AGAIN) from None
                 for source in sources:
                     self._backoff.succeeded(source)

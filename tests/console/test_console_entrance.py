@@ -12,6 +12,7 @@ import pytest
 from console.entrance import MAX_WAITING
 from console.roles import Right, Role
 from console.sessions import Sessions
+from ingest.audit_chain import Act
 from telemetry.clock import ManualClock
 from telemetry.site import Site
 from tests.console.rig import FAST, Rig, connected, console_of, make_alarm
@@ -65,6 +66,29 @@ async def test_wrong_passwords_slow_down_the_user_and_the_address(
     right = await client.post("/api/v1/session", json={"name": "anna", "password": PASSWORD})
     assert right.status_code == 429
     assert int(right.headers["retry-after"]) >= 1
+
+
+async def test_who_came_who_went_and_who_was_refused_is_audited(rig: Rig) -> None:
+    acts: list[Act] = []
+
+    async def audit(act: Act) -> None:
+        acts.append(act)
+
+    async with Sessions(rig.path, rig.clock, audit=audit, scrypt=FAST) as sessions:
+        await sessions.accounts.add("anna", Role.VIEWER, PASSWORD, "test")
+        del acts[:]
+        async with connected(console_of(rig, sessions)[0]) as client:
+            for name, password in [("anna", OTHER), (PASSWORD, "anna"), ("anna", PASSWORD)]:
+                await client.post("/api/v1/session", json={"name": name, "password": password})
+            await client.delete("/api/v1/session")
+    assert [(act.who, act.action, act.outcome) for act in acts] == [
+        ("anna", "sign in", "refused"),
+        ("somebody", "sign in", "refused"),
+        ("anna", "sign in", "done"),
+        ("anna", "sign out", "done"),
+    ]
+    assert PASSWORD not in repr(acts)
+    assert OTHER not in repr(acts)
 
 
 async def test_a_user_is_slowed_down_also_from_elsewhere(rig: Rig, sessions: Sessions) -> None:
