@@ -101,7 +101,7 @@ export function tie(app, main, parts, _, signal) {
     figures.set("loading", usable(power) ? `${number((Math.abs(power.value) / about.limit_mw) * 100, 0)} %` : "–", { abnormal: usable(power) && Math.abs(power.value) > about.limit_mw });
     const [first, second] = meters.map((end) => reading(end.main, "TotW"));
     const lost = usable(first) && usable(second) ? first.value + second.value : null;
-    figures.set("residual", lost === null ? t("not known") : `${signed(lost)} MW`, { note: lost === null ? "" : t("losses included") });
+    figures.set("residual", lost === null ? t("not known") : `${signed(lost)} MW`, { note: lost === null ? "" : t("losses included"), abnormal: app.store.of(id).some((alarm) => alarm.rule === "R6" && alarm.cleared_at === null) });
     ends.show(SHOWN.filter(([name]) => devices.some((device) => index.has(`${device.id}/${name}`))).map(([name, text, unit]) => ({ name, text: t(text), unit })), t("No meters"));
   };
   new Poll(app, devices.map((device) => device.id), signal, (readings) => {
