@@ -11,10 +11,11 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import numpy as np
@@ -29,7 +30,7 @@ from ingest.stores.influx.encoding import Encoder
 from ingest.stores.influx.schema import Schema
 from ingest.stores.influx.store import InfluxStore
 from telemetry.batch import POINT_DTYPE, QUALITY_DTYPE, TIME_DTYPE, Columns, ReadingBatch
-from telemetry.clock import SystemClock
+from telemetry.clock import Clock, SystemClock
 from telemetry.grid import Area, Grid, LineParameters
 from telemetry.points import PointKey
 from telemetry.registry import PointRegistry
@@ -82,13 +83,33 @@ def _site(registry: PointRegistry) -> Site:
     return Site.of("bench", grid, [], {}, registry)
 
 
-def _batch(source: int, second: int) -> ReadingBatch:
+def batch(source: int, second: int) -> ReadingBatch:
+    """What a source reads in a second."""
     times = np.full(POINTS, _START_NS + second * 1_000_000_000, TIME_DTYPE)
     return ReadingBatch(f"bench/{source}", 1, second, int(times[0]), _POINTS[source], times, _VALUE, _GOOD)
 
 
-async def _pipeline(url: str, database: str, seconds: float) -> Sample:
-    registry, clock = _registry(), SystemClock()
+class Pipeline(NamedTuple):
+    """Journal and InfluxDB store with the pump between them."""
+
+    journal: Journal
+    store: InfluxStore
+
+    async def pending(self) -> int:
+        """Readings in the journal that the store has not confirmed."""
+        return self.journal.readings - (await self.store.position()).totals.accounted
+
+    async def warm(self, clock: Clock) -> None:
+        """Looks names up and makes connections: one batch of each source, until it is written."""
+        await asyncio.gather(*(self.journal.append(batch(source, 0)) for source in range(SOURCES)))
+        while await self.pending():
+            await clock.sleep(0.005)
+
+
+@asynccontextmanager
+async def pipeline(url: str, database: str, clock: Clock) -> AsyncIterator[Pipeline]:
+    """The product's way from a batch to an InfluxDB server, in a directory of its own."""
+    registry = _registry()
     settings = InfluxSettings(url=url, org="bench", bucket=database, token_env="TOKEN")
     with tempfile.TemporaryDirectory() as folder:
         async with (
@@ -105,42 +126,42 @@ async def _pipeline(url: str, database: str, seconds: float) -> Sample:
             ) as store,
         ):
             pump = asyncio.create_task(StorePump(journal, store, clock).run())
-            room = asyncio.Event()
+            try:
+                yield Pipeline(journal, store)
+            finally:
+                pump.cancel()
+                await asyncio.wait([pump])
+
+
+async def _pipeline(url: str, database: str, seconds: float) -> Sample:
+    clock = SystemClock()
+    async with pipeline(url, database, clock) as product:
+        room = asyncio.Event()
+        room.set()
+
+        async def hand_over(source: int) -> None:
+            second = 0
+            while watch.seconds < seconds or not second:
+                second += 1
+                await room.wait()
+                await product.journal.append(batch(source, second))
+
+        async def make_room() -> None:
+            while watch.seconds < seconds:
+                (room.set if await product.pending() < _PENDING else room.clear)()
+                await clock.sleep(0.01)
             room.set()
 
-            async def hand_over(source: int) -> None:
-                second = 0
-                while watch.seconds < seconds or not second:
-                    second += 1
-                    await room.wait()
-                    await journal.append(_batch(source, second))
-
-            async def pending() -> int:
-                return journal.readings - (await store.position()).totals.accounted
-
-            async def written() -> None:
-                while await pending():
-                    await clock.sleep(0.005)
-
-            async def make_room() -> None:
-                while watch.seconds < seconds:
-                    (room.set if await pending() < _PENDING else room.clear)()
-                    await clock.sleep(0.01)
-                room.set()
-
-            # names of points are looked up, and connections made, before the clock runs
-            await asyncio.gather(*(journal.append(_batch(source, 0)) for source in range(SOURCES)))
-            await written()
-            watch, before = Watch(), journal.readings
-            async with asyncio.TaskGroup() as group:
-                group.create_task(make_room())
-                for source in range(SOURCES):
-                    group.create_task(hand_over(source))
-            await written()
-            sample = watch.sample(journal.readings - before)
-            assert (await store.position()).totals.stored == journal.readings
-            pump.cancel()
-            await asyncio.wait([pump])
+        await product.warm(clock)
+        watch, before = Watch(), product.journal.readings
+        async with asyncio.TaskGroup() as group:
+            group.create_task(make_room())
+            for source in range(SOURCES):
+                group.create_task(hand_over(source))
+        while await product.pending():
+            await clock.sleep(0.005)
+        sample = watch.sample(product.journal.readings - before)
+        assert (await product.store.position()).totals.stored == product.journal.readings
     return sample
 
 
@@ -151,13 +172,14 @@ def _bodies() -> list[bytes]:
     encoder = Encoder(Schema(_site(registry), registry))
     bodies = []
     for first in range(0, _BODIES * BODY_BATCHES, BODY_BATCHES):
-        batches = [_batch(i % SOURCES, i // SOURCES) for i in range(first, first + BODY_BATCHES)]
+        batches = [batch(i % SOURCES, i // SOURCES) for i in range(first, first + BODY_BATCHES)]
         lines = encoder.encode(Columns.joined(batches))
         bodies.append(gzip.compress(lines.body(0, len(lines)), 1))
     return bodies
 
 
-async def _bare_client(url: str, database: str, seconds: float) -> Sample:
+async def bare_client(url: str, database: str, seconds: float) -> Sample:
+    """Sends bodies that were encoded beforehand, one after the other."""
     bodies = _bodies()
     parameters = {"org": "bench", "bucket": database, "precision": "ns"}
     async with aiohttp.ClientSession(headers={"Content-Encoding": "gzip"}) as session:
@@ -172,7 +194,7 @@ async def _bare_client(url: str, database: str, seconds: float) -> Sample:
         return watch.sample(sent * BODY_BATCHES * POINTS)
 
 
-class _Database:
+class Database:
     """Makes a fresh database for every sample."""
 
     def __init__(self, server: str) -> None:
@@ -180,6 +202,7 @@ class _Database:
         self._number = 0
 
     def fresh(self) -> str:
+        """Its name."""
         self._number += 1
         name = f"bench{self._number}"
         for statement in (f'DROP DATABASE "bench{self._number - 1}"', f'CREATE DATABASE "{name}"'):
@@ -189,7 +212,7 @@ class _Database:
         return name
 
 
-async def _forward(server_port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def forward(server_port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Lets a server of version 1 answer the write path of version 2: only the request line changes."""
     upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", server_port)
 
@@ -220,7 +243,8 @@ async def _forward(server_port: int, reader: asyncio.StreamReader, writer: async
 
 
 @contextmanager
-def _influxd() -> Iterator[str]:
+def influxd() -> Iterator[str]:
+    """A server of version 1, with its address."""
     ports = []
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -253,29 +277,35 @@ def _wait_for(url: str) -> None:
             return
 
 
-async def _behind_proxy(server: str, contender: Callable[[str], Awaitable[Sample]]) -> Sample:
-    port = int(server.rsplit(":", 1)[1])
-    proxy = await asyncio.start_server(partial(_forward, port), "127.0.0.1", 0, limit=1 << 20)
-    async with proxy:
-        return await contender(f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+@asynccontextmanager
+async def behind(
+    proxy: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A port at which a proxy answers, with its address."""
+    served = await asyncio.start_server(proxy, "127.0.0.1", 0, limit=1 << 20)
+    async with served:
+        yield f"http://127.0.0.1:{served.sockets[0].getsockname()[1]}"
 
 
 @contextmanager
 def _prepare(size: Size) -> Iterator[Contenders]:
-    with _influxd() as server:
-        database = _Database(server)
+    with influxd() as server:
+        database = Database(server)
 
-        def pipeline() -> Sample:
-            name = database.fresh()
-            return asyncio.run(_behind_proxy(server, partial(_pipeline, database=name, seconds=size.seconds)))
+        proxy = partial(forward, int(server.rsplit(":", 1)[1]))
 
-        def bare() -> Sample:
-            name = database.fresh()
-            return asyncio.run(
-                _behind_proxy(server, partial(_bare_client, database=name, seconds=size.seconds))
-            )
+        async def ours(name: str) -> Sample:
+            async with behind(proxy) as url:
+                return await _pipeline(url, name, size.seconds)
 
-        yield {"journal and InfluxDB store": pipeline, "bare client, bodies made beforehand": bare}
+        async def bare(name: str) -> Sample:
+            async with behind(proxy) as url:
+                return await bare_client(url, name, size.seconds)
+
+        yield {
+            "journal and InfluxDB store": lambda: asyncio.run(ours(database.fresh())),
+            "bare client, bodies made beforehand": lambda: asyncio.run(bare(database.fresh())),
+        }
 
 
 WRITTEN = Benchmark(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks import (
     asking,
+    catching_up,
     decoding,
     estimating,
     influx,
@@ -41,4 +42,5 @@ ALL: tuple[Benchmark, ...] = (
     querying.TREND,
     querying.NEWEST,
     influx.WRITTEN,
+    catching_up.CAUGHT_UP,
 )
