@@ -50,6 +50,7 @@ from alerts.rule_config import (
     ControlErrorRules,
     ConverterRules,
     CounterRules,
+    Deadband,
     FlatlineRules,
     NetPositionRules,
     NodeRules,
@@ -103,7 +104,7 @@ class ExchangeSettings(Settings):
         ExchangeLimit(priority=Priority.HIGH, mw=100, pct_ntc=25, on_s=30),
     )
     off_s: Seconds = 60.0
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
     """A condition is over below the limit less this part of it [%]."""
 
     @field_validator("limits")
@@ -123,7 +124,7 @@ class TwoEndSettings(Settings):
         TwoEndLimit(priority=Priority.HIGH, sigmas=6, pct_p=2, on_s=60),
     )
     off_s: Seconds = 30.0
-    deadband_pct: Percent = 30.0
+    deadband_pct: Deadband = 30.0
     clock_sigma_s: Seconds = 0.2
     """Standard uncertainty of the source times at the two ends [s]; counts while power ramps."""
 
@@ -174,7 +175,7 @@ class ExchangeOverride(Settings):
     mean_s: Annotated[float, Field(ge=1, le=3600)] | None = None
     limits: Annotated[tuple[ExchangeLimit, ...], Field(min_length=1)] | None = None
     off_s: Seconds | None = None
-    deadband_pct: Percent | None = None
+    deadband_pct: Deadband | None = None
 
 
 class TwoEndOverride(Settings):
@@ -184,7 +185,7 @@ class TwoEndOverride(Settings):
     enabled: bool | None = None
     limits: Annotated[tuple[TwoEndLimit, ...], Field(min_length=1)] | None = None
     off_s: Seconds | None = None
-    deadband_pct: Percent | None = None
+    deadband_pct: Deadband | None = None
     clock_sigma_s: Seconds | None = None
 
 

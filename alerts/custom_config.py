@@ -27,7 +27,16 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from alerts.alarms import Priority
-from alerts.rule_config import Limit, NotNegative, Positive, RuleSettings, Seconds, Window, ascending
+from alerts.rule_config import (
+    Deadband,
+    Limit,
+    NotNegative,
+    Positive,
+    RuleSettings,
+    Seconds,
+    Window,
+    ascending,
+)
 from telemetry.errors import Problem
 from telemetry.expressions import ExpressionError, parse
 from telemetry.points import Identifier, PointSpec
@@ -116,7 +125,7 @@ class RateRule(OfPoint):
     window_s: Window = 60.0
     """The slope is that of the least-squares line over it [s]."""
     limits: Annotated[tuple[Limit, ...], Field(min_length=1)]
-    deadband_pct: Annotated[float, Field(ge=0, le=100)] = 20.0
+    deadband_pct: Deadband = 20.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, field_validator
 
 from alerts.alarms import Priority
+from alerts.rule_config import Deadband
 from alerts.rules.finding import Grade, Timing
 from telemetry.points import Identifier
 from telemetry.settings import Settings
@@ -49,7 +50,7 @@ class EnergySettings(Settings):
     enabled: bool = True
     limits: Annotated[tuple[EnergyLimit, ...], Field(min_length=1)]
     off_s: Seconds
-    deadband_pct: Percent = 20.0
+    deadband_pct: Deadband = 20.0
     """A condition is over below the limit less this part of it [%]."""
 
     @field_validator("limits")
@@ -121,7 +122,7 @@ class IntervalOverride(Settings):
     enabled: bool | None = None
     limits: Annotated[tuple[EnergyLimit, ...], Field(min_length=1)] | None = None
     off_s: Seconds | None = None
-    deadband_pct: Percent | None = None
+    deadband_pct: Deadband | None = None
     from_minute: Annotated[float, Field(ge=0, le=14)] | None = None
 
 
@@ -132,7 +133,7 @@ class WheelingOverride(Settings):
     enabled: bool | None = None
     limits: Annotated[tuple[EnergyLimit, ...], Field(min_length=1)] | None = None
     off_s: Seconds | None = None
-    deadband_pct: Percent | None = None
+    deadband_pct: Deadband | None = None
 
 
 class AgreementOverride(Settings):

@@ -127,7 +127,7 @@ def _graded(limit: str) -> str:
         ),
         ("[alerts.R20]\nhigh_pct = 90", "alerts.R20", "every voltage would be outside"),
         ("[alerts]\nwatermark_s = 0.1", "alerts.watermark_s", "greater than or equal to 0.5"),
-        ("[alerts.R6]\ndeadband_pct = 120", "alerts.R6.deadband_pct", "less than or equal to 100"),
+        ("[alerts.R6]\ndeadband_pct = 100", "alerts.R6.deadband_pct", "less than 100"),
         (
             '[alerts]\nnotify_on = ["cleared"]',
             "alerts.notify_on[0]",
