@@ -14,7 +14,7 @@ from adapters.sparkplug.allowance import Allowance, weight
 from adapters.sparkplug.codec import BD_SEQ, Definition, Message, bd_seq, definitions
 from adapters.sparkplug.directory import Entry
 from adapters.sparkplug.outcome import Outcome
-from adapters.sparkplug.payload_pb2 import Metric
+from adapters.sparkplug.payload_pb2 import Metric, QuickMetric
 from adapters.sparkplug.plan import NodeKey, UnitPlan
 from adapters.sparkplug.readings import EARLIEST_MS, MAX_AHEAD_MS, Readings
 from adapters.sparkplug.rejection import RejectedPayloadError, Rejection
@@ -412,7 +412,7 @@ class EdgeNode:
         rows, times, values = list[int](), list[int](), list[float]()
         add_row, add_time, add_value = rows.append, times.append, values.append
         careful: list[int] = []
-        look = unit.quick.get
+        look, which, has = unit.quick.get, QuickMetric.WhichOneof, QuickMetric.HasField
         for at, metric in enumerate(message.hasty.metrics):
             found = look(metric.alias)
             if found is None:
@@ -421,7 +421,7 @@ class EdgeNode:
             row, kind, half, wrap = found
             if row < 0:
                 continue
-            if metric.WhichOneof("value") != kind or metric.WhichOneof("rare") is not None:
+            if which(metric, "value") != kind or has(metric, "rare"):
                 careful.append(at)
                 continue
             value = getattr(metric, kind)
