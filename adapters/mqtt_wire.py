@@ -73,8 +73,8 @@ class WireClient(aiomqtt.Client):
             will=session.will,
             keepalive=settings.keepalive_s,
             timeout=settings.timeout_s,
-            # small acknowledgements must not wait for each other (Nagle): 40 ms a piece otherwise
             logger=_UNHEARD,
+            # small acknowledgements must not wait for each other (Nagle): 40 ms a piece otherwise
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         if credentials.tls is not None:

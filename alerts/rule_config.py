@@ -32,18 +32,7 @@ class Limit(Settings):
     on_s: Seconds
 
 
-class MixedLimit(Settings):
-    """One grade of a rule: the larger of a fixed limit and one in proportion."""
-
-    priority: Priority
-    above: NotNegative
-    """Fixed part [unit of the rule]."""
-    pct: Percent
-    """Part in proportion to what the rule names [%]."""
-    on_s: Seconds
-
-
-def ascending(limits: Sequence[Limit | MixedLimit]) -> None:
+def ascending(limits: Sequence[Limit]) -> None:
     """Refuses grades of which one could never make a difference.
 
     Raises
@@ -53,12 +42,7 @@ def ascending(limits: Sequence[Limit | MixedLimit]) -> None:
 
     """
     for i, (milder, higher) in enumerate(pairwise(limits)):
-        below = higher.above < milder.above
-        same = higher.above == milder.above
-        if isinstance(milder, MixedLimit) and isinstance(higher, MixedLimit):
-            below = below or higher.pct < milder.pct
-            same = same and higher.pct == milder.pct
-        if below or same:
+        if higher.above <= milder.above:
             raise ValueError(f"limit {i + 2} is not above limit {i + 1}: it could never make a difference")
     escalating([limit.priority for limit in limits])
 
@@ -114,20 +98,6 @@ class GradedSettings(RuleSettings):
     @field_validator("limits")
     @classmethod
     def _ascending(cls, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
-        ascending(limits)
-        return limits
-
-
-class MixedSettings(RuleSettings):
-    """A rule with grades that are the larger of two limits."""
-
-    limits: Annotated[tuple[MixedLimit, ...], Field(min_length=1)]
-    deadband_pct: Deadband = 20.0
-    """A condition is over below the limit less this part of it [%]."""
-
-    @field_validator("limits")
-    @classmethod
-    def _ascending(cls, limits: tuple[MixedLimit, ...]) -> tuple[MixedLimit, ...]:
         ascending(limits)
         return limits
 

@@ -136,17 +136,7 @@ class Inspection:
             start,
             devices,
             [LetterCount(*row) for row in await letters.counts()],
-            [
-                Letter(
-                    s.id,
-                    s.letter.t_received,
-                    s.letter.source,
-                    s.letter.address,
-                    s.letter.reason,
-                    s.letter.detail,
-                )
-                for s in await letters.newest(limit=_LETTERS)
-            ],
+            [_letter(stored) for stored in await letters.newest(limit=_LETTERS)],
             letters.dropped,
             round_trips(),
         )
@@ -296,16 +286,7 @@ def _audit(path: Path, limit: int, before: int | None) -> AuditPage:
     except StorageError as error:
         fault = str(error)
     chosen = [entry for entry in reversed(found) if before is None or entry.number < before][:limit]
-    return AuditPage(
-        [
-            Audited(
-                e.number, e.t, e.act.who, e.act.action, e.act.subject, e.act.outcome, e.act.details, e.digest
-            )
-            for e in chosen
-        ],
-        len(found),
-        fault,
-    )
+    return AuditPage([_audited(entry) for entry in chosen], len(found), fault)
 
 
 def _audited(entry: AuditEntry) -> Audited:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from ingest.influxql.evaluation import selected
@@ -95,4 +96,4 @@ def _values(frame: Frame, columns: list[str], unit: int) -> list[list[Any]]:
 
 def _plain(values: list[Any]) -> list[Any]:
     """Null for what is no number."""
-    return [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]

@@ -14,7 +14,6 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-import structlog
 from pymodbus.exceptions import NoSuchIdException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
@@ -25,8 +24,6 @@ from simulators.devices.identification import NOT_IDENTIFIED, Identification, Re
 from simulators.devices.registers import Held, RegisterMap, WordOrder
 from simulators.faults.frames import RTU, TCP, Framing
 from telemetry.errors import UnavailableError
-
-_log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
