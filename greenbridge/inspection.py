@@ -46,6 +46,8 @@ _MINUTES = 60
 _KEEP_S = 15.0
 """A report is shown again for so long: it costs a query for each device [s]."""
 _LETTERS = 50
+_BEFORE, _WITNESSES = 7 * 24 * 60 * _MINUTE, 3
+"""How far back, and at how many points, it is looked whether a site had readings before."""
 _ROWS = 150_000
 """Readings that one question is to bring."""
 
@@ -129,7 +131,8 @@ class Inspection:
         heads = {d.device: next(iter(site.points_of(d.device))).index for d in devices}
         expected = {heads[d.device]: d.expected_per_minute for d in devices if d.expected_per_minute > 0}
         minutes = await self._minutes(expected, start, end)
-        devices = [replace(d, minutes=minutes.get(heads[d.device], ())) for d in devices]
+        due_from = await self._first_due(minutes, start)
+        devices = [replace(d, minutes=minutes.get(heads[d.device], [])[due_from:]) for d in devices]
         letters = self._parts.letters
         return QualityReport(
             at,
@@ -158,6 +161,19 @@ class Inspection:
             counts = np.bincount(cell, minlength=len(points) * _MINUTES).reshape(len(points), _MINUTES)
             found |= dict(zip(points, counts.tolist(), strict=True))
         return found
+
+    async def _first_due(self, minutes: Mapping[int, Sequence[int]], start: int) -> int:
+        """The first minute of the hour in which readings were due: none before a new site's first."""
+        empty = min(
+            (next((i for i, n in enumerate(row) if n), _MINUTES) for row in minutes.values()), default=0
+        )
+        if empty == 0:
+            return 0
+        for point in list(minutes)[:_WITNESSES]:
+            before = await self._parts.query.series(point, start - _BEFORE, start, _BEFORE)
+            if before.count.any():
+                return 0
+        return empty + 1
 
     async def _one(self, point: int, start: int, end: int) -> list[int]:
         found = await self._parts.query.series(point, start, end, _MINUTE)

@@ -83,35 +83,47 @@ async def test_the_inside_of_a_site(
         await audit.append(Act("anna", "acknowledge", "R6-SHY-TAS-1", "done", {"comment": "calling"}))
         await audit.append(Act("berik", "shelve", "R6/MGC-SAM", "refused"))
         journal.cursors.register("embedded")
-        inspection = Inspection(
-            lambda: site,
-            Inspected(
-                tmp_path,
-                journal,
-                letters,
-                table,
-                store,
-                Supervisor(clock),
-                ScheduleBook(site.grid),
-                lambda: settings.alerts,
-                explained,
-            ),
-            clock,
+        parts = Inspected(
+            tmp_path,
+            journal,
+            letters,
+            table,
+            store,
+            Supervisor(clock),
+            ScheduleBook(site.grid),
+            lambda: settings.alerts,
+            explained,
         )
+        inspection = Inspection(lambda: site, parts, clock)
 
         report = await inspection.quality()
         found = {device.device: device for device in report.devices}
         mine = found[DEVICE]
-        assert mine.minutes == [0] * 19 + [60] * 30 + [0] * 11
-        assert (mine.gaps, mine.completeness_pct, mine.good) == (2, 50.0, 0)
+        # the site is new: nothing was due before the first whole minute of its first reading
+        assert mine.minutes == [60] * 29 + [0] * 11
+        assert (mine.gaps, mine.completeness_pct, mine.good) == (1, 72.5, 0)
         assert (mine.t_source, mine.t_received) == (int(bad[-1]), end + S)
         other = found["SHY-TAS_TAS_main"]
         assert (other.t_source, other.gaps, other.completeness_pct) == (None, 1, 0.0)
-        assert found["MGC-SAM_SAM_main"].minutes == [0] * 59 + [8000]
+        assert found["MGC-SAM_SAM_main"].minutes == [0] * 39 + [8000]
         assert [(c.source, c.reason, c.count) for c in report.letters] == [("mqtt/main", "not_json", 1)]
         assert report.newest_letters[0].detail == "no JSON"
         # it is not put together anew for every page that is open
         assert await inspection.quality() is report
+
+        # had it read anything before, the silence at the beginning would be a gap
+        first = min(next(iter(site.points_of(device.device))).index for device in report.devices)
+        earlier = ReadingBatch.of(
+            *("modbus/SHY", 1, 2, end - 86400 * S),
+            point=np.array([first]),
+            t_source=np.array([end - 86400 * S]),
+            value=np.ones(1),
+            quality=np.zeros(1, np.uint8),
+        )
+        await store.apply([JournalRecord(3, end + S, len(batch) + len(flood), earlier)])
+        again = {d.device: d for d in (await Inspection(lambda: site, parts, clock).quality()).devices}
+        assert again[DEVICE].minutes == [0] * 19 + [60] * 30 + [0] * 11
+        assert (again[DEVICE].gaps, again[DEVICE].completeness_pct) == (2, 50.0)
 
         machinery = await inspection.machinery()
         assert (machinery.head, machinery.first, machinery.queued, machinery.trouble) == (1, 1, 0, "")

@@ -50,6 +50,7 @@ export function account(app, main, _, __, signal) {
   const columns = el("div", { class: "columns" });
   main.append(columns);
   if (app.may("users")) columns.append(users(app, signal));
+  if (!session.user) columns.append(panel(t("Sign-in link"), [el("p", { class: "pad" }, t("You came by a sign-in link: there is no password to change and no token to make. An admin makes users."))]));
   if (session.user) columns.append(ownPassword());
   if (session.user) columns.append(tokens(app, signal));
 }

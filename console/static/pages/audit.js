@@ -54,7 +54,7 @@ export function audit(app, main, _, __, signal) {
       const newest = entries[0]?.number ?? 0;
       entries = entries.length === 0 ? found.entries : [...found.entries.filter((row) => row.number > newest), ...entries];
       verdict.classList.toggle("problem", found.fault !== "");
-      setText(verdict, found.fault || t("{count} entries; the chain is whole.", { count: number(found.total, 0) }));
+      setText(verdict, found.fault || t("Entries: {count}; the chain is whole.", { count: number(found.total, 0) }));
       show();
     },
     problem,

@@ -9,11 +9,12 @@ import { Table } from "/static/table.js";
 
 // An hour as sixty cells: full, part of what was due, nothing.
 function strip(row) {
-  if (row.minutes.length === 0) return el("span", { class: "note" }, t("by exception"));
+  if (row.minutes.length === 0) return el("span", { class: "note" }, row.expected_per_minute > 0 ? "–" : t("by exception"));
+  const begin = 60 - row.minutes.length; // a site that began within the hour
   const cells = row.minutes.map((count, i) => {
     const part = count / row.expected_per_minute;
     const kind = count === 0 ? "none" : part < 0.9 ? "some" : "full";
-    return svg("rect", { x: i * 3, y: kind === "full" ? 4 : kind === "some" ? 2 : 0, width: 2.4, height: kind === "full" ? 6 : kind === "some" ? 8 : 12, class: `cell ${kind}` });
+    return svg("rect", { x: (begin + i) * 3, y: kind === "full" ? 4 : kind === "some" ? 2 : 0, width: 2.4, height: kind === "full" ? 6 : kind === "some" ? 8 : 12, class: `cell ${kind}` });
   });
   return svg("svg", { width: 180, height: 12, viewBox: "0 0 180 12", class: "hour", role: "img", "aria-label": t("{count} gaps in the last hour", { count: row.gaps }) }, ...cells);
 }

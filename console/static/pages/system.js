@@ -36,12 +36,13 @@ export function system(app, main, _, __, signal) {
     ],
     (row) => row.name,
   );
+  const isStore = (name) => app.last.status?.stores.some((store) => store.name === name);
   const cursors = new Table(
     t("Cursors"),
     [
       { title: t("Consumer"), header: true, cell: (row) => row.name },
       { title: t("Record"), numeric: true, cell: (row) => number(row.offset, 0) },
-      { title: t("Behind"), numeric: true, cell: (row) => flag(number(row.behind, 0), row.behind > 10_000) },
+      { title: t("Behind"), numeric: true, cell: (row) => flag(number(row.behind, 0), isStore(row.name) && row.behind > 10_000) },
     ],
     (row) => row.name,
   );
@@ -68,7 +69,7 @@ export function system(app, main, _, __, signal) {
     heading(t("System"), t("Every reading received is accounted for: stored, revised, a duplicate, left out, dead or expired.")),
     problem,
     figures.node,
-    el("div", { class: "columns" }, panel(t("Stores"), [stores.node], { wide: true }), panel(t("Cursors in the journal"), [cursors.node]), panel(t("State directory"), [files.node]), panel(t("Parts"), [parts.node], { wide: true })),
+    el("div", { class: "columns" }, panel(t("Stores"), [stores.node], { wide: true }), panel(t("Cursors in the journal"), [cursors.node], { note: t("rules and settlement stay back by what they may judge again") }), panel(t("State directory"), [files.node]), panel(t("Parts"), [parts.node], { wide: true })),
   );
   const showStatus = (status) => {
     if (!status) return;
