@@ -49,8 +49,8 @@ class EmbeddedSettings(Settings):
     """The embedded store (DuckDB)."""
 
     memory_mb: Annotated[int, Field(ge=32)] = 512
-    """Memory that the database may use while readings are queried, exported or backed up [MB]; else,
-    also when it takes a backlog, it uses 32 and one for each 1000 points."""
+    """Memory that the database may use [MB]: the more, the faster queries over long times; writing, also of a
+    backlog, needs 32."""
     threads: Annotated[int, Field(ge=1, le=64)] = 2
     """Threads that a query may use."""
     apply_every_s: Annotated[float, Field(ge=0, le=60)] = 0.2

@@ -19,7 +19,7 @@ from telemetry.batch import ReadingBatch
 SOURCES = 4
 POINTS = 25
 """Points of each source; every message has one reading of each."""
-STORE = EmbeddedSettings(keep_days=3650, keep_10s_days=3650, keep_1min_days=3650)
+STORE = EmbeddedSettings(memory_mb=32, keep_days=3650, keep_10s_days=3650, keep_1min_days=3650)
 """Settings of the embedded store; the readings are of one fixed day, which must not age."""
 LETTER_EVERY = 40
 """Every so many messages a source sends one that cannot become a reading."""

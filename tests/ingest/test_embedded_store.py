@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -13,7 +12,6 @@ from ingest.config import EmbeddedSettings
 from ingest.conservation import conservation
 from ingest.fakes import FakeJournal
 from ingest.ports import EventRecord, Totals
-from ingest.stores.embedded.database import Roominess, fetch_one, open_store
 from ingest.stores.embedded.store import EmbeddedStore
 from telemetry.clock import ManualClock
 from telemetry.errors import StorageError, UnavailableError
@@ -124,22 +122,3 @@ async def test_a_closed_store_says_so(path: Path) -> None:
         pass
     with pytest.raises(StorageError, match="not open"):
         await store.query.last([1])
-
-
-def test_the_database_may_use_more_only_while_somebody_needs_it(tmp_path: Path) -> None:
-    with closing(open_store(tmp_path / "store.duckdb", EmbeddedSettings())) as connection:
-
-        def limit() -> str:
-            return str(fetch_one(connection, "SELECT current_setting('memory_limit')")[0])
-
-        least, roominess = limit(), Roominess(512)
-        other = connection.cursor()
-        with roominess.room(connection):
-            most = limit()
-            with pytest.raises(ValueError, match="fails"), roominess.room(other):
-                raise ValueError("a query fails while another goes on")
-            assert limit() == most
-        assert limit() == least
-        assert (least, most) == ("30.5 MiB", "488.2 MiB")
-        roominess.points(connection, 100_000)
-        assert limit() == "125.8 MiB"

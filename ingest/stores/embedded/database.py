@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -20,11 +19,6 @@ from telemetry.batch import Columns
 from telemetry.errors import StorageError
 
 SCHEMA_VERSION = 2
-LEAST_MB = 32
-"""Memory that writing, compaction and trends need [MB], and 1 MB more for each 1000 points.
-
-The database keeps blocks up to what it may use, whether it needs them or not: so it may use more only while
-something does (:class:`Roominess`)."""
 TERMS = tuple(field.name for field in fields(Totals))
 """Columns of the table ``state`` that count what became of the readings."""
 
@@ -73,7 +67,7 @@ def open_store(path: Path, settings: EmbeddedSettings) -> duckdb.DuckDBPyConnect
     try:
         connection = duckdb.connect(
             str(path),
-            config={"threads": settings.threads, "memory_limit": f"{LEAST_MB}MB"},
+            config={"threads": settings.threads, "memory_limit": f"{settings.memory_mb}MB"},
         )
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
@@ -133,46 +127,6 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
     with suppress(duckdb.TransactionException):  # a failed COMMIT has rolled back by itself
         connection.execute("ROLLBACK")
-
-
-class Roominess:
-    """Lets a database use more memory as long as somebody needs it; to be called from any thread."""
-
-    def __init__(self, most_mb: int) -> None:
-        self._most_mb = most_mb
-        self._least_mb = LEAST_MB
-        self._lock = threading.Lock()
-        self._users = 0
-
-    @contextmanager
-    def room(self, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Gives the connection's database all memory that it may ever use, for the duration of the block."""
-        self._change(connection, 1)
-        try:
-            yield
-        finally:
-            self._change(connection, -1)
-
-    def _change(self, connection: duckdb.DuckDBPyConnection, by: int) -> None:
-        with self._lock:
-            before, self._users = self._users, self._users + by
-            if (before > 0) == (self._users > 0):
-                return
-            self._set(connection)
-
-    def points(self, connection: duckdb.DuckDBPyConnection, number: int) -> None:
-        """Says how many points there are: to roll up many at once takes more than LEAST_MB."""
-        with self._lock:
-            least = LEAST_MB + number // 1000
-            if least != self._least_mb:
-                self._least_mb = least
-                self._set(connection)
-
-    def _set(self, connection: duckdb.DuckDBPyConnection) -> None:
-        limit = max(self._most_mb, self._least_mb) if self._users else self._least_mb
-        # what others hold at the moment may be above a lower limit: then the next one lowers it
-        with suppress(duckdb.OutOfMemoryException):
-            connection.execute(f"SET GLOBAL memory_limit = '{limit}MB'")
 
 
 @contextmanager

@@ -25,11 +25,6 @@ class Newest:
         self._quality = np.zeros(0, np.uint8)
         self._lock = threading.Lock()
 
-    @property
-    def points(self) -> int:
-        """Number of points that have a reading, or had one below a higher index."""
-        return len(self._value)
-
     def load(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Reads the table, and what lies above it in the fresh readings."""
         self.put(columns_of(connection.execute("SELECT point, t_source, value, quality FROM newest")))

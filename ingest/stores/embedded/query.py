@@ -12,7 +12,7 @@ import msgspec
 
 from ingest.ports import EventRecord, Series, Written
 from ingest.stores.embedded.copies import ExportedPoint, ExportFormat, back_up, export
-from ingest.stores.embedded.database import Roominess, columns_of, fetch_one, transaction
+from ingest.stores.embedded.database import columns_of, fetch_one, transaction
 from ingest.stores.embedded.newest import Newest
 from ingest.stores.embedded.partitions import RAW, catalogue, overlapping
 from ingest.stores.embedded.series import series
@@ -32,10 +32,8 @@ class EmbeddedQuery:
     Every query sees the state of one committed transaction.
     """
 
-    def __init__(self, newest: Newest, roominess: Roominess) -> None:
-        """``roominess`` gives queries that read much the memory that they need."""
+    def __init__(self, newest: Newest) -> None:
         self._newest = newest
-        self._roominess = roominess
         self._threads = OwnerThread("embedded-query", _THREADS)
         self._cursors: queue.SimpleQueue[duckdb.DuckDBPyConnection] = queue.SimpleQueue()
         self._open = False
@@ -65,7 +63,7 @@ class EmbeddedQuery:
 
     async def range(self, points: Sequence[int], start: int, end: int, limit: int = 100_000) -> Columns:
         """Readings with start <= t_source < end [ns, UTC], ordered by point, then time."""
-        return await self._ask_much(_range, points, start, end, limit)
+        return await self._ask(_range, points, start, end, limit)
 
     async def series(self, point: int, start: int, end: int, step: int) -> Series:
         """Readings of one point summed up over intervals of ``step`` [ns]."""
@@ -82,10 +80,6 @@ class EmbeddedQuery:
         """
         return await self._ask(_written, after, through, max_readings)
 
-    async def records(self, start: int, end: int) -> tuple[int, int, int]:
-        """First and last record with readings of start <= t_source < end [ns, UTC], and how many: else 0."""
-        return await self._ask(_records, start, end)
-
     async def back_up(self, path: Path) -> None:
         """Writes a complete store, as of one commit, into a new file.
 
@@ -97,7 +91,7 @@ class EmbeddedQuery:
             The file cannot be written.
 
         """
-        await self._call(self._roomy, back_up, path)
+        await self._call(back_up, path)
 
     async def export(
         self, path: Path, form: ExportFormat, points: Sequence[ExportedPoint], start: int, end: int
@@ -110,26 +104,12 @@ class EmbeddedQuery:
             The file cannot be written.
 
         """
-        return await self._ask_much(export, path, form, points, (start, end))
+        return await self._ask(export, path, form, points, (start, end))
 
     async def _ask(
         self, query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result], *arguments: *Arguments
     ) -> Result:
         return await self._call(_in_one_snapshot, query, *arguments)
-
-    async def _ask_much(
-        self, query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result], *arguments: *Arguments
-    ) -> Result:
-        return await self._call(self._roomy, _in_one_snapshot, query, *arguments)
-
-    def _roomy(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result],
-        *arguments: *Arguments,
-    ) -> Result:
-        with self._roominess.room(cursor):
-            return query(cursor, *arguments)
 
     async def _call(
         self, query: Callable[[duckdb.DuckDBPyConnection, *Arguments], Result], *arguments: *Arguments
@@ -165,14 +145,6 @@ def _count(cursor: duckdb.DuckDBPyConnection) -> int:
     tables = ["hot", *(day.table for day in catalogue(cursor, RAW))]
     rows = " + ".join(f"(SELECT count(*) FROM {table})" for table in tables)
     return int(fetch_one(cursor, f"SELECT dropped + {rows} FROM state")[0])
-
-
-def _records(cursor: duckdb.DuckDBPyConnection, start: int, end: int) -> tuple[int, int, int]:
-    tables = ["hot", *(day.table for day in overlapping(catalogue(cursor, RAW), start, end))]
-    where = f"t_source >= {start} AND t_source < {end}"
-    rows = " UNION ALL ".join(f"SELECT record FROM {table} WHERE {where}" for table in tables)
-    first, last, count = fetch_one(cursor, f"SELECT min(record), max(record), count(*) FROM ({rows})")
-    return int(first or 0), int(last or 0), int(count)
 
 
 def _range(

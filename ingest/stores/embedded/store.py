@@ -19,7 +19,7 @@ from ingest.stages.deadband import Deadbands, References, thinned
 from ingest.stages.deduplication import keyed, resolve
 from ingest.stores.embedded import rows
 from ingest.stores.embedded.compaction import compact
-from ingest.stores.embedded.database import Roominess, fetch_one, open_store, recovery, transaction
+from ingest.stores.embedded.database import fetch_one, open_store, recovery, transaction
 from ingest.stores.embedded.newest import Newest
 from ingest.stores.embedded.partitions import PAST, RAW, SECOND, horizon
 from ingest.stores.embedded.query import EmbeddedQuery
@@ -50,8 +50,7 @@ class EmbeddedStore:
         self._horizon = 0
         self._sealed = 0
         self._fresh = 0
-        self._roominess = Roominess(settings.memory_mb)
-        self.query = EmbeddedQuery(self._newest, self._roominess)
+        self.query = EmbeddedQuery(self._newest)
         """The :class:`ingest.ports.QueryPort` on the same file."""
 
     async def __aenter__(self) -> Self:
@@ -197,7 +196,6 @@ class EmbeddedStore:
         late = now - self._sealed >= self._settings.compact_s * SECOND
         if self._fresh < self._settings.compact_readings and not (late and self._fresh):
             return
-        self._roominess.points(connection, self._newest.points)
         with transaction(connection):
             compact(connection, now)
             self._newest.save(connection)
