@@ -32,7 +32,10 @@ export class Router {
   find(path) {
     for (const [pattern, page] of this.routes) {
       const found = pattern.exec(path);
-      if (found) return { page, parts: Object.fromEntries(Object.entries(found.groups ?? {}).map(([k, v]) => [k, decodeURIComponent(v)])) };
+      if (!found) continue;
+      // a part that the address leaves out is not there
+      const named = Object.entries(found.groups ?? {}).filter(([, part]) => part !== undefined);
+      return { page, parts: Object.fromEntries(named.map(([name, part]) => [name, decodeURIComponent(part)])) };
     }
     return null;
   }

@@ -139,6 +139,13 @@ async def test_pages_are_reached_by_links_keys_and_addresses(lively_rig: Rig) ->
         await expect(page.locator(".page-title")).to_contain_text("SHY-TAS")
         assert await page.evaluate("window.kept") is True
 
+        # where the navigation names no asset the first one is shown
+        for name in ("Areas", "Ties", "Plants"):
+            await page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+            await expect(page).to_have_url(f"http://127.0.0.1:{bench.port}/{name.lower()}")
+            await expect(page.locator(".page-title")).to_be_visible()
+            await expect(page.locator("main")).not_to_contain_text("There is no")
+
         # an old value never looks current
         await _opened(bench, "/areas/KZ")
         lily = page.get_by_role("row", name="SHU-ALM")
