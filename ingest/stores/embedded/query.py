@@ -80,6 +80,10 @@ class EmbeddedQuery:
         """
         return await self._ask(_written, after, through, max_readings)
 
+    async def records(self, start: int, end: int) -> tuple[int, int, int]:
+        """First and last record with readings of start <= t_source < end [ns, UTC], and how many: else 0."""
+        return await self._ask(_records, start, end)
+
     async def back_up(self, path: Path) -> None:
         """Writes a complete store, as of one commit, into a new file.
 
@@ -145,6 +149,14 @@ def _count(cursor: duckdb.DuckDBPyConnection) -> int:
     tables = ["hot", *(day.table for day in catalogue(cursor, RAW))]
     rows = " + ".join(f"(SELECT count(*) FROM {table})" for table in tables)
     return int(fetch_one(cursor, f"SELECT dropped + {rows} FROM state")[0])
+
+
+def _records(cursor: duckdb.DuckDBPyConnection, start: int, end: int) -> tuple[int, int, int]:
+    tables = ["hot", *(day.table for day in overlapping(catalogue(cursor, RAW), start, end))]
+    where = f"t_source >= {start} AND t_source < {end}"
+    rows = " UNION ALL ".join(f"SELECT record FROM {table} WHERE {where}" for table in tables)
+    first, last, count = fetch_one(cursor, f"SELECT min(record), max(record), count(*) FROM ({rows})")
+    return int(first or 0), int(last or 0), int(count)
 
 
 def _range(
